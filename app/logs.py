@@ -1,0 +1,91 @@
+"""Logs: one JSON object a line, an event name first, the request id always.
+
+Only values that are safe to read are ever given to a logger; there is no filter that would have to find secrets.
+"""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO, cast
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+# Libraries that print parameters or whole URLs at their chattier levels.
+_QUIET = ("httpx", "httpcore", "aiohttp.access", "asyncio", "sqlalchemy.engine", "uvicorn.access")
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """Return a logger whose lines carry `name`, the module that speaks."""
+    return cast("FilteringBoundLogger", structlog.get_logger(logger=name))
+
+
+def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None:
+    """Send the process's logs, those of libraries too, to `stream` (standard error) as `json` or `console`."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: list[structlog.typing.Processor] = (
+        [_without_values, structlog.processors.JSONRenderer()]
+        if style == "json"
+        else [_without_values, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    )
+    output = stream or sys.stderr
+    structlog.configure(
+        processors=[*shared, *renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(output),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(output)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, _name_the_library],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(_LEVELS[level])
+    for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).propagate = True
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _name_the_library(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    record = event.get("_record")
+    if isinstance(record, logging.LogRecord):
+        event["logger"] = record.name
+    return event
+
+
+def _without_values(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Render a traceback as places and types only: messages of foreign exceptions may quote a secret."""
+    exc_info = event.pop("exc_info", None)
+    if not exc_info:
+        return event
+    error = (
+        exc_info
+        if isinstance(exc_info, BaseException)
+        else (exc_info[1] if isinstance(exc_info, tuple) else sys.exc_info()[1])
+    )
+    chain: list[dict[str, Any]] = []
+    while error is not None and len(chain) < 5:
+        frames: list[str] = []
+        traceback = error.__traceback__
+        while traceback is not None:
+            code = traceback.tb_frame.f_code
+            frames.append(f"{code.co_filename.rpartition('/site-packages/')[2]}:{traceback.tb_lineno} {code.co_name}")
+            traceback = traceback.tb_next
+        chain.append({"type": f"{type(error).__module__}.{type(error).__qualname__}", "frames": frames[-12:]})
+        error = error.__cause__ or error.__context__
+    event["exception"] = chain
+    return event

@@ -1,0 +1,1 @@
+"""OpenID Connect as a client speaks it. Knows neither database nor web framework."""

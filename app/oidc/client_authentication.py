@@ -1,0 +1,86 @@
+"""How the broker proves to the token endpoint who it is (RFC 6749 section 2.3.1, RFC 7523, OpenID Connect Core 9)."""
+
+import base64
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+from urllib.parse import quote_plus
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
+from pydantic import SecretStr
+
+from app.clock import Clock
+from app.errors import ConfigurationError
+from app.randomness import opaque_value
+
+_ASSERTION_LIFETIME = 60
+_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+class ClientAuthentication(Protocol):
+    """Adds the client's proof to a request."""
+
+    def apply(self, form: dict[str, str], headers: dict[str, str], token_endpoint: str) -> None:
+        """Add to `form` and `headers` what `token_endpoint` wants to see."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSecret:
+    """`client_secret_post` and `client_secret_basic`."""
+
+    client_id: str
+    client_secret: SecretStr = field(repr=False)
+    method: Literal["client_secret_post", "client_secret_basic"]
+
+    def apply(self, form: dict[str, str], headers: dict[str, str], token_endpoint: str) -> None:
+        """Send the secret in the form, or form-encoded in the header."""
+        secret = self.client_secret.get_secret_value()
+        if self.method == "client_secret_post":
+            form.update(client_id=self.client_id, client_secret=secret)
+            return
+        credentials = f"{quote_plus(self.client_id)}:{quote_plus(secret)}"
+        headers["authorization"] = f"Basic {base64.b64encode(credentials.encode()).decode()}"
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKeyJwt:
+    """`private_key_jwt`: a short-lived assertion, signed with RS256."""
+
+    client_id: str
+    key: RSAKey = field(repr=False)
+    key_id: str
+    clock: Clock
+
+    def apply(self, form: dict[str, str], headers: dict[str, str], token_endpoint: str) -> None:
+        """Send a new assertion in the form."""
+        now = int(self.clock.now().timestamp())
+        claims = {
+            "iss": self.client_id,
+            "sub": self.client_id,
+            "aud": token_endpoint,
+            "jti": opaque_value(),
+            "iat": now,
+            "nbf": now,
+            "exp": now + _ASSERTION_LIFETIME,
+        }
+        form.update(
+            client_id=self.client_id,
+            client_assertion_type=_ASSERTION_TYPE,
+            client_assertion=jwt.encode({"alg": "RS256", "kid": self.key_id}, claims, self.key),
+        )
+
+
+def load_private_key(client_id: str, path: Path, key_id: str | None, clock: Clock) -> PrivateKeyJwt:
+    """Read a PEM file. Without `key_id`, the key's thumbprint (RFC 7638) is its name. Raises ConfigurationError."""
+    try:
+        key = RSAKey.import_key(path.read_bytes())
+    except (OSError, ValueError, TypeError, JoseError) as error:
+        raise ConfigurationError(f"BROKER_STITCH_PRIVATE_KEY_FILE: {path} is not a readable RSA key in PEM") from error
+    if not key.is_private:
+        raise ConfigurationError(
+            f"BROKER_STITCH_PRIVATE_KEY_FILE: {path} holds a public key; the private one is needed"
+        )
+    return PrivateKeyJwt(client_id, key, key_id or key.thumbprint(), clock)

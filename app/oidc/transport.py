@@ -1,0 +1,118 @@
+"""One bounded request to the bank's OpenID Connect endpoints, whose failures say what the bank may have done.
+
+A refresh token is used up by a request that reached the bank, answered or not, so "never sent" and "perhaps
+processed" are different errors. Each request has a connection of its own: one kept alive may be closed by the bank
+just as it is used again, and then nobody knows whether the request arrived.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from app.errors import BankError, BankTimeout
+
+_MAX_ANSWER_BYTES = 1_048_576
+
+
+class BankUnreachable(BankError):
+    """No connection could be opened: nothing was sent, so the same request may be made again."""
+
+    default_code = "bank_unreachable"
+
+
+class BankSilent(BankTimeout):
+    """The request was sent, perhaps, and no answer came. What the bank made of it is not known."""
+
+    default_code = "bank_outcome_unknown"
+
+
+class BankBadAnswer(BankError):
+    """The bank answered something that cannot be understood."""
+
+    default_code = "bank_bad_answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer. Its body may hold tokens and does not print."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes = field(repr=False)
+
+
+@asynccontextmanager
+async def bank_client() -> AsyncIterator[httpx.AsyncClient]:
+    """Open the client for OpenID Connect endpoints: TLS verified, no redirects, proxies as the environment says."""
+    connector = aiohttp.TCPConnector(force_close=True, limit=200, ttl_dns_cache=10)
+    async with (
+        aiohttp.ClientSession(connector=connector, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()) as session,
+        httpx.AsyncClient(transport=AiohttpTransport(client=session), follow_redirects=False) as client,
+    ):
+        yield client
+
+
+async def send(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    deadline: float,
+    form: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Send one request and read the answer within `deadline` seconds.
+
+    Raises BankUnreachable, BankSilent or BankBadAnswer. Redirects are not followed, and are bad answers.
+    """
+    content = None if form is None else urlencode(form).encode()
+    # Not compressed: a small answer that unfolds into a huge one is never wanted here.
+    sent = {"accept": "application/json", "accept-encoding": "identity", **(headers or {})}
+    if content is not None:
+        sent["content-type"] = "application/x-www-form-urlencoded"
+    answered = False
+    try:
+        async with (
+            asyncio.timeout(deadline),
+            client.stream(method, url, content=content, headers=sent, timeout=deadline) as response,
+        ):
+            answered = True
+            answer = Answer(response.status_code, response.headers, await _read(response))
+    except TimeoutError as error:
+        raise BankSilent(f"the bank did not answer within {deadline:g} s") from error
+    except httpx.HTTPError as error:
+        raise _translate(error, answered=answered) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise _translate(error, answered=answered) from error
+    if 300 <= answer.status < 400:
+        raise BankBadAnswer(f"the bank answered with a redirect ({answer.status}), which is not followed")
+    return answer
+
+
+async def _read(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > _MAX_ANSWER_BYTES:
+            raise BankBadAnswer(f"the bank's answer is larger than {_MAX_ANSWER_BYTES} bytes")
+    return bytes(body)
+
+
+def _translate(error: Exception, *, answered: bool) -> BankError:
+    # The transport reports a connection lost after sending as httpx.ConnectTimeout; only its cause tells them apart.
+    cause = error.__cause__ if isinstance(error, httpx.HTTPError) else error
+    if isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+        return BankUnreachable("no connection to the bank could be opened")
+    if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):
+        return BankUnreachable("the bank's address cannot be used")
+    if answered:
+        return BankBadAnswer("the bank's answer broke off")
+    if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
+        return BankSilent("the bank did not answer in time")
+    return BankSilent("the connection to the bank was lost before it answered")

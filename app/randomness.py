@@ -1,0 +1,44 @@
+"""The one place where randomness is made, and where secrets are digested for storage."""
+
+import hashlib
+import hmac
+import random
+import secrets
+
+
+def opaque_value() -> str:
+    """Return 256 bits as 43 characters of base64url: a state, nonce, verifier or ticket.
+
+    The length satisfies RFC 7636 section 4.1 (43 to 128 characters) and Stitch's 32 to 300 for state and nonce.
+    """
+    return secrets.token_urlsafe(32)
+
+
+def identifier(prefix: str) -> str:
+    """Return an unguessable identifier such as `con_5f0c…`, with 96 random bits."""
+    return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def random_bytes(length: int) -> bytes:
+    """Return `length` bytes fit for keys and nonces."""
+    return secrets.token_bytes(length)
+
+
+def random_text(alphabet: str, length: int) -> str:
+    """Return `length` characters drawn evenly from `alphabet`, fit for secrets."""
+    return "".join(secrets.choice(alphabet) for _ in range(length))
+
+
+def jitter(seconds: float) -> float:
+    """Return between half and all of `seconds`, so that replicas do not act in step."""
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+
+
+def digest(value: str) -> str:
+    """Return the SHA-256 of a value that has at least 128 random bits, in hexadecimal."""
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
+def same(left: str, right: str) -> bool:
+    """Compare two secrets in constant time."""
+    return hmac.compare_digest(left.encode(), right.encode())

@@ -1,0 +1,1 @@
+"""What the broker does, one thing a file."""

@@ -1,0 +1,44 @@
+"""Tasks that outlive the request that began them."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from app.errors import BrokerError
+from app.logs import get_logger
+
+Result = TypeVar("Result")
+logger = get_logger(__name__)
+
+
+class BackgroundTasks:
+    """Work that is owned by the process: a caller that goes away does not cut it short, a stop waits for it."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, Result], name: str) -> asyncio.Task[Result]:
+        """Start `work`. Whoever wants its result awaits it through `asyncio.shield`."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    async def drain(self, seconds: float) -> list[str]:
+        """Let the work under way finish within `seconds`; cancel the rest and return its names."""
+        if not self._tasks:
+            return []
+        _, left = await asyncio.wait(self._tasks, timeout=seconds)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        return sorted(task.get_name() for task in left)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        # What the broker reports on purpose goes to whoever awaits; the rest is a fault of ours.
+        if error is not None and not isinstance(error, BrokerError):
+            logger.error("background_task_failed", task=task.get_name(), exc_info=error)

@@ -1,0 +1,137 @@
+"""Making and withdrawing callers and their keys."""
+
+from datetime import datetime
+
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.encryption import KeyRing
+from app.errors import Conflict, InvalidRequest, NotFound
+from app.randomness import identifier
+from app.services.api_keys import new_api_key
+from app.services.callers import Permission
+from app.store import audit
+from app.store.callers import (
+    ApiKeyRecord,
+    CallerRecord,
+    disable_caller,
+    get_caller,
+    hashing_key,
+    insert_api_key,
+    insert_caller,
+    list_api_keys,
+    list_callers,
+    revoke_api_key,
+)
+from app.store.database import Database
+
+DEFAULT_TENANT = "default"
+
+
+class CallerRegistry:
+    """Makes and withdraws callers and their keys. `actor` is who does it, for the audit."""
+
+    def __init__(self, database: Database, key_ring: KeyRing) -> None:
+        self._database = database
+        self._key_ring = key_ring
+
+    async def create(
+        self, *, tenant: str, name: str, permissions: list[str], actor: str
+    ) -> tuple[CallerRecord, SecretStr]:
+        """Make a caller with a first key, which is shown this once. Raises InvalidRequest or Conflict."""
+        allowed = [permission.value for permission in Permission]
+        if unknown := sorted(set(permissions) - set(allowed)):
+            raise InvalidRequest(f"unknown permission {unknown[0]!r}; there are {', '.join(allowed)}")
+        async with self._database.transaction() as transaction:
+            caller = await insert_caller(
+                transaction,
+                caller_id=identifier("cal"),
+                tenant=tenant,
+                name=name,
+                permissions=[permission for permission in allowed if permission in permissions],
+            )
+            if caller is None:
+                raise Conflict(f"the tenant {tenant} has a caller named {name}", code="caller_exists")
+            await audit.record(
+                transaction, tenant=tenant, actor=actor, action="caller.created", caller_id=caller.id, name=name
+            )
+            _, secret = await self._add_key(transaction, caller, expires_at=None, actor=actor)
+        return caller, secret
+
+    async def find(self, reference: str, *, tenant: str | None = None) -> CallerRecord:
+        """Return a caller by id or name. Raises NotFound."""
+        async with self._database.transaction() as transaction:
+            return await _existing(transaction, reference, tenant)
+
+    async def list_callers(self, *, tenant: str | None = None) -> list[CallerRecord]:
+        """Return the callers of a tenant, or of all."""
+        async with self._database.transaction() as transaction:
+            return await list_callers(transaction, tenant=tenant)
+
+    async def disable(self, reference: str, *, tenant: str | None = None, actor: str) -> CallerRecord:
+        """Refuse a caller from now on. Raises NotFound."""
+        async with self._database.transaction() as transaction:
+            caller = await _existing(transaction, reference, tenant)
+            await disable_caller(transaction, caller.id)
+            await audit.record(
+                transaction, tenant=caller.tenant, actor=actor, action="caller.disabled", caller_id=caller.id
+            )
+            return await _existing(transaction, caller.id, tenant)
+
+    async def create_key(
+        self, reference: str, *, tenant: str | None = None, expires_at: datetime | None = None, actor: str
+    ) -> tuple[ApiKeyRecord, SecretStr]:
+        """Add a key beside those that there are. Raises NotFound."""
+        async with self._database.transaction() as transaction:
+            caller = await _existing(transaction, reference, tenant)
+            return await self._add_key(transaction, caller, expires_at=expires_at, actor=actor)
+
+    async def list_keys(self, reference: str, *, tenant: str | None = None) -> list[ApiKeyRecord]:
+        """Return a caller's keys. Raises NotFound."""
+        async with self._database.transaction() as transaction:
+            caller = await _existing(transaction, reference, tenant)
+            return await list_api_keys(transaction, caller.id)
+
+    async def revoke_key(self, reference: str, key_id: str, *, tenant: str | None = None, actor: str) -> None:
+        """Refuse a key from now on. Raises NotFound."""
+        async with self._database.transaction() as transaction:
+            caller = await _existing(transaction, reference, tenant)
+            if not await revoke_api_key(transaction, caller.id, key_id):
+                raise NotFound(f"{caller.name} has no key {key_id}", code="key_not_found")
+            await audit.record(
+                transaction,
+                tenant=caller.tenant,
+                actor=actor,
+                action="key.revoked",
+                caller_id=caller.id,
+                key_id=key_id,
+            )
+
+    async def _add_key(
+        self, transaction: AsyncConnection, caller: CallerRecord, *, expires_at: datetime | None, actor: str
+    ) -> tuple[ApiKeyRecord, SecretStr]:
+        api_key = new_api_key()
+        record = await insert_api_key(
+            transaction,
+            key_id=identifier("key"),
+            caller=caller,
+            prefix=api_key.prefix,
+            keyed_hash=api_key.keyed_hash(await hashing_key(transaction, self._key_ring)),
+            expires_at=expires_at,
+        )
+        await audit.record(
+            transaction,
+            tenant=caller.tenant,
+            actor=actor,
+            action="key.created",
+            caller_id=caller.id,
+            key_id=record.id,
+        )
+        return record, api_key.secret
+
+
+async def _existing(transaction: AsyncConnection, reference: str, tenant: str | None) -> CallerRecord:
+    caller = await get_caller(transaction, reference, tenant=tenant)
+    if caller is None:
+        raise NotFound(f"there is no caller {reference}", code="caller_not_found")
+    return caller

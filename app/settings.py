@@ -1,0 +1,234 @@
+"""The settings, read once at the start and passed down from there.
+
+Every variable has the prefix `BROKER_`. A secret may also come from a file named by the same variable with `_FILE`
+appended, as container secrets do. What is wrong stops the start with one line that names the variable.
+"""
+
+import os
+from functools import cached_property
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.encryption import KeyRing
+from app.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+PREFIX = "BROKER_"
+_FROM_FILES = ("database_url", "database_listen_url", "stitch_client_secret", "encryption_keys")
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+SpaceSeparated = Annotated[tuple[str, ...], NoDecode]
+
+
+class DatabaseSettings(BaseSettings):
+    """Where the data lives; enough for migrations."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    database_url: SecretStr | None = None
+    database_listen_url: SecretStr | None = None
+    data_dir: Path = Path(".data")
+
+    @field_validator("database_url", "database_listen_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must start with postgresql://")
+        return value
+
+
+class _EncryptionSettings(DatabaseSettings):
+    encryption_keys: SecretStr
+
+    @field_validator("encryption_keys")
+    @classmethod
+    def _is_a_key_ring(cls, value: SecretStr) -> SecretStr:
+        try:
+            KeyRing.parse(value.get_secret_value())
+        except ConfigurationError as error:
+            raise ValueError(error.detail) from None
+        return value
+
+
+class Settings(_EncryptionSettings):
+    """Everything that can be set."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+
+    public_url: str
+    return_urls: CommaSeparated = ()
+    session_ttl: int = Field(default=900, ge=30, le=86_400)
+    cache_ttl: float = Field(default=5, ge=0, le=300)
+    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+
+    stitch_issuer: str = "https://secure.stitch.money"
+    stitch_client_id: str = Field(min_length=1)
+    stitch_client_secret: SecretStr | None = None
+    stitch_client_auth: Literal["client_secret_post", "client_secret_basic", "private_key_jwt"] = "client_secret_post"
+    stitch_private_key_file: Path | None = None
+    stitch_private_key_id: str | None = None
+    stitch_graphql_url: str = "https://api.stitch.money/graphql"
+    stitch_scopes: SpaceSeparated = ("openid", "accounts", "balances", "transactions", "offline_access")
+    stitch_authorization_endpoint: str | None = None
+    stitch_token_endpoint: str | None = None
+    stitch_revocation_endpoint: str | None = None
+    stitch_jwks_uri: str | None = None
+
+    bank_timeout: float = Field(default=10, gt=0, le=120)
+    query_timeout: float = Field(default=60, gt=0, le=600)
+    max_query_bytes: int = Field(default=1_048_576, ge=1_024)
+    max_body_bytes: int = Field(default=65_536, ge=1_024)
+    refresh_deadline: float = Field(default=20, gt=0, le=120)
+    refresh_lease: float = Field(default=30, gt=0, le=300)
+
+    @field_validator("return_urls", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("stitch_scopes", mode="before")
+    @classmethod
+    def _split_at_spaces(cls, value: object) -> object:
+        return tuple(value.split()) if isinstance(value, str) else value
+
+    @field_validator("stitch_scopes")
+    @classmethod
+    def _has_openid(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "openid" not in value:
+            raise ValueError("must contain openid")
+        return value
+
+    @field_validator("return_urls")
+    @classmethod
+    def _are_web_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            _check_web_address(url.removesuffix("*"))
+            if "*" in url and not url.endswith("/*"):
+                raise ValueError("may have a * at the end only, after a slash")
+        return value
+
+    @field_validator(
+        "public_url",
+        "stitch_issuer",
+        "stitch_graphql_url",
+        "stitch_authorization_endpoint",
+        "stitch_token_endpoint",
+        "stitch_revocation_endpoint",
+        "stitch_jwks_uri",
+    )
+    @classmethod
+    def _is_secure(cls, value: str | None) -> str | None:
+        if value is not None:
+            _check_web_address(value)
+        return value
+
+    @field_validator("public_url", "stitch_issuer")
+    @classmethod
+    def _has_no_query(cls, value: str) -> str:
+        if urlsplit(value).query or urlsplit(value).fragment:
+            raise ValueError("must have neither query nor fragment")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.stitch_client_auth == "private_key_jwt":
+            if self.stitch_private_key_file is None:
+                raise ValueError("STITCH_PRIVATE_KEY_FILE is needed for STITCH_CLIENT_AUTH=private_key_jwt")
+            if not self.stitch_private_key_file.is_file():
+                raise ValueError("STITCH_PRIVATE_KEY_FILE does not name a readable file")
+        elif self.stitch_client_secret is None or not self.stitch_client_secret.get_secret_value():
+            raise ValueError(f"STITCH_CLIENT_SECRET is needed for STITCH_CLIENT_AUTH={self.stitch_client_auth}")
+        if self.refresh_lease <= self.refresh_deadline:
+            raise ValueError(
+                "REFRESH_LEASE must be longer than REFRESH_DEADLINE, or two replicas could refresh at once"
+            )
+        return self
+
+    @cached_property
+    def base_url(self) -> str:
+        """The public address without a slash at its end."""
+        return self.public_url.rstrip("/")
+
+    @property
+    def redirect_uri(self) -> str:
+        """The address that the bank sends the browser back to (RFC 6749 section 3.1.2)."""
+        return f"{self.base_url}/callback"
+
+
+AnySettings = TypeVar("AnySettings", bound=DatabaseSettings)
+
+
+def _check_web_address(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an https:// address")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold credentials")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError("must be an https:// address, except on loopback")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load_settings() -> Settings:
+    """Read all settings from the environment. Raises ConfigurationError with one line."""
+    return _load(Settings)
+
+
+def load_database_settings() -> DatabaseSettings:
+    """Read only where the data lives. Raises ConfigurationError with one line."""
+    return _load(DatabaseSettings)
+
+
+def load_key_ring() -> KeyRing:
+    """Read only the encryption keys. Raises ConfigurationError with one line."""
+    return KeyRing.parse(_load(_EncryptionSettings).encryption_keys.get_secret_value())
+
+
+def _load(kind: type[AnySettings]) -> AnySettings:
+    try:
+        return kind(**_secrets_from_files(kind))
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_sentence(fault) for fault in error.errors(include_url=False))) from None
+
+
+def _secrets_from_files(kind: type[DatabaseSettings]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in _FROM_FILES:
+        variable = f"{PREFIX}{name.upper()}"
+        path = os.environ.get(f"{variable}_FILE")
+        if not path or name not in kind.model_fields:
+            continue
+        if variable in os.environ:
+            raise ConfigurationError(f"{variable} and {variable}_FILE are both set; keep one")
+        try:
+            values[name] = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not text"
+            raise ConfigurationError(f"{variable}_FILE: {path} cannot be read: {reason}") from None
+    return values
+
+
+def _sentence(fault: "ErrorDetails") -> str:
+    message = fault["msg"].removeprefix("Value error, ")
+    if not fault["loc"]:
+        return f"{PREFIX}{message}"
+    variable = f"{PREFIX}{str(fault['loc'][0]).upper()}"
+    return f"{variable} is not set" if fault["type"] == "missing" else f"{variable}: {message}"

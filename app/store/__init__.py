@@ -1,0 +1,1 @@
+"""All SQL. Functions take an open transaction from `Database.transaction`; none of them commits."""

@@ -1,0 +1,84 @@
+"""Who did what: written in the transaction of the deed, never changed."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.errors import InvalidRequest
+from app.store.pages import Page
+from app.store.tables import audit_events as table
+
+BROKER = "broker"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One deed."""
+
+    id: int
+    occurred_at: datetime
+    actor: str
+    action: str
+    session_id: str | None
+    connection_id: str | None
+    request_id: str | None
+    detail: dict[str, Any]
+
+
+async def record(
+    transaction: AsyncConnection,
+    *,
+    tenant: str,
+    actor: str,
+    action: str,
+    session_id: str | None = None,
+    connection_id: str | None = None,
+    **detail: str | int | bool | list[str] | None,
+) -> None:
+    """Write down a deed of `actor`, a caller's id or the broker itself. `detail` holds no secret."""
+    await transaction.execute(
+        insert(table).values(
+            tenant=tenant,
+            actor=actor,
+            action=action,
+            session_id=session_id,
+            connection_id=connection_id,
+            request_id=structlog.contextvars.get_contextvars().get("request_id"),
+            detail=detail,
+        )
+    )
+
+
+async def list_events(
+    transaction: AsyncConnection, tenant: str, *, connection_id: str | None, limit: int, cursor: str | None
+) -> Page[AuditEvent]:
+    """Return a tenant's events, oldest first."""
+    columns = [table.c[name] for name in AuditEvent.__dataclass_fields__]
+    query = select(*columns).where(table.c.tenant == tenant).order_by(table.c.id).limit(limit + 1)
+    if connection_id is not None:
+        query = query.where(table.c.connection_id == connection_id)
+    if cursor is not None:
+        query = query.where(table.c.id > _decode(cursor))
+    found = [AuditEvent(**row._mapping) for row in await transaction.execute(query)]
+    following = len(found) > limit
+    return Page(found[:limit], _encode(found[limit - 1].id) if following else None)
+
+
+def _encode(position: int) -> str:
+    return base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> int:
+    try:
+        position = int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if not 0 <= position < 2**63:
+            raise ValueError(position)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidRequest("`cursor` must be a `next_cursor` of the same list", code="invalid_cursor") from error
+    return position

@@ -1,0 +1,173 @@
+"""Callers, their API keys, and the key under which API keys are hashed."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import SecretStr
+from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.encryption import Binding, KeyRing, generate_key
+from app.store.notifications import caller_topic, notify
+from app.store.tables import api_keys, callers, hashing_keys
+
+_HASHING_KEY = "api_keys"
+
+
+@dataclass(frozen=True, slots=True)
+class CallerRecord:
+    """An internal service."""
+
+    id: str
+    tenant: str
+    name: str
+    permissions: list[str]
+    created_at: datetime
+    disabled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyRecord:
+    """What is known of an API key; the key itself is not."""
+
+    id: str
+    caller_id: str
+    prefix: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+_caller_columns = [callers.c[name] for name in CallerRecord.__dataclass_fields__]
+_key_columns = [api_keys.c[name] for name in ApiKeyRecord.__dataclass_fields__]
+
+
+async def hashing_key(transaction: AsyncConnection, key_ring: KeyRing) -> SecretStr:
+    """Return the key under which API keys are hashed, made at the first use and stored encrypted."""
+    binding = Binding("hashing_keys", "key", _HASHING_KEY)
+    await transaction.execute(
+        upsert(hashing_keys)
+        .values(name=_HASHING_KEY, key=key_ring.encrypt(generate_key(), binding))
+        .on_conflict_do_nothing()
+    )
+    query = select(hashing_keys.c.key).where(hashing_keys.c.name == _HASHING_KEY)
+    return key_ring.decrypt((await transaction.execute(query)).scalar_one(), binding)
+
+
+async def insert_caller(
+    transaction: AsyncConnection, *, caller_id: str, tenant: str, name: str, permissions: list[str]
+) -> CallerRecord | None:
+    """Insert a caller. None where the tenant has one of that name."""
+    row = (
+        await transaction.execute(
+            upsert(callers)
+            .values(id=caller_id, tenant=tenant, name=name, permissions=permissions)
+            .on_conflict_do_nothing(index_elements=["tenant", "name"])
+            .returning(*_caller_columns)
+        )
+    ).first()
+    return CallerRecord(**row._mapping) if row else None
+
+
+async def get_caller(transaction: AsyncConnection, reference: str, *, tenant: str | None) -> CallerRecord | None:
+    """Return a caller by its id or its name; of any tenant where none is given."""
+    query = select(*_caller_columns).where(or_(callers.c.id == reference, callers.c.name == reference))
+    if tenant is not None:
+        query = query.where(callers.c.tenant == tenant)
+    row = (await transaction.execute(query.order_by(callers.c.created_at))).first()
+    return CallerRecord(**row._mapping) if row else None
+
+
+async def list_callers(transaction: AsyncConnection, *, tenant: str | None) -> list[CallerRecord]:
+    """Return the callers of a tenant, or of all."""
+    query = select(*_caller_columns).order_by(callers.c.tenant, callers.c.name)
+    if tenant is not None:
+        query = query.where(callers.c.tenant == tenant)
+    return [CallerRecord(**row._mapping) for row in await transaction.execute(query)]
+
+
+async def disable_caller(transaction: AsyncConnection, caller_id: str) -> None:
+    """Refuse all of a caller's keys from now on."""
+    disabled_at = func.coalesce(callers.c.disabled_at, func.now())
+    await transaction.execute(update(callers).where(callers.c.id == caller_id).values(disabled_at=disabled_at))
+    await notify(transaction, caller_topic(caller_id))
+
+
+async def insert_api_key(
+    transaction: AsyncConnection,
+    *,
+    key_id: str,
+    caller: CallerRecord,
+    prefix: str,
+    keyed_hash: str,
+    expires_at: datetime | None,
+) -> ApiKeyRecord:
+    """Insert an API key by its hash."""
+    row = (
+        await transaction.execute(
+            insert(api_keys)
+            .values(
+                id=key_id,
+                tenant=caller.tenant,
+                caller_id=caller.id,
+                prefix=prefix,
+                keyed_hash=keyed_hash,
+                expires_at=expires_at,
+            )
+            .returning(*_key_columns)
+        )
+    ).one()
+    return ApiKeyRecord(**row._mapping)
+
+
+async def list_api_keys(transaction: AsyncConnection, caller_id: str) -> list[ApiKeyRecord]:
+    """Return a caller's keys, the oldest first."""
+    query = select(*_key_columns).where(api_keys.c.caller_id == caller_id).order_by(api_keys.c.created_at)
+    return [ApiKeyRecord(**row._mapping) for row in await transaction.execute(query)]
+
+
+async def revoke_api_key(transaction: AsyncConnection, caller_id: str, key_id: str) -> bool:
+    """Refuse a key from now on, on every replica. False where the caller has no such key."""
+    revoked_at = func.coalesce(api_keys.c.revoked_at, func.now())
+    statement = (
+        update(api_keys)
+        .where(api_keys.c.id == key_id, api_keys.c.caller_id == caller_id)
+        .values(revoked_at=revoked_at)
+        .returning(api_keys.c.id)
+    )
+    found = (await transaction.execute(statement)).first() is not None
+    await notify(transaction, caller_topic(caller_id))
+    return found
+
+
+async def find_usable_key(
+    transaction: AsyncConnection, prefix: str
+) -> tuple[CallerRecord, str, str, float | None] | None:
+    """Return the caller, key id, keyed hash and seconds to live of a key that is neither revoked nor expired."""
+    query = (
+        select(
+            *_caller_columns,
+            api_keys.c.id.label("key_id"),
+            api_keys.c.keyed_hash,
+            func.extract("epoch", api_keys.c.expires_at - func.now()).label("seconds_left"),
+        )
+        .join_from(api_keys, callers)
+        .where(
+            api_keys.c.prefix == prefix,
+            api_keys.c.revoked_at.is_(None),
+            or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now()),
+            and_(callers.c.disabled_at.is_(None)),
+        )
+    )
+    row = (await transaction.execute(query)).first()
+    if row is None:
+        return None
+    caller = CallerRecord(**{name: row._mapping[name] for name in CallerRecord.__dataclass_fields__})
+    return caller, row.key_id, row.keyed_hash, None if row.seconds_left is None else float(row.seconds_left)
+
+
+async def record_key_use(transaction: AsyncConnection, key_ids: list[str]) -> None:
+    """Note that these keys were used just now."""
+    await transaction.execute(update(api_keys).where(api_keys.c.id.in_(key_ids)).values(last_used_at=func.now()))

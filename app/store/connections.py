@@ -1,0 +1,202 @@
+"""Connections and their tokens."""
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import SecretStr
+from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.encryption import Binding, KeyRing
+from app.store.moments import seconds_until
+from app.store.notifications import connection_topic, notify
+from app.store.pages import Page, cursor_after, newest_first
+from app.store.tables import connections as table
+from app.store.tables import tokens
+
+
+class ConnectionStatus(StrEnum):
+    """What a connection can be used for."""
+
+    PENDING_CONFIRMATION = "pending_confirmation"
+    ACTIVE = "active"
+    REAUTHORIZATION_REQUIRED = "reauthorization_required"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One user's consent at the bank."""
+
+    id: str
+    tenant: str
+    user_id: str
+    status: ConnectionStatus
+    subject: str
+    scopes: list[str]
+    version: int
+    refreshable: bool
+    access_token_expires_at: datetime | None
+    access_token_lifetime: int
+    fence: int
+    lease_until: datetime | None
+    retry_at: datetime | None
+    failures: int
+    last_failure: str | None
+    reauthorization_reason: str | None
+    metadata: dict[str, Any]
+    created_at: datetime
+    last_refreshed_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """The tokens of one version. Neither prints."""
+
+    access_token: SecretStr = field(repr=False)
+    refresh_token: SecretStr | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A connection, its tokens, and times as seconds from now on the database's clock."""
+
+    connection: Connection
+    tokens: TokenPair | None
+    seconds_left: float
+    seconds_leased: float
+    seconds_until_retry: float
+
+
+_columns = [table.c[item.name] for item in fields(Connection)]
+
+
+def _connection(row: Row[*tuple[Any, ...]]) -> Connection:
+    values = {item.name: row._mapping[item.name] for item in fields(Connection)}
+    return Connection(**{**values, "status": ConnectionStatus(values["status"])})
+
+
+def _query() -> Select[Any]:
+    return select(*_columns)
+
+
+async def get_connection(transaction: AsyncConnection, tenant: str, connection_id: str) -> Connection | None:
+    """Return a tenant's connection."""
+    row = (await transaction.execute(_query().where(table.c.id == connection_id, table.c.tenant == tenant))).first()
+    return _connection(row) if row else None
+
+
+async def lock_connection(transaction: AsyncConnection, tenant: str, connection_id: str) -> Connection | None:
+    """Return a tenant's connection and keep it from others until the transaction ends."""
+    query = _query().where(table.c.id == connection_id, table.c.tenant == tenant).with_for_update()
+    row = (await transaction.execute(query)).first()
+    return _connection(row) if row else None
+
+
+async def connections_of_user(transaction: AsyncConnection, tenant: str, user_id: str) -> list[Connection]:
+    """Return and lock all of a user's connections."""
+    query = _query().where(table.c.tenant == tenant, table.c.user_id == user_id).with_for_update()
+    return [_connection(row) for row in await transaction.execute(query)]
+
+
+async def list_connections(
+    transaction: AsyncConnection,
+    tenant: str,
+    *,
+    user_id: str | None,
+    status: ConnectionStatus | None,
+    limit: int,
+    cursor: str | None,
+) -> Page[Connection]:
+    """Return a tenant's connections, newest first."""
+    query = newest_first(_query().where(table.c.tenant == tenant), table, limit=limit, cursor=cursor)
+    if user_id is not None:
+        query = query.where(table.c.user_id == user_id)
+    if status is not None:
+        query = query.where(table.c.status == status)
+    found = [_connection(row) for row in await transaction.execute(query)]
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
+
+
+async def hold(transaction: AsyncConnection, key_ring: KeyRing, tenant: str, connection_id: str) -> Held | None:
+    """Return a tenant's connection with its tokens, in one query. Raises DecryptionError."""
+    query = (
+        select(
+            *_columns,
+            tokens.c.access_token,
+            tokens.c.refresh_token,
+            tokens.c.version.label("token_version"),
+            seconds_until(table.c.access_token_expires_at).label("seconds_left"),
+            seconds_until(table.c.lease_until).label("seconds_leased"),
+            seconds_until(table.c.retry_at).label("seconds_until_retry"),
+        )
+        .select_from(table.outerjoin(tokens, tokens.c.connection_id == table.c.id))
+        .where(table.c.id == connection_id, table.c.tenant == tenant)
+    )
+    row = (await transaction.execute(query)).first()
+    if row is None:
+        return None
+    pair = None
+    if row.access_token is not None:
+        refresh_token = row.refresh_token
+        pair = TokenPair(
+            key_ring.decrypt(row.access_token, _binding("access_token", connection_id, row.token_version)),
+            refresh_token
+            and key_ring.decrypt(refresh_token, _binding("refresh_token", connection_id, row.token_version)),
+        )
+    return Held(
+        _connection(row), pair, float(row.seconds_left), float(row.seconds_leased), float(row.seconds_until_retry)
+    )
+
+
+async def insert_connection(transaction: AsyncConnection, values: dict[str, Any]) -> None:
+    """Insert a connection. Its tokens follow with `store_tokens`."""
+    await transaction.execute(insert(table).values(**values))
+
+
+async def change_connection(transaction: AsyncConnection, connection_id: str, **values: object) -> None:
+    """Write `values` and tell every replica."""
+    await transaction.execute(update(table).where(table.c.id == connection_id).values(**values))
+    await notify(transaction, connection_topic(connection_id))
+
+
+async def store_tokens(
+    transaction: AsyncConnection,
+    key_ring: KeyRing,
+    *,
+    tenant: str,
+    connection_id: str,
+    version: int,
+    pair: TokenPair,
+) -> None:
+    """Put `pair` in the place of the connection's tokens, sealed for this version."""
+    await erase_tokens(transaction, connection_id)
+    await transaction.execute(
+        insert(tokens).values(
+            connection_id=connection_id,
+            tenant=tenant,
+            version=version,
+            access_token=key_ring.encrypt(pair.access_token, _binding("access_token", connection_id, version)),
+            refresh_token=pair.refresh_token
+            and key_ring.encrypt(pair.refresh_token, _binding("refresh_token", connection_id, version)),
+        )
+    )
+
+
+async def erase_tokens(transaction: AsyncConnection, connection_id: str) -> None:
+    """Erase the connection's tokens."""
+    await transaction.execute(delete(tokens).where(tokens.c.connection_id == connection_id))
+
+
+async def record_use(transaction: AsyncConnection, connection_ids: list[str]) -> None:
+    """Note that these connections were used just now."""
+    statement = update(table).where(table.c.id.in_(connection_ids)).values(last_used_at=func.now())
+    await transaction.execute(statement)
+
+
+def _binding(column: str, connection_id: str, version: int) -> Binding:
+    return Binding("tokens", column, connection_id, version)

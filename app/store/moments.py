@@ -1,0 +1,20 @@
+"""Times on the database's clock, which is the one that all replicas share."""
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Float, Function, cast, extract, func
+
+
+def from_now(seconds: float) -> ColumnElement[datetime]:
+    """Return the moment `seconds` from now."""
+    interval: Function[object] = func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    moment: ColumnElement[datetime] = func.now() + interval
+    return moment
+
+
+def seconds_until(moment: ColumnElement[datetime]) -> ColumnElement[float]:
+    """Return the seconds until `moment`; 0 where there is none, negative where it has passed.
+
+    Measured on the running clock, not from the transaction's start, which may lie behind a lock.
+    """
+    return func.coalesce(cast(extract("epoch", moment - func.clock_timestamp()), Float), 0.0)

@@ -1,0 +1,112 @@
+"""LISTEN and NOTIFY: how replicas tell each other that a row has changed.
+
+A notification is a hint. Whoever waits for one also looks by himself now and then, so a channel that is cut makes
+things slower, never wrong.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import asyncpg
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.logs import get_logger
+from app.store.database import Database
+
+CHANNEL = "broker_changes"
+HEARTBEAT = 5.0
+logger = get_logger(__name__)
+
+
+def connection_topic(connection_id: str) -> str:
+    """Name the changes of one connection."""
+    return f"connection:{connection_id}"
+
+
+def session_topic(session_id: str) -> str:
+    """Name the changes of one session."""
+    return f"session:{session_id}"
+
+
+def caller_topic(caller_id: str) -> str:
+    """Name the changes of one caller and its keys."""
+    return f"caller:{caller_id}"
+
+
+async def notify(transaction: AsyncConnection, topic: str) -> None:
+    """Tell every replica, when `transaction` commits, that `topic` has changed."""
+    await transaction.execute(select(func.pg_notify(CHANNEL, topic)))
+
+
+class Notifications:
+    """One listening connection for the process, opened again whenever it is lost."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._observers: list[Callable[[str | None], None]] = []
+        self.connected = False
+
+    def observe(self, observer: Callable[[str | None], None]) -> None:
+        """Call `observer` with each topic, and with None whenever notifications may have been missed."""
+        self._observers.append(observer)
+
+    @contextlib.asynccontextmanager
+    async def subscribed(self, topic: str) -> AsyncIterator[asyncio.Event]:
+        """Give an event that is set at each change of `topic`; clear it before looking, then wait."""
+        event = asyncio.Event()
+        self._waiting.setdefault(topic, set()).add(event)
+        try:
+            yield event
+        finally:
+            self._waiting[topic].discard(event)
+            if not self._waiting[topic]:
+                del self._waiting[topic]
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        delay = 0.1
+        while True:
+            try:
+                connection = await self._database.connect()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                logger.warning("notifications_unavailable", reason=type(error).__name__)
+            else:
+                try:
+                    await self._listen(connection)
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                    logger.warning("notifications_lost", reason=type(error).__name__)
+                finally:
+                    self.connected = False
+                    connection.terminate()
+                delay = 0.1
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 5.0)
+
+    async def _listen(self, connection: asyncpg.Connection) -> None:
+        await connection.add_listener(CHANNEL, self._received)
+        self.connected = True
+        self._announce(None)
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            await connection.execute("SELECT 1")
+
+    def _received(self, _connection: object, _pid: int, _channel: str, topic: object) -> None:
+        self._announce(str(topic))
+
+    def _announce(self, topic: str | None) -> None:
+        for observer in self._observers:
+            observer(topic)
+        events = self._waiting.values() if topic is None else (self._waiting.get(topic, set()),)
+        for waiting in events:
+            for event in waiting:
+                event.set()
+
+
+async def wait_for(event: asyncio.Event, seconds: float) -> None:
+    """Return when `event` is set or `seconds` have passed, whichever is first."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -1,0 +1,254 @@
+"""The refresh protocol's two short transactions, claim and save, and its record of attempts.
+
+`version` counts token generations, `fence` counts claims. A claim raises the fence and is committed before the bank
+is called. A save is accepted where the version is still the one that was presented and no later claim is under way.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pydantic import SecretStr
+from sqlalchemy import exists, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.encryption import KeyRing
+from app.store.connections import (
+    Connection,
+    ConnectionStatus,
+    TokenPair,
+    change_connection,
+    erase_tokens,
+    hold,
+    lock_connection,
+    store_tokens,
+)
+from app.store.moments import from_now, seconds_until
+from app.store.tables import connections, refresh_attempts
+
+
+class Outcome(StrEnum):
+    """How an attempt ended. Only `invalid_grant` ends the connection."""
+
+    REFRESHED = "refreshed"
+    INVALID_GRANT = "invalid_grant"
+    OUTCOME_LOST = "refresh_outcome_lost"
+    UNKNOWN = "unknown"
+    NOT_SENT = "not_sent"
+    CLIENT_REFUSED = "invalid_client"
+    RATE_LIMITED = "rate_limited"
+    BANK_FAILED = "bank_failed"
+    BAD_ANSWER = "bad_answer"
+    SUPERSEDED = "superseded"
+    REVOKED = "revoked"
+
+
+class Saved(StrEnum):
+    """What became of new tokens that were to be stored."""
+
+    STORED = "stored"
+    LATER_CLAIM_UNDER_WAY = "later_claim_under_way"
+    SUPERSEDED = "superseded"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right, for the time of the lease, to present one refresh token."""
+
+    tenant: str
+    connection_id: str
+    version: int
+    fence: int
+    cause: str
+    follows_unknown: bool
+    refresh_token: SecretStr = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NewTokens:
+    """What the bank answered, ready to be stored. `lifetime` and `age` are in seconds."""
+
+    pair: TokenPair
+    lifetime: int
+    age: float
+    scopes: list[str] | None
+
+
+async def claim_refresh(
+    transaction: AsyncConnection,
+    key_ring: KeyRing,
+    *,
+    tenant: str,
+    connection_id: str,
+    version: int,
+    cause: str,
+    replica: str,
+    lease: float,
+) -> Claim | None:
+    """Take the right to refresh `version` for `lease` seconds, and record the intent.
+
+    None where somebody else holds it, the version has moved, or the connection must wait or cannot be refreshed.
+    """
+    free = or_(connections.c.lease_until.is_(None), connections.c.lease_until <= func.clock_timestamp())
+    due = or_(connections.c.retry_at.is_(None), connections.c.retry_at <= func.clock_timestamp())
+    raised = await transaction.execute(
+        update(connections)
+        .where(
+            connections.c.id == connection_id,
+            connections.c.tenant == tenant,
+            connections.c.version == version,
+            connections.c.status == ConnectionStatus.ACTIVE,
+            connections.c.refreshable,
+            free,
+            due,
+        )
+        .values(fence=connections.c.fence + 1, lease_until=from_now(lease))
+        .returning(connections.c.fence)
+    )
+    fence = raised.scalar()
+    if fence is None:
+        return None
+    held = await hold(transaction, key_ring, tenant, connection_id)
+    if held is None or held.tokens is None or held.tokens.refresh_token is None:
+        raise LookupError(f"{connection_id} is refreshable and has no refresh token")
+    follows_unknown = await _close_abandoned(transaction, connection_id, version)
+    await transaction.execute(
+        insert(refresh_attempts).values(
+            tenant=tenant, connection_id=connection_id, version=version, fence=fence, cause=cause, replica=replica
+        )
+    )
+    return Claim(tenant, connection_id, version, fence, cause, follows_unknown, held.tokens.refresh_token)
+
+
+async def _close_abandoned(transaction: AsyncConnection, connection_id: str, version: int) -> bool:
+    """Mark attempts whose replica went away as unknown. True where any attempt at this version ended so."""
+    of_this_version = (refresh_attempts.c.connection_id == connection_id, refresh_attempts.c.version == version)
+    await transaction.execute(
+        update(refresh_attempts)
+        .where(*of_this_version, refresh_attempts.c.outcome.is_(None))
+        .values(outcome=Outcome.UNKNOWN, ended_at=func.now())
+    )
+    unknown = exists().where(*of_this_version, refresh_attempts.c.outcome == Outcome.UNKNOWN)
+    return bool((await transaction.execute(select(unknown))).scalar())
+
+
+async def save_refresh(
+    transaction: AsyncConnection, key_ring: KeyRing, claim: Claim, new: NewTokens
+) -> tuple[Saved, Connection | None]:
+    """Store the successor of `claim.version`, unless it came too late.
+
+    A result may arrive after its lease has ended: the database was away, or a spool was replayed. It is still the
+    bank's only successor of that version as long as the version stands, so it is stored, and brings back a connection
+    that was given up meanwhile. While a later claim is under way it waits: that claim may have presented the same
+    token to a bank that allows reuse, and then the later answer is the one that counts.
+    """
+    connection = await lock_connection(transaction, claim.tenant, claim.connection_id)
+    if connection is None or connection.status is ConnectionStatus.REVOKED:
+        await end_attempt(transaction, claim, Outcome.REVOKED)
+        return Saved.REVOKED, connection
+    if connection.version != claim.version:
+        await end_attempt(transaction, claim, Outcome.SUPERSEDED)
+        return Saved.SUPERSEDED, connection
+    if connection.fence != claim.fence and await _is_leased(transaction, claim.connection_id):
+        return Saved.LATER_CLAIM_UNDER_WAY, connection
+    version = claim.version + 1
+    # A bank that does not rotate sends no new refresh token, and the old one stays good (RFC 6749 section 6).
+    pair = TokenPair(new.pair.access_token, new.pair.refresh_token or claim.refresh_token)
+    await store_tokens(
+        transaction,
+        key_ring,
+        tenant=claim.tenant,
+        connection_id=claim.connection_id,
+        version=version,
+        pair=pair,
+    )
+    await change_connection(
+        transaction,
+        claim.connection_id,
+        status=ConnectionStatus.ACTIVE,
+        reauthorization_reason=None,
+        version=version,
+        access_token_expires_at=from_now(new.lifetime - new.age),
+        access_token_lifetime=new.lifetime,
+        scopes=connection.scopes if new.scopes is None else new.scopes,
+        refreshable=True,
+        lease_until=None,
+        retry_at=None,
+        failures=0,
+        last_failure=None,
+        last_refreshed_at=func.now(),
+    )
+    await end_attempt(transaction, claim, Outcome.REFRESHED)
+    return Saved.STORED, connection
+
+
+async def fail_refresh(transaction: AsyncConnection, claim: Claim, outcome: Outcome, *, retry_in: float) -> None:
+    """Record an attempt that brought no tokens; nothing is tried again for `retry_in` seconds.
+
+    Where the outcome is unknown the lease stays, since the bank may still be at work on it.
+    """
+    await end_attempt(transaction, claim, outcome)
+    connection = await lock_connection(transaction, claim.tenant, claim.connection_id)
+    if connection is None or (connection.version, connection.fence) != (claim.version, claim.fence):
+        return
+    await change_connection(
+        transaction,
+        claim.connection_id,
+        lease_until=connection.lease_until if outcome is Outcome.UNKNOWN else None,
+        retry_at=from_now(retry_in),
+        failures=connection.failures + 1,
+        last_failure=outcome,
+    )
+
+
+async def end_connection(transaction: AsyncConnection, claim: Claim) -> Outcome:
+    """Believe an `invalid_grant`, unless somebody else has succeeded or is at work meanwhile.
+
+    After an attempt of unknown outcome the reason is that its answer was lost, not that the user withdrew.
+    """
+    connection = await lock_connection(transaction, claim.tenant, claim.connection_id)
+    if (
+        connection is None
+        or connection.status is not ConnectionStatus.ACTIVE
+        or (connection.version, connection.fence) != (claim.version, claim.fence)
+    ):
+        await end_attempt(transaction, claim, Outcome.SUPERSEDED)
+        return Outcome.SUPERSEDED
+    outcome = Outcome.OUTCOME_LOST if claim.follows_unknown else Outcome.INVALID_GRANT
+    await end_attempt(transaction, claim, outcome)
+    await erase_tokens(transaction, claim.connection_id)
+    await change_connection(
+        transaction,
+        claim.connection_id,
+        status=ConnectionStatus.REAUTHORIZATION_REQUIRED,
+        reauthorization_reason=outcome,
+        lease_until=None,
+        retry_at=None,
+        access_token_expires_at=None,
+    )
+    return outcome
+
+
+async def end_attempt(transaction: AsyncConnection, claim: Claim, outcome: Outcome) -> None:
+    """Write down how the attempt ended."""
+    await transaction.execute(
+        update(refresh_attempts)
+        .where(refresh_attempts.c.connection_id == claim.connection_id, refresh_attempts.c.fence == claim.fence)
+        .values(outcome=outcome, ended_at=func.now())
+    )
+
+
+async def rejections_within(transaction: AsyncConnection, connection_id: str, seconds: float) -> int:
+    """Count the refreshes of the last `seconds` whose cause was that the bank refused a token."""
+    query = select(func.count()).where(
+        refresh_attempts.c.connection_id == connection_id,
+        refresh_attempts.c.cause == "rejected",
+        refresh_attempts.c.outcome == Outcome.REFRESHED,
+        refresh_attempts.c.started_at > from_now(-seconds),
+    )
+    return int((await transaction.execute(query)).scalar_one())
+
+
+async def _is_leased(transaction: AsyncConnection, connection_id: str) -> bool:
+    query = select(seconds_until(connections.c.lease_until) > 0).where(connections.c.id == connection_id)
+    return bool((await transaction.execute(query)).scalar())

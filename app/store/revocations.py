@@ -1,0 +1,94 @@
+"""Tokens that the bank is still to be told to revoke. A row stays until the bank has confirmed it."""
+
+from dataclasses import dataclass, field
+
+from pydantic import SecretStr
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.encryption import Binding, KeyRing
+from app.randomness import identifier
+from app.store.connections import TokenPair
+from app.store.moments import from_now
+from app.store.tables import revocations as table
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """One token to revoke (RFC 7009)."""
+
+    id: str
+    tenant: str
+    attempts: int
+    token_type_hint: str
+    token: SecretStr = field(repr=False)
+
+
+async def order_revocation(
+    transaction: AsyncConnection,
+    key_ring: KeyRing,
+    *,
+    tenant: str,
+    pair: TokenPair,
+    reason: str,
+    connection_id: str | None = None,
+    session_id: str | None = None,
+) -> None:
+    """Have the bank revoke `pair`: by its refresh token, which takes the access tokens along (RFC 7009 section 2.1)."""
+    row = identifier("rev")
+    hint, token = ("refresh_token", pair.refresh_token) if pair.refresh_token else ("access_token", pair.access_token)
+    await transaction.execute(
+        insert(table).values(
+            id=row,
+            tenant=tenant,
+            connection_id=connection_id,
+            session_id=session_id,
+            token=key_ring.encrypt(token, _binding(row)),
+            token_type_hint=hint,
+            reason=reason,
+        )
+    )
+
+
+async def take_due_revocations(
+    transaction: AsyncConnection, key_ring: KeyRing, *, lease: float, limit: int = 20
+) -> list[Revocation]:
+    """Return what is due, and keep it from other replicas for `lease` seconds."""
+    due = (
+        select(table.c.id)
+        .where(table.c.next_attempt_at <= func.now())
+        .order_by(table.c.next_attempt_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = await transaction.execute(
+        update(table)
+        .where(table.c.id.in_(due.scalar_subquery()))
+        .values(next_attempt_at=from_now(lease), attempts=table.c.attempts + 1)
+        .returning(table)
+    )
+    return [
+        Revocation(row.id, row.tenant, row.attempts, row.token_type_hint, key_ring.decrypt(row.token, _binding(row.id)))
+        for row in rows
+    ]
+
+
+async def finish_revocation(transaction: AsyncConnection, revocation_id: str) -> None:
+    """Forget a token that the bank has revoked."""
+    await transaction.execute(delete(table).where(table.c.id == revocation_id))
+
+
+async def postpone_revocation(transaction: AsyncConnection, revocation_id: str, seconds: float) -> None:
+    """Try again `seconds` from now."""
+    await transaction.execute(
+        update(table).where(table.c.id == revocation_id).values(next_attempt_at=from_now(seconds))
+    )
+
+
+async def count_revocations(transaction: AsyncConnection) -> int:
+    """Count what the bank has not confirmed yet."""
+    return int((await transaction.execute(select(func.count()).select_from(table))).scalar_one())
+
+
+def _binding(row: str) -> Binding:
+    return Binding("revocations", "token", row)

@@ -1,0 +1,191 @@
+"""Sessions: the rows of `stitch_authorization_requests`."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, case, func, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.encryption import Ciphertext
+from app.store.moments import from_now
+from app.store.notifications import notify, session_topic
+from app.store.pages import Page, cursor_after, newest_first
+from app.store.tables import sessions as table
+
+
+class SessionStatus(StrEnum):
+    """Where a login stands."""
+
+    PENDING = "pending"
+    EXCHANGING = "exchanging"
+    AWAITING_CONFIRMATION = "awaiting_confirmation"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One attempt to link an account."""
+
+    id: str
+    tenant: str
+    caller_id: str
+    user_id: str
+    status: SessionStatus
+    stitch_state: str
+    nonce_digest: str
+    code_challenge: str
+    code_verifier: Ciphertext | None
+    authorization_url: Ciphertext | None
+    ticket: Ciphertext | None
+    ticket_digest: str
+    browser_digest: str | None
+    token_response: Ciphertext | None
+    confirmation_digest: str | None
+    require_confirmation: bool
+    redirect_uri: str
+    return_url: str | None
+    renews_connection_id: str | None
+    connection_id: str | None
+    scopes: list[str]
+    error_code: str | None
+    error_detail: str | None
+    metadata: dict[str, Any]
+    request_digest: str | None
+    created_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+
+
+_lapsed = and_(table.c.status == SessionStatus.PENDING, table.c.expires_at <= func.now())
+# A pending login whose time is over reads as expired from that moment, whether or not anyone has written it down.
+_status = case((_lapsed, literal(SessionStatus.EXPIRED.value)), else_=table.c.status).label("status")
+_ended_at = case((_lapsed, table.c.expires_at), else_=table.c.ended_at).label("ended_at")
+_computed = {"status": _status, "ended_at": _ended_at}
+_columns = [_computed.get(field.name, table.c[field.name]) for field in fields(Session) if field.name in table.c]
+
+
+def _session(row: Row[Any]) -> Session:
+    values = dict(row._mapping)
+    return Session(**{**values, "status": SessionStatus(values["status"])})
+
+
+def _query() -> Select[Any]:
+    return select(*_columns)
+
+
+async def insert_session(transaction: AsyncConnection, values: dict[str, Any], *, seconds_to_live: int) -> bool:
+    """Insert a pending session. False where the same caller has used the idempotency key before."""
+    statement = (
+        insert(table)
+        .values(**values, status=SessionStatus.PENDING, expires_at=from_now(seconds_to_live))
+        .on_conflict_do_nothing(
+            index_elements=["tenant", "caller_id", "idempotency_key"],
+            index_where=table.c.idempotency_key.is_not(None),
+        )
+        .returning(table.c.id)
+    )
+    return (await transaction.execute(statement)).first() is not None
+
+
+async def get_session(transaction: AsyncConnection, session_id: str, *, tenant: str | None = None) -> Session | None:
+    """Return a session, of any tenant where none is given."""
+    query = _query().where(table.c.id == session_id)
+    if tenant is not None:
+        query = query.where(table.c.tenant == tenant)
+    row = (await transaction.execute(query)).first()
+    return _session(row) if row else None
+
+
+async def find_idempotent(transaction: AsyncConnection, tenant: str, caller_id: str, key: str) -> Session | None:
+    """Return the session that `caller_id` has made with this idempotency key."""
+    query = _query().where(table.c.tenant == tenant, table.c.caller_id == caller_id, table.c.idempotency_key == key)
+    row = (await transaction.execute(query)).first()
+    return _session(row) if row else None
+
+
+async def lock_session(
+    transaction: AsyncConnection,
+    *,
+    session_id: str | None = None,
+    stitch_state: str | None = None,
+    ticket_digest: str | None = None,
+) -> Session | None:
+    """Return the one session that matches and keep it from others until the transaction ends."""
+    given = {"id": session_id, "stitch_state": stitch_state, "ticket_digest": ticket_digest}
+    query = _query().where(*(table.c[name] == value for name, value in given.items() if value is not None))
+    row = (await transaction.execute(query.with_for_update())).first()
+    return _session(row) if row else None
+
+
+async def list_sessions(
+    transaction: AsyncConnection,
+    tenant: str,
+    *,
+    user_id: str | None,
+    status: SessionStatus | None,
+    limit: int,
+    cursor: str | None,
+) -> Page[Session]:
+    """Return a tenant's sessions, newest first."""
+    query = newest_first(_query().where(table.c.tenant == tenant), table, limit=limit, cursor=cursor)
+    if user_id is not None:
+        query = query.where(table.c.user_id == user_id)
+    if status is not None:
+        query = query.where(_status == status)
+    found = [_session(row) for row in await transaction.execute(query)]
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
+
+
+async def sessions_of_user(transaction: AsyncConnection, tenant: str, user_id: str) -> list[Session]:
+    """Return and lock all of a user's sessions."""
+    query = _query().where(table.c.tenant == tenant, table.c.user_id == user_id).with_for_update()
+    return [_session(row) for row in await transaction.execute(query)]
+
+
+async def change_session(transaction: AsyncConnection, session_id: str, **values: object) -> None:
+    """Write `values` and wake whoever waits for this session."""
+    await transaction.execute(update(table).where(table.c.id == session_id).values(**values))
+    await notify(transaction, session_topic(session_id))
+
+
+async def end_session(transaction: AsyncConnection, session_id: str, status: SessionStatus, **values: object) -> None:
+    """End a session, and erase every secret that it needed until now."""
+    await change_session(
+        transaction,
+        session_id,
+        status=status,
+        ended_at=func.now(),
+        code_verifier=None,
+        authorization_url=None,
+        ticket=None,
+        token_response=None,
+        lease_until=None,
+        **values,
+    )
+
+
+async def delete_session(transaction: AsyncConnection, session_id: str) -> None:
+    """Erase a session altogether."""
+    await transaction.execute(table.delete().where(table.c.id == session_id))
+
+
+async def overdue_sessions(transaction: AsyncConnection, limit: int = 100) -> list[Session]:
+    """Return, locked, sessions whose time is over and that nobody works on, and interrupted exchanges."""
+    unattended = or_(table.c.lease_until.is_(None), table.c.lease_until <= func.now())
+    interrupted = and_(table.c.status == SessionStatus.EXCHANGING, unattended)
+    waiting = table.c.status.in_([SessionStatus.PENDING, SessionStatus.AWAITING_CONFIRMATION])
+    query = (
+        _query()
+        .where(table.c.ended_at.is_(None), or_(interrupted, and_(waiting, table.c.expires_at <= func.now())))
+        .order_by(table.c.expires_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [_session(row) for row in await transaction.execute(query)]

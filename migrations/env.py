@@ -1,0 +1,34 @@
+"""Alembic's entry: uses the transaction that it is handed, or opens the database of the settings."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection
+
+from app.settings import load_database_settings
+from app.store.address import database_address
+from app.store.database import Database
+from app.store.tables import metadata
+
+
+def _run(connection: Connection) -> None:
+    context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def _run_on_the_settings_database() -> None:
+    with database_address(load_database_settings()) as url:
+        database = Database(url, pool_size=1)
+        try:
+            async with database.transaction() as transaction:
+                await transaction.run_sync(_run)
+        finally:
+            await database.close()
+
+
+handed_over = context.config.attributes.get("connection")
+if handed_over is not None:
+    _run(handed_over)
+else:
+    asyncio.run(_run_on_the_settings_database())

@@ -1,0 +1,137 @@
+"""Drives a running sandbox over HTTP, for tests and demos: as its control panel and as its registered client."""
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import httpx
+from pydantic import JsonValue
+
+from sandbox.browser import log_in_and_decide
+from sandbox.ledger import LedgerReport
+from sandbox.oidc.authorization_request import SCOPES
+from sandbox.settings import CLIENT_ID, CLIENT_SECRET, REDIRECT_URIS
+
+EVERY_SCOPE = " ".join(SCOPES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """What a walk through the pages came back with, and the secrets that belong to it."""
+
+    answer: dict[str, str]
+    state: str
+    nonce: str
+    code_verifier: str
+
+    def code_grant(self) -> dict[str, str]:
+        """Return the token request that exchanges the code."""
+        return {
+            "grant_type": "authorization_code",
+            "code": self.answer["code"],
+            "redirect_uri": REDIRECT_URIS[0],
+            "code_verifier": self.code_verifier,
+        }
+
+
+class SandboxClient:
+    """One client of one sandbox; `http` is relative to the sandbox's address."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+
+    async def log_in(
+        self,
+        scope: str = EVERY_SCOPE,
+        *,
+        bank: str = "fnb",
+        username: str = "thandi",
+        scopes: Collection[str] | None = None,
+        accounts: Collection[str] | None = None,
+        decision: str = "allow",
+    ) -> Login:
+        """Send a user through the pages; `scopes` and `accounts` are what stays ticked."""
+        parameters, code_verifier = authorization_parameters(scope)
+        location = await log_in_and_decide(
+            self.http,
+            f"/connect/authorize?{urlencode(parameters)}",
+            bank=bank,
+            username=username,
+            password=f"{username}-123",
+            scopes=scopes,
+            accounts=accounts,
+            decision=decision,
+        )
+        answer = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
+        return Login(
+            answer=answer,
+            state=parameters["state"],
+            nonce=parameters["nonce"],
+            code_verifier=code_verifier,
+        )
+
+    async def ask_token(self, parameters: dict[str, str]) -> httpx.Response:
+        """Call the token endpoint with client_secret_post."""
+        client = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+        return await self.http.post("/connect/token", data=client | parameters)
+
+    async def link(self, scope: str = EVERY_SCOPE, *, accounts: Collection[str] | None = None) -> dict[str, str]:
+        """Log in and exchange the code; return the token response."""
+        login = await self.log_in(scope, accounts=accounts)
+        answer = await self.ask_token(login.code_grant())
+        answer.raise_for_status()
+        tokens: dict[str, str] = answer.json()
+        return tokens
+
+    async def refresh(self, refresh_token: str) -> httpx.Response:
+        """Present a refresh token."""
+        return await self.ask_token({"grant_type": "refresh_token", "refresh_token": refresh_token})
+
+    async def query(self, access_token: str, text: str, **variables: JsonValue) -> httpx.Response:
+        """Send a GraphQL request."""
+        return await self.http.post(
+            "/graphql",
+            json={"query": text, "variables": variables or None},
+            headers={"authorization": f"Bearer {access_token}"},
+        )
+
+    async def set_faults(self, **faults: JsonValue) -> None:
+        """Merge faults."""
+        (await self.http.put("/sandbox/faults", json=faults)).raise_for_status()
+
+    async def control(self, path: str, **parameters: JsonValue) -> Any:
+        """Call a POST of the control API and return its answer."""
+        answer = await self.http.post(f"/sandbox/{path}", json=parameters)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    async def ledger(self) -> LedgerReport:
+        """Return what the bank counted."""
+        answer = await self.http.get("/sandbox/ledger")
+        answer.raise_for_status()
+        return LedgerReport.model_validate_json(answer.content)
+
+    async def sub_of(self, username: str) -> str:
+        """Return the `sub` of a seeded customer."""
+        customers: list[dict[str, str]] = (await self.http.get("/sandbox/customers")).json()
+        return next(customer["sub"] for customer in customers if customer["username"] == username)
+
+
+def authorization_parameters(scope: str = EVERY_SCOPE) -> tuple[dict[str, str], str]:
+    """Return a valid authorization request and the verifier that belongs to it."""
+    code_verifier = secrets.token_urlsafe(32)
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(code_verifier.encode()).digest()).rstrip(b"=").decode()
+    return {
+        "client_id": CLIENT_ID,
+        "scope": scope,
+        "response_type": "code",
+        "redirect_uri": REDIRECT_URIS[0],
+        "state": secrets.token_urlsafe(32),
+        "nonce": secrets.token_urlsafe(32),
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+    }, code_verifier

@@ -1,0 +1,125 @@
+"""What can be done."""
+
+from datetime import UTC, date, datetime
+from typing import Self
+from urllib.parse import quote
+
+import strawberry
+from graphql import GraphQLError
+
+from sandbox.graphql.context import GraphQLInfo
+from sandbox.graphql.node import Node
+from sandbox.graphql.scalars import Money, MoneyInput, money
+from sandbox.payments import Payment, PaymentOrder, Reauthorization
+
+
+@strawberry.type
+class PaymentInitiationCompleted:
+    """The payment was made."""
+
+    date: date
+
+
+@strawberry.type
+class PaymentInitiation(Node):
+    """A payment that the user's consent covered."""
+
+    amount: Money
+    date: date
+    payer_reference: str | None
+    beneficiary_reference: str | None
+    external_reference: str | None
+    status: PaymentInitiationCompleted
+
+
+@strawberry.type
+class ReauthorizationRequired(Node):
+    """The bank wants the user to approve on one of its own pages."""
+
+    status: str
+    user_interaction_url: str
+
+    @classmethod
+    def of(cls, info: GraphQLInfo, reauthorization: Reauthorization) -> Self:
+        """Return the request in the schema's shape."""
+        return cls(
+            id=strawberry.ID(reauthorization.id),
+            status=reauthorization.status,
+            user_interaction_url=_user_interaction_url(info, reauthorization),
+        )
+
+
+@strawberry.type
+class UserInitiatePaymentPayload:
+    """The answer of `userInitiatePayment`."""
+
+    payment_initiation: PaymentInitiation
+
+
+@strawberry.input
+class UserInitiatePaymentInput:
+    """The payment to make."""
+
+    amount: MoneyInput
+    payer_reference: str | None = None
+    beneficiary_reference: str | None = None
+    external_reference: str | None = None
+
+
+@strawberry.type
+class Mutation:
+    """The root of mutations."""
+
+    @strawberry.mutation
+    async def user_initiate_payment(
+        self,
+        info: GraphQLInfo,
+        input: UserInitiatePaymentInput,  # noqa: A002
+    ) -> UserInitiatePaymentPayload:
+        """Make a payment, or refuse with USER_INTERACTION_REQUIRED until the user has approved it."""
+        info.context.require("paymentinitiationrequest")
+        order = PaymentOrder(
+            family_id=info.context.access_token.family.id,
+            amount=input.amount.quantity,
+            currency=input.amount.currency,
+            payer_reference=input.payer_reference,
+            beneficiary_reference=input.beneficiary_reference,
+            external_reference=input.external_reference,
+        )
+        result = info.context.bank.payments.initiate(
+            order, sub=info.context.customer.sub, today=datetime.now(UTC).date()
+        )
+        if isinstance(result, Reauthorization):
+            raise GraphQLError(
+                "User interaction is required to proceed",
+                extensions={
+                    "code": "USER_INTERACTION_REQUIRED",
+                    "id": result.id,
+                    "userInteractionUrl": _user_interaction_url(info, result),
+                },
+            )
+        info.context.bank.ledger.payments += 1
+        return UserInitiatePaymentPayload(payment_initiation=payment_initiation(result))
+
+    @strawberry.mutation
+    async def test_user_trigger_simulated_reauthorization(self, info: GraphQLInfo) -> bool:
+        """Let this consent's next payment need the user, whatever its amount."""
+        info.context.bank.payments.ask_at_next_payment(info.context.access_token.family)
+        return True
+
+
+def payment_initiation(payment: Payment) -> PaymentInitiation:
+    """Return the payment in the schema's shape."""
+    return PaymentInitiation(
+        id=strawberry.ID(payment.id),
+        amount=money(payment.order.amount),
+        date=payment.date,
+        payer_reference=payment.order.payer_reference,
+        beneficiary_reference=payment.order.beneficiary_reference,
+        external_reference=payment.order.external_reference,
+        status=PaymentInitiationCompleted(date=payment.date),
+    )
+
+
+def _user_interaction_url(info: GraphQLInfo, reauthorization: Reauthorization) -> str:
+    return f"{info.context.bank.settings.issuer}/approval?id={quote(reauthorization.id, safe='')}"

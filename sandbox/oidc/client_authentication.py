@@ -1,0 +1,92 @@
+"""Authentication of the client at the token and revocation endpoints."""
+
+import base64
+import binascii
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from sandbox.oidc.errors import OAuthError
+from sandbox.settings import SandboxSettings
+
+JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+@dataclass(frozen=True)
+class _Secret:
+    client_id: str
+    client_secret: str
+
+
+class ClientAuthenticator:
+    """Knows the one registered client, and the assertions that it has spent."""
+
+    def __init__(self, settings: SandboxSettings) -> None:
+        self._settings = settings
+        self._keys: KeySet | None = None
+        if settings.client_jwks_file is not None:
+            self._keys = KeySet.import_key_set(json.loads(settings.client_jwks_file.read_text()))
+        self._spent_assertions: dict[str, float] = {}
+
+    def authenticate(self, authorization: str | None, form: Mapping[str, str]) -> None:
+        """Accept exactly one of the three methods, or raise `invalid_client`."""
+        assertion = form.get("client_assertion")
+        methods = [authorization is not None, "client_secret" in form, assertion is not None]
+        if sum(methods) > 1:
+            raise OAuthError("invalid_request", "Use one way of client authentication only.")
+        if assertion is not None:
+            self._check_assertion(assertion, form)
+        elif authorization is not None:
+            self._check_secret(_basic(authorization))
+        else:
+            self._check_secret(_Secret(form.get("client_id", ""), form.get("client_secret", "")))
+
+    def _check_secret(self, given: _Secret) -> None:
+        same_id = secrets.compare_digest(given.client_id.encode(), self._settings.client_id.encode())
+        same_secret = secrets.compare_digest(given.client_secret.encode(), self._settings.client_secret.encode())
+        if not (same_id and same_secret):
+            raise OAuthError("invalid_client", "The client is unknown or its secret is wrong.")
+
+    def _check_assertion(self, assertion: str, form: Mapping[str, str]) -> None:
+        """Check a signed assertion (RFC 7523, section 3)."""
+        if form.get("client_assertion_type") != JWT_BEARER or self._keys is None:
+            raise OAuthError("invalid_client", "This client has no keys, or the assertion type is unknown.")
+        try:
+            claims = jwt.decode(assertion, self._keys, algorithms=["RS256"]).claims
+        except (JoseError, ValueError) as error:
+            raise OAuthError("invalid_client", "The assertion's signature does not verify.") from error
+        client_id = self._settings.client_id
+        audience = claims.get("aud")
+        expires_at, jwt_id = claims.get("exp"), claims.get("jti")
+        now = time.time()
+        self._spent_assertions = {key: end for key, end in self._spent_assertions.items() if end > now}
+        if not (
+            claims.get("iss") == claims.get("sub") == form.get("client_id", client_id) == client_id
+            and f"{self._settings.issuer}/connect/token" in (audience if isinstance(audience, list) else [audience])
+            and isinstance(expires_at, int | float)
+            and now < expires_at
+            and now + 60 >= claims.get("nbf", 0)
+            and isinstance(jwt_id, str)
+            and jwt_id not in self._spent_assertions
+        ):
+            raise OAuthError("invalid_client", "The assertion's claims are wrong, or it was used before.")
+        self._spent_assertions[jwt_id] = expires_at
+
+
+def _basic(authorization: str) -> _Secret:
+    """Read both parts of HTTP Basic, each form-encoded before (RFC 6749, section 2.3.1)."""
+    scheme, _, credentials = authorization.partition(" ")
+    try:
+        client_id, colon, client_secret = base64.b64decode(credentials, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise OAuthError("invalid_client", "The Authorization header is not HTTP Basic.") from error
+    if scheme.lower() != "basic" or not colon:
+        raise OAuthError("invalid_client", "The Authorization header is not HTTP Basic.")
+    return _Secret(unquote_plus(client_id), unquote_plus(client_secret))

@@ -1,0 +1,120 @@
+"""The token endpoint (RFC 6749, section 3.2)."""
+
+import base64
+import hashlib
+import secrets
+import time
+
+from fastapi import APIRouter, Request
+from pydantic import JsonValue
+from starlette.responses import JSONResponse
+
+from sandbox.bank import Bank, BankDependency
+from sandbox.faults import TokenFault, override
+from sandbox.oidc.errors import OAuthError
+from sandbox.oidc.form import read_form
+from sandbox.oidc.id_token import id_token
+from sandbox.tokens import Consent, IssuedTokens, RefreshTokenRefusedError
+
+router = APIRouter()
+
+GRANT_TYPES = ("authorization_code", "refresh_token")
+
+
+@router.post("/connect/token")
+async def token(request: Request, bank: BankDependency) -> JSONResponse:
+    """Exchange a code or a refresh token for new tokens."""
+    fault: TokenFault = getattr(request.state, "fault", TokenFault())
+    counted_as = "unsupported"
+    try:
+        form = await read_form(request)
+        if form.get("grant_type") in GRANT_TYPES:
+            counted_as = form["grant_type"]
+        bank.clients.authenticate(request.headers.get("authorization"), form)
+        match form.get("grant_type"):
+            case "authorization_code":
+                members = exchange_code(bank, form, fault)
+            case "refresh_token":
+                members = refresh(bank, form, fault)
+            case _:
+                raise OAuthError("unsupported_grant_type", "Use authorization_code or refresh_token.")
+    except OAuthError as error:
+        bank.ledger.token_requests[counted_as, error.code] += 1
+        raise
+    bank.ledger.token_requests[counted_as, "ok"] += 1
+    return JSONResponse(
+        override(members, fault.token_response), headers={"cache-control": "no-store", "pragma": "no-cache"}
+    )
+
+
+def exchange_code(bank: Bank, form: dict[str, str], fault: TokenFault) -> dict[str, JsonValue]:
+    """Exchange a code once; a second use revokes what the first one issued (RFC 6749, section 4.1.2)."""
+    code = bank.codes.find(_required(form, "code"))
+    if code is None:
+        raise OAuthError("invalid_grant", "The code is unknown.")
+    if code.family is not None:
+        bank.tokens.kill(code.family, "code_reused")
+        raise OAuthError("invalid_grant", "The code was used before.")
+    if code.expires_at <= time.time():
+        raise OAuthError("invalid_grant", "The code has expired.")
+    if _required(form, "redirect_uri") != code.request.redirect_uri:
+        raise OAuthError("invalid_grant", "The redirect_uri differs from the authorization request's.")
+    if not verifies(_required(form, "code_verifier"), code.request.code_challenge):
+        raise OAuthError("invalid_grant", "The code_verifier does not match the code_challenge.")
+    code.family = bank.tokens.start_family(code.consent)
+    bank.ledger.codes_exchanged += 1
+    issued = bank.tokens.issue(code.family)
+    signed = id_token(
+        bank,
+        code.consent,
+        access_token=issued.access_token,
+        fault=fault,
+        nonce=code.request.nonce,
+        state=code.request.state,
+    )
+    return token_response(issued, signed)
+
+
+def refresh(bank: Bank, form: dict[str, str], fault: TokenFault) -> dict[str, JsonValue]:
+    """Rotate a refresh token (RFC 6749, section 6; RFC 9700, section 4.14.2)."""
+    try:
+        family = bank.tokens.present(_required(form, "refresh_token"), reuse_grace=bank.refresh_reuse_grace)
+    except RefreshTokenRefusedError as refusal:
+        raise OAuthError("invalid_grant", str(refusal)) from refusal
+    scope = tuple(form.get("scope", "").split()) or family.consent.scope
+    if not set(scope) <= set(family.consent.scope):
+        raise OAuthError("invalid_scope", "The scope exceeds what the user granted.")
+    issued = bank.tokens.issue(family, scope)
+    return token_response(issued, id_token(bank, family.consent, access_token=issued.access_token, fault=fault))
+
+
+def grant(bank: Bank, consent: Consent) -> dict[str, JsonValue]:
+    """Issue the tokens of a consent without the browser's part, for load tests."""
+    issued = bank.tokens.issue(bank.tokens.start_family(consent))
+    return token_response(issued, id_token(bank, consent, access_token=issued.access_token, fault=TokenFault()))
+
+
+def token_response(issued: IssuedTokens, signed_id_token: str) -> dict[str, JsonValue]:
+    """Return the members that Stitch's documentation shows."""
+    members: dict[str, JsonValue] = {
+        "id_token": signed_id_token,
+        "access_token": issued.access_token,
+        "expires_in": issued.expires_in,
+        "token_type": "Bearer",
+        "scope": " ".join(issued.scope),
+    }
+    if issued.refresh_token is not None:
+        members["refresh_token"] = issued.refresh_token
+    return members
+
+
+def verifies(code_verifier: str, code_challenge: str) -> bool:
+    """Compare a verifier with an S256 challenge (RFC 7636, section 4.6)."""
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(code_verifier.encode()).digest()).rstrip(b"=")
+    return 43 <= len(code_verifier) <= 128 and secrets.compare_digest(challenge, code_challenge.encode())
+
+
+def _required(form: dict[str, str], name: str) -> str:
+    if not form.get(name):
+        raise OAuthError("invalid_request", f"The parameter {name} is missing.")
+    return form[name]

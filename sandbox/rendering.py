@@ -1,0 +1,23 @@
+"""The bank's pages: server-rendered, without scripts, everything from here."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+PAGES = Path(__file__).parent / "pages"
+
+HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "referrer-policy": "no-referrer",
+}
+
+_templates = Environment(loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined)
+
+
+def render(page: str, status: int = 200, **context: object) -> HTMLResponse:
+    """Render one page."""
+    return HTMLResponse(_templates.get_template(page).render(context), status, HEADERS)

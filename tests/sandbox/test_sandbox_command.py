@@ -1,0 +1,18 @@
+import signal
+import subprocess
+import sys
+
+import httpx
+
+
+def test_the_command_announces_its_port_and_stops_cleanly_when_told_to() -> None:
+    command = [sys.executable, "-m", "sandbox", "--port", "0", "--access-token-ttl", "60"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        announced = process.stdout.readline()
+        assert announced.startswith("listening on http://127.0.0.1:")
+        url = announced.removeprefix("listening on ").strip()
+        discovered = httpx.get(f"{url}/.well-known/openid-configuration", timeout=5).json()
+        assert discovered["issuer"] == url
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=5) == 0

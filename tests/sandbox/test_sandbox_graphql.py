@@ -1,0 +1,182 @@
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+import pytest
+
+from sandbox.browser import submit
+from sandbox.client import SandboxClient
+from sandbox.settings import REDIRECT_URIS
+
+ACCOUNTS = "{ user { id scopes bankAccounts { id name accountNumber accountType bankId branchCode currency } } }"
+TRANSACTIONS = """
+query TransactionsByBankAccount($accountId: ID!, $first: UInt, $after: Cursor) {
+  node(id: $accountId) { ... on BankAccount { transactions(first: $first, after: $after) {
+    pageInfo { hasNextPage endCursor }
+    edges { node { id amount reference description date runningBalance } } } } } }
+"""
+PAY = """
+mutation UserInitiatePayment($amount: MoneyInput!, $payerReference: String!, $externalReference: String) {
+  userInitiatePayment(input: {amount: $amount, payerReference: $payerReference, externalReference: $externalReference}) {
+    paymentInitiation { amount date id status { __typename } } } }
+"""
+REAUTHORIZATION = """
+query($id: ID!) { node(id: $id) { ... on ReauthorizationRequired { id status userInteractionUrl } } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("shape", "status", "body"),
+    [
+        (
+            "401",
+            401,
+            {
+                "errors": [{"message": "UNAUTHENTICATED: Token is expired or malformed"}],
+                "extensions": {"code": "UNAUTHENTICATED"},
+            },
+        ),
+        (
+            "200",
+            200,
+            {
+                "errors": [{"message": "UNAUTHENTICATED: Token is expired or malformed"}],
+                "extensions": {"code": "UNAUTHENTICATED"},
+            },
+        ),
+        (
+            "200-nested",
+            200,
+            {
+                "errors": [
+                    {
+                        "message": "UNAUTHENTICATED: Token is expired or malformed",
+                        "extensions": {"code": "UNAUTHENTICATED"},
+                    }
+                ]
+            },
+        ),
+    ],
+)
+async def test_an_expired_token_is_refused_in_each_shape(
+    bank: SandboxClient, shape: str, status: int, body: object
+) -> None:
+    tokens = await bank.link()
+    await bank.set_faults(unauthenticated_shape=shape)
+    await bank.control("expire")
+    answer = await bank.query(tokens["access_token"], ACCOUNTS)
+    assert (answer.status_code, answer.json()) == (status, body)
+
+
+async def test_only_ticked_accounts_are_visible(bank: SandboxClient) -> None:
+    everything = (await bank.query((await bank.link())["access_token"], ACCOUNTS)).json()["data"]["user"]
+    first, second, _ = everything["bankAccounts"]
+    token = (await bank.link(accounts=[first["id"]]))["access_token"]
+    seen = (await bank.query(token, ACCOUNTS)).json()["data"]["user"]["bankAccounts"]
+    assert seen == [first]
+    hidden = await bank.query(token, TRANSACTIONS, accountId=second["id"])
+    assert hidden.json()["data"] == {"node": None}
+
+
+async def test_pages_follow_each_other_without_gap_or_repetition(bank: SandboxClient) -> None:
+    token = (await bank.link())["access_token"]
+    account = (await bank.query(token, ACCOUNTS)).json()["data"]["user"]["bankAccounts"][0]["id"]
+    whole = (await bank.query(token, TRANSACTIONS, accountId=account)).json()["data"]["node"]["transactions"]
+    collected, after = [], None
+    while True:
+        answer = await bank.query(token, TRANSACTIONS, accountId=account, first=50, after=after)
+        page = answer.json()["data"]["node"]["transactions"]
+        collected += page["edges"]
+        after = page["pageInfo"]["endCursor"]
+        if not page["pageInfo"]["hasNextPage"]:
+            break
+    assert collected == whole["edges"]
+    assert len(collected) > 100
+    dates = [edge["node"]["date"] for edge in collected]
+    assert dates == sorted(dates, reverse=True)
+    assert collected[0]["node"]["amount"].keys() == {"quantity", "currency"}
+
+
+async def test_a_missing_scope_costs_its_fields_only(bank: SandboxClient) -> None:
+    token = (await bank.link("openid accounts"))["access_token"]
+    answer = (await bank.query(token, "{ user { bankAccounts { name currentBalance } } }")).json()
+    assert answer["data"]["user"]["bankAccounts"][0]["name"]
+    assert answer["data"]["user"]["bankAccounts"][0]["currentBalance"] is None
+    assert answer["errors"][0]["extensions"] == {"code": "FORBIDDEN", "missingScopes": ["balances"]}
+
+
+async def test_operations_of_public_clients_work(bank: SandboxClient) -> None:
+    token = (await bank.link())["access_token"]
+    for text in (
+        "query ListBankAccounts { user { __typename ... on User { id bankAccounts { name } } } }",
+        "{ user { bankAccounts { currentBalance availableBalance } paymentAuthorization { bankAccount { id } status } } }",
+        """{ user { bankAccounts { accountHolder { __typename
+             ... on Individual { fullName email identifyingDocument { __typename
+               ... on IdentityDocument { country number } ... on Passport { country number } } }
+             ... on Business { name registrationNumber } }
+             debitOrderPayments(first: 10) { pageInfo { hasNextPage endCursor }
+               edges { node { id amount reference date } } } } } }""",
+        "query ListBanks { banks { name country } }",
+    ):
+        answer = (await bank.query(token, text)).json()
+        assert "errors" not in answer
+        assert answer["data"]
+
+
+async def test_large_answers_are_compressed_for_those_who_can(bank: SandboxClient) -> None:
+    token = (await bank.link())["access_token"]
+    text = "{ user { bankAccounts { transactions { edges { node { id description } } } } } }"
+    assert (await bank.query(token, text)).headers["content-encoding"] == "gzip"
+    plain = await bank.http.post(
+        "/graphql",
+        json={"query": text},
+        headers={"authorization": f"Bearer {token}", "accept-encoding": "identity"},
+    )
+    assert "content-encoding" not in plain.headers
+
+
+@pytest.mark.parametrize(("decision", "status"), [("allow", "complete"), ("decline", "failed")])
+async def test_a_large_payment_needs_the_user(bank: SandboxClient, decision: str, status: str) -> None:
+    token = (await bank.link())["access_token"]
+    payment = {"amount": {"quantity": "5000", "currency": "ZAR"}, "payerReference": "Rent"}
+    (error,) = (await bank.query(token, PAY, **payment)).json()["errors"]
+    extensions = error["extensions"]
+    assert extensions["code"] == "USER_INTERACTION_REQUIRED"
+
+    async def reauthorization_status() -> str:
+        answer = await bank.query(token, REAUTHORIZATION, id=extensions["id"])
+        found: str = answer.json()["data"]["node"]["status"]
+        return found
+
+    assert await reauthorization_status() == "pending"
+    page = await visit(bank, extensions["userInteractionUrl"])
+    answer = await submit(bank.http, page, {"decision": decision})
+    assert answer.headers["location"] == REDIRECT_URIS[0]
+    assert await reauthorization_status() == status
+    repeated = (await bank.query(token, PAY, **payment)).json()
+    assert ("errors" in repeated) == (decision == "decline")
+
+
+async def visit(bank: SandboxClient, url: str) -> httpx.Response:
+    query = dict(parse_qsl(urlsplit(url).query)) | {"redirect_uri": REDIRECT_URIS[0]}
+    page = await bank.http.get(urlsplit(url).path, params=query)
+    assert page.status_code == 200
+    return page
+
+
+async def test_a_simulated_reauthorization_stops_the_next_payment(bank: SandboxClient) -> None:
+    token = (await bank.link())["access_token"]
+    payment = {"amount": {"quantity": 1, "currency": "ZAR"}, "payerReference": "Coffee"}
+    paid = (await bank.query(token, PAY, **payment)).json()["data"]["userInitiatePayment"]["paymentInitiation"]
+    assert paid["amount"] == {"quantity": "1.00", "currency": "ZAR"}
+    await bank.query(token, "mutation { testUserTriggerSimulatedReauthorization }")
+    (error,) = (await bank.query(token, PAY, **payment)).json()["errors"]
+    assert error["extensions"]["code"] == "USER_INTERACTION_REQUIRED"
+    assert (await bank.ledger()).totals.payments == 1
+
+
+async def test_a_malformed_request_is_a_400_and_a_malformed_query_has_no_data(bank: SandboxClient) -> None:
+    token = (await bank.link())["access_token"]
+    headers = {"authorization": f"Bearer {token}"}
+    assert (await bank.http.post("/graphql", content="no", headers=headers)).status_code == 400
+    answer = (await bank.query(token, "{ nothing }")).json()
+    assert answer.keys() == {"errors"}
