@@ -5,7 +5,7 @@ import hashlib
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
@@ -17,6 +17,17 @@ from sandbox.oidc.authorization_request import SCOPES
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET, REDIRECT_URIS
 
 EVERY_SCOPE = " ".join(SCOPES)
+
+
+class TokenResponse(TypedDict):
+    """The members of a token response; `refresh_token` is there with `offline_access` only."""
+
+    id_token: str
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    token_type: str
+    scope: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +90,12 @@ class SandboxClient:
         client = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
         return await self.http.post("/connect/token", data=client | parameters)
 
-    async def link(self, scope: str = EVERY_SCOPE, *, accounts: Collection[str] | None = None) -> dict[str, str]:
+    async def link(self, scope: str = EVERY_SCOPE, *, accounts: Collection[str] | None = None) -> TokenResponse:
         """Log in and exchange the code; return the token response."""
         login = await self.log_in(scope, accounts=accounts)
         answer = await self.ask_token(login.code_grant())
         answer.raise_for_status()
-        tokens: dict[str, str] = answer.json()
+        tokens: TokenResponse = answer.json()
         return tokens
 
     async def refresh(self, refresh_token: str) -> httpx.Response:
@@ -103,11 +114,11 @@ class SandboxClient:
         """Merge faults."""
         (await self.http.put("/sandbox/faults", json=faults)).raise_for_status()
 
-    async def control(self, path: str, **parameters: JsonValue) -> Any:
-        """Call a POST of the control API and return its answer."""
+    async def control(self, path: str, **parameters: JsonValue) -> httpx.Response:
+        """Call a POST of the control API."""
         answer = await self.http.post(f"/sandbox/{path}", json=parameters)
         answer.raise_for_status()
-        return answer.json() if answer.content else None
+        return answer
 
     async def ledger(self) -> LedgerReport:
         """Return what the bank counted."""

@@ -17,8 +17,8 @@ from app.oidc.transport import Answer, BankBadAnswer, send
 METADATA_LIFETIME = 3_600.0
 METADATA_RETRY = 30.0
 KEYS_LIFETIME = 3_600.0
-# An id_token with an unknown key makes us look again, but not more often than this.
-KEYS_MIN_AGE = 5.0
+# An id_token with an unknown key makes us look again, but not more often than this. Seconds.
+KEYS_MIN_AGE = 1.0
 logger = get_logger(__name__)
 
 
@@ -97,18 +97,18 @@ class Provider:
         """Return the signing keys; fetched anew where `newer_than` are the ones that did not do. Raises BankError."""
         metadata = await self.metadata()
         async with self._lock:
-            now = self._clock.monotonic()
             if self._keys:
                 known, fetched_at = self._keys
-                wanted_anew = newer_than is known and now >= fetched_at + KEYS_MIN_AGE
-                if now < fetched_at + KEYS_LIFETIME and not wanted_anew:
+                age = self._clock.monotonic() - fetched_at
+                if age < KEYS_LIFETIME and newer_than is not known:
                     return known
+                await asyncio.sleep(max(KEYS_MIN_AGE - age, 0))
             answer = await send(self._client, "GET", metadata.jwks_uri, deadline=self._timeout)
             try:
                 found = KeySet.import_key_set(_object(answer, "JWKS"))  # type: ignore[arg-type]
             except (JoseError, ValueError, KeyError, TypeError) as error:
                 raise BankBadAnswer("the bank's JWKS cannot be read") from error
-            self._keys = (found, now)
+            self._keys = (found, self._clock.monotonic())
             return found
 
     async def _discover(self) -> ProviderMetadata:

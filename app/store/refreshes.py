@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.encryption import KeyRing
 from app.store.connections import (
-    Connection,
     ConnectionStatus,
     TokenPair,
     change_connection,
@@ -38,8 +37,13 @@ class Outcome(StrEnum):
     RATE_LIMITED = "rate_limited"
     BANK_FAILED = "bank_failed"
     BAD_ANSWER = "bad_answer"
+    REQUEST_REFUSED = "request_refused"
     SUPERSEDED = "superseded"
     REVOKED = "revoked"
+
+
+# After these the bank may have used the refresh token up, so a later `invalid_grant` is no word of the user's.
+_POSSIBLY_SPENT = (Outcome.UNKNOWN, Outcome.BANK_FAILED, Outcome.BAD_ANSWER)
 
 
 class Saved(StrEnum):
@@ -61,16 +65,16 @@ class Claim:
     fence: int
     cause: str
     follows_unknown: bool
+    failures: int
     refresh_token: SecretStr = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class NewTokens:
-    """What the bank answered, ready to be stored. `lifetime` and `age` are in seconds."""
+    """What the bank answered, ready to be stored. `lifetime` is in seconds, from when the request was sent."""
 
     pair: TokenPair
     lifetime: int
-    age: float
     scopes: list[str] | None
 
 
@@ -117,25 +121,34 @@ async def claim_refresh(
             tenant=tenant, connection_id=connection_id, version=version, fence=fence, cause=cause, replica=replica
         )
     )
-    return Claim(tenant, connection_id, version, fence, cause, follows_unknown, held.tokens.refresh_token)
+    return Claim(
+        tenant,
+        connection_id,
+        version,
+        fence,
+        cause,
+        follows_unknown,
+        held.connection.failures,
+        held.tokens.refresh_token,
+    )
 
 
 async def _close_abandoned(transaction: AsyncConnection, connection_id: str, version: int) -> bool:
-    """Mark attempts whose replica went away as unknown. True where any attempt at this version ended so."""
+    """Mark attempts whose replica went away as unknown. True where one at this version may have reached the bank."""
     of_this_version = (refresh_attempts.c.connection_id == connection_id, refresh_attempts.c.version == version)
     await transaction.execute(
         update(refresh_attempts)
         .where(*of_this_version, refresh_attempts.c.outcome.is_(None))
         .values(outcome=Outcome.UNKNOWN, ended_at=func.now())
     )
-    unknown = exists().where(*of_this_version, refresh_attempts.c.outcome == Outcome.UNKNOWN)
-    return bool((await transaction.execute(select(unknown))).scalar())
+    spent = exists().where(*of_this_version, refresh_attempts.c.outcome.in_(_POSSIBLY_SPENT))
+    return bool((await transaction.execute(select(spent))).scalar())
 
 
 async def save_refresh(
-    transaction: AsyncConnection, key_ring: KeyRing, claim: Claim, new: NewTokens
-) -> tuple[Saved, Connection | None]:
-    """Store the successor of `claim.version`, unless it came too late.
+    transaction: AsyncConnection, key_ring: KeyRing, claim: Claim, new: NewTokens, *, age: float
+) -> Saved:
+    """Store the successor of `claim.version`, `age` seconds after it was asked for, unless it came too late.
 
     A result may arrive after its lease has ended: the database was away, or a spool was replayed. It is still the
     bank's only successor of that version as long as the version stands, so it is stored, and brings back a connection
@@ -145,12 +158,12 @@ async def save_refresh(
     connection = await lock_connection(transaction, claim.tenant, claim.connection_id)
     if connection is None or connection.status is ConnectionStatus.REVOKED:
         await end_attempt(transaction, claim, Outcome.REVOKED)
-        return Saved.REVOKED, connection
+        return Saved.REVOKED
     if connection.version != claim.version:
         await end_attempt(transaction, claim, Outcome.SUPERSEDED)
-        return Saved.SUPERSEDED, connection
+        return Saved.SUPERSEDED
     if connection.fence != claim.fence and await _is_leased(transaction, claim.connection_id):
-        return Saved.LATER_CLAIM_UNDER_WAY, connection
+        return Saved.LATER_CLAIM_UNDER_WAY
     version = claim.version + 1
     # A bank that does not rotate sends no new refresh token, and the old one stays good (RFC 6749 section 6).
     pair = TokenPair(new.pair.access_token, new.pair.refresh_token or claim.refresh_token)
@@ -168,7 +181,7 @@ async def save_refresh(
         status=ConnectionStatus.ACTIVE,
         reauthorization_reason=None,
         version=version,
-        access_token_expires_at=from_now(new.lifetime - new.age),
+        access_token_expires_at=from_now(new.lifetime - age),
         access_token_lifetime=new.lifetime,
         scopes=connection.scopes if new.scopes is None else new.scopes,
         refreshable=True,
@@ -179,13 +192,13 @@ async def save_refresh(
         last_refreshed_at=func.now(),
     )
     await end_attempt(transaction, claim, Outcome.REFRESHED)
-    return Saved.STORED, connection
+    return Saved.STORED
 
 
 async def fail_refresh(transaction: AsyncConnection, claim: Claim, outcome: Outcome, *, retry_in: float) -> None:
     """Record an attempt that brought no tokens; nothing is tried again for `retry_in` seconds.
 
-    Where the outcome is unknown the lease stays, since the bank may still be at work on it.
+    Where the outcome is unknown the lease stays until its end, since the bank may still be at work on it.
     """
     await end_attempt(transaction, claim, outcome)
     connection = await lock_connection(transaction, claim.tenant, claim.connection_id)
@@ -195,7 +208,7 @@ async def fail_refresh(transaction: AsyncConnection, claim: Claim, outcome: Outc
         transaction,
         claim.connection_id,
         lease_until=connection.lease_until if outcome is Outcome.UNKNOWN else None,
-        retry_at=from_now(retry_in),
+        retry_at=connection.lease_until if outcome is Outcome.UNKNOWN else from_now(retry_in),
         failures=connection.failures + 1,
         last_failure=outcome,
     )

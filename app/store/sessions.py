@@ -5,12 +5,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, case, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.encryption import Ciphertext
-from app.store.moments import from_now
+from app.encryption import Binding, Ciphertext
+from app.store.moments import from_now, seconds_until
 from app.store.notifications import notify, session_topic
 from app.store.pages import Page, cursor_after, newest_first
 from app.store.tables import sessions as table
@@ -46,7 +46,7 @@ class Session:
     ticket_digest: str
     browser_digest: str | None
     token_response: Ciphertext | None
-    confirmation_digest: str | None
+    confirmation_code: Ciphertext | None
     require_confirmation: bool
     redirect_uri: str
     return_url: str | None
@@ -60,14 +60,19 @@ class Session:
     created_at: datetime
     expires_at: datetime
     ended_at: datetime | None
+    seconds_left: float
 
 
 _lapsed = and_(table.c.status == SessionStatus.PENDING, table.c.expires_at <= func.now())
 # A pending login whose time is over reads as expired from that moment, whether or not anyone has written it down.
 _status = case((_lapsed, literal(SessionStatus.EXPIRED.value)), else_=table.c.status).label("status")
 _ended_at = case((_lapsed, table.c.expires_at), else_=table.c.ended_at).label("ended_at")
-_computed = {"status": _status, "ended_at": _ended_at}
-_columns = [_computed.get(field.name, table.c[field.name]) for field in fields(Session) if field.name in table.c]
+_computed: dict[str, ColumnElement[Any]] = {
+    "status": _status,
+    "ended_at": _ended_at,
+    "seconds_left": seconds_until(table.c.expires_at).label("seconds_left"),
+}
+_columns = [_computed[field.name] if field.name in _computed else table.c[field.name] for field in fields(Session)]
 
 
 def _session(row: Row[Any]) -> Session:
@@ -166,6 +171,7 @@ async def end_session(transaction: AsyncConnection, session_id: str, status: Ses
         authorization_url=None,
         ticket=None,
         token_response=None,
+        confirmation_code=None,
         lease_until=None,
         **values,
     )
@@ -174,6 +180,11 @@ async def end_session(transaction: AsyncConnection, session_id: str, status: Ses
 async def delete_session(transaction: AsyncConnection, session_id: str) -> None:
     """Erase a session altogether."""
     await transaction.execute(table.delete().where(table.c.id == session_id))
+
+
+def session_binding(column: str, session_id: str) -> Binding:
+    """Name the place of a sealed column of a session."""
+    return Binding("stitch_authorization_requests", column, session_id)
 
 
 async def overdue_sessions(transaction: AsyncConnection, limit: int = 100) -> list[Session]:

@@ -122,7 +122,7 @@ sessions = Table(
     Column("ticket_digest", Text, nullable=False, unique=True),
     Column("browser_digest", Text),
     Column("token_response", Sealed),
-    Column("confirmation_digest", Text),
+    Column("confirmation_code", Sealed),
     Column("require_confirmation", Boolean, nullable=False, server_default=false()),
     Column("redirect_uri", Text, nullable=False),
     Column("return_url", Text),

@@ -3,27 +3,16 @@
 import re
 from typing import Any
 
-import strawberry
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, JsonValue, ValidationError
 from starlette.responses import JSONResponse
-from strawberry.schema.config import StrawberryConfig
 
 from sandbox.bank import Bank, BankDependency
 from sandbox.graphql.context import Context
-from sandbox.graphql.mutations import Mutation, PaymentInitiation, ReauthorizationRequired
-from sandbox.graphql.queries import Query
-from sandbox.graphql.scalars import SCALARS
+from sandbox.graphql.schema import schema
 from sandbox.tokens import AccessToken
 
 router = APIRouter()
-
-schema = strawberry.Schema(
-    query=Query,
-    mutation=Mutation,
-    types=[PaymentInitiation, ReauthorizationRequired],
-    config=StrawberryConfig(scalar_map=SCALARS),
-)
 
 UNAUTHENTICATED = "UNAUTHENTICATED: Token is expired or malformed"
 

@@ -43,10 +43,11 @@ async def choose_bank(
 ) -> HTMLResponse:
     """Take the bank that the customer chose, and ask for a login."""
     interaction = bank.interactions.find(interaction_id)
-    interaction.bank = next((branch for branch in BANKS if branch.id == chosen), None)
-    if interaction.bank is None:
-        return render("choose_bank.html", 400, interaction=interaction, banks=BANKS)
-    return _login_page(bank, interaction)
+    for branch in BANKS:
+        if branch.id == chosen:
+            interaction.choose(branch)
+            return _login_page(bank, interaction)
+    return render("choose_bank.html", 400, interaction=interaction, banks=BANKS)
 
 
 @router.post("/login/customer")

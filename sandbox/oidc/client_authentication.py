@@ -19,7 +19,10 @@ from sandbox.settings import SandboxSettings
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-@dataclass(frozen=True)
+LEEWAY = 5
+
+
+@dataclass(frozen=True, repr=False)
 class _Secret:
     client_id: str
     client_secret: str
@@ -56,28 +59,32 @@ class ClientAuthenticator:
 
     def _check_assertion(self, assertion: str, form: Mapping[str, str]) -> None:
         """Check a signed assertion (RFC 7523, section 3)."""
+        client_id = self._settings.client_id
+        if form.get("client_id", client_id) != client_id:
+            raise OAuthError("invalid_client", "The client is unknown.")
         if form.get("client_assertion_type") != JWT_BEARER or self._keys is None:
             raise OAuthError("invalid_client", "This client has no keys, or the assertion type is unknown.")
         try:
             claims = jwt.decode(assertion, self._keys, algorithms=["RS256"]).claims
+            self._assertion_rules().validate(claims)
         except (JoseError, ValueError) as error:
-            raise OAuthError("invalid_client", "The assertion's signature does not verify.") from error
-        client_id = self._settings.client_id
-        audience = claims.get("aud")
-        expires_at, jwt_id = claims.get("exp"), claims.get("jti")
+            raise OAuthError("invalid_client", "The assertion's signature or claims are wrong.") from error
         now = time.time()
-        self._spent_assertions = {key: end for key, end in self._spent_assertions.items() if end > now}
-        if not (
-            claims.get("iss") == claims.get("sub") == form.get("client_id", client_id) == client_id
-            and f"{self._settings.issuer}/connect/token" in (audience if isinstance(audience, list) else [audience])
-            and isinstance(expires_at, int | float)
-            and now < expires_at
-            and now + 60 >= claims.get("nbf", 0)
-            and isinstance(jwt_id, str)
-            and jwt_id not in self._spent_assertions
-        ):
-            raise OAuthError("invalid_client", "The assertion's claims are wrong, or it was used before.")
-        self._spent_assertions[jwt_id] = expires_at
+        self._spent_assertions = {spent: end for spent, end in self._spent_assertions.items() if end > now}
+        if str(claims["jti"]) in self._spent_assertions:
+            raise OAuthError("invalid_client", "The assertion was used before.")
+        self._spent_assertions[str(claims["jti"])] = claims["exp"] + LEEWAY
+
+    def _assertion_rules(self) -> jwt.JWTClaimsRegistry:
+        client_id = self._settings.client_id
+        return jwt.JWTClaimsRegistry(
+            leeway=LEEWAY,
+            iss={"essential": True, "value": client_id},
+            sub={"essential": True, "value": client_id},
+            aud={"essential": True, "value": f"{self._settings.issuer}/connect/token"},
+            exp={"essential": True},
+            jti={"essential": True},
+        )
 
 
 def _basic(authorization: str) -> _Secret:

@@ -19,6 +19,11 @@ class Interaction:
     customer: Customer | None = None
     authenticated_at: int = 0
 
+    def choose(self, bank: BankBranch) -> None:
+        """Remember the bank; whoever had logged in before does so again."""
+        self.bank = bank
+        self.customer = None
+
     def log_in(self, customer: Customer) -> None:
         """Remember who it is, and since when."""
         self.customer = customer

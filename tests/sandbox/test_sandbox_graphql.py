@@ -2,6 +2,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
+from pydantic import JsonValue
 
 from sandbox.browser import submit
 from sandbox.client import SandboxClient
@@ -16,7 +17,9 @@ query TransactionsByBankAccount($accountId: ID!, $first: UInt, $after: Cursor) {
 """
 PAY = """
 mutation UserInitiatePayment($amount: MoneyInput!, $payerReference: String!, $externalReference: String) {
-  userInitiatePayment(input: {amount: $amount, payerReference: $payerReference, externalReference: $externalReference}) {
+  userInitiatePayment(input: {
+    amount: $amount, payerReference: $payerReference, externalReference: $externalReference
+  }) {
     paymentInitiation { amount date id status { __typename } } } }
 """
 REAUTHORIZATION = """
@@ -108,7 +111,8 @@ async def test_operations_of_public_clients_work(bank: SandboxClient) -> None:
     token = (await bank.link())["access_token"]
     for text in (
         "query ListBankAccounts { user { __typename ... on User { id bankAccounts { name } } } }",
-        "{ user { bankAccounts { currentBalance availableBalance } paymentAuthorization { bankAccount { id } status } } }",
+        "query GetAccountBalances { user { bankAccounts { currentBalance availableBalance } } }",
+        "{ user { paymentAuthorization { bankAccount { id } status } } }",
         """{ user { bankAccounts { accountHolder { __typename
              ... on Individual { fullName email identifyingDocument { __typename
                ... on IdentityDocument { country number } ... on Passport { country number } } }
@@ -137,7 +141,7 @@ async def test_large_answers_are_compressed_for_those_who_can(bank: SandboxClien
 @pytest.mark.parametrize(("decision", "status"), [("allow", "complete"), ("decline", "failed")])
 async def test_a_large_payment_needs_the_user(bank: SandboxClient, decision: str, status: str) -> None:
     token = (await bank.link())["access_token"]
-    payment = {"amount": {"quantity": "5000", "currency": "ZAR"}, "payerReference": "Rent"}
+    payment: dict[str, JsonValue] = {"amount": {"quantity": "5000", "currency": "ZAR"}, "payerReference": "Rent"}
     (error,) = (await bank.query(token, PAY, **payment)).json()["errors"]
     extensions = error["extensions"]
     assert extensions["code"] == "USER_INTERACTION_REQUIRED"
@@ -165,7 +169,7 @@ async def visit(bank: SandboxClient, url: str) -> httpx.Response:
 
 async def test_a_simulated_reauthorization_stops_the_next_payment(bank: SandboxClient) -> None:
     token = (await bank.link())["access_token"]
-    payment = {"amount": {"quantity": 1, "currency": "ZAR"}, "payerReference": "Coffee"}
+    payment: dict[str, JsonValue] = {"amount": {"quantity": 1, "currency": "ZAR"}, "payerReference": "Coffee"}
     paid = (await bank.query(token, PAY, **payment)).json()["data"]["userInitiatePayment"]["paymentInitiation"]
     assert paid["amount"] == {"quantity": "1.00", "currency": "ZAR"}
     await bank.query(token, "mutation { testUserTriggerSimulatedReauthorization }")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from joserfc import jwt
-from joserfc.errors import BadSignatureError
+from joserfc.errors import BadSignatureError, InvalidKeyIdError
 from joserfc.jwk import KeySet
 
 from sandbox.client import SandboxClient
@@ -31,7 +31,7 @@ async def test_the_id_token_carries_stitchs_claims(bank: SandboxClient, sandbox_
     login = await bank.log_in()
     tokens = (await bank.ask_token(login.code_grant())).json()
     claims = await verified_claims(bank, tokens["id_token"])
-    assert set(claims) == set(["iss", "aud", "exp", "nbf", "iat", "nonce", "at_hash", "s_hash", "sid", "sub", "auth_time", "idp", "amr"])
+    assert " ".join(claims) == "iss aud exp nbf iat nonce at_hash s_hash sid sub auth_time idp amr"
     assert (claims["iss"], claims["aud"], claims["nonce"]) == (sandbox_url, CLIENT_ID, login.nonce)
     assert claims["exp"] - claims["iat"] == 300
     assert claims["at_hash"] == left_half_hash(tokens["access_token"])
@@ -55,7 +55,7 @@ async def test_a_rotation_can_keep_or_drop_the_old_key(bank: SandboxClient) -> N
     fresh = (await bank.refresh(tokens["refresh_token"])).json()
     assert part(fresh["id_token"], 0)["kid"] != part(tokens["id_token"], 0)["kid"]
     await bank.control("keys/rotate", keep_old=False)
-    with pytest.raises(ValueError):
+    with pytest.raises(InvalidKeyIdError):
         await verified_claims(bank, fresh["id_token"])
 
 

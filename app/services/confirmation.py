@@ -1,0 +1,93 @@
+"""Confirming a link: the caller shows, from its own user's session, the code that only one browser brought back."""
+
+from pydantic import SecretStr
+
+from app.encryption import KeyRing
+from app.errors import Conflict, ConnectionRevoked, NotFound, UnprocessableRequest
+from app.oidc.token_endpoint import read_tokens
+from app.randomness import same
+from app.services.callers import Caller
+from app.services.consent import end_consent, revoke_waiting_answer
+from app.services.linking import Linking
+from app.store import audit
+from app.store.connections import ConnectionStatus, change_connection, lock_connection
+from app.store.database import Database
+from app.store.sessions import (
+    Session,
+    SessionStatus,
+    end_session,
+    get_session,
+    lock_session,
+    session_binding,
+)
+
+
+class Confirmations:
+    """Ends sessions that await their confirmation, one way or the other."""
+
+    def __init__(self, *, database: Database, key_ring: KeyRing, linking: Linking) -> None:
+        self._database = database
+        self._key_ring = key_ring
+        self._linking = linking
+
+    def code_of(self, session: Session) -> str | None:
+        """Return the code that the session's browser takes along, while it is awaited."""
+        if session.confirmation_code is None or session.status is not SessionStatus.AWAITING_CONFIRMATION:
+            return None
+        binding = session_binding("confirmation_code", session.id)
+        return self._key_ring.decrypt(session.confirmation_code, binding).get_secret_value()
+
+    async def withdraw(self, session: Session) -> None:
+        """End a session whose confirmation did not come in time: its tokens are revoked and erased."""
+        async with self._database.transaction() as transaction:
+            current = await lock_session(transaction, session_id=session.id)
+            if current is None or current.status is not SessionStatus.AWAITING_CONFIRMATION:
+                return
+            await revoke_waiting_answer(transaction, self._key_ring, current, reason="unconfirmed")
+            if current.renews_connection_id is None and current.connection_id is not None:
+                connection = await lock_connection(transaction, current.tenant, current.connection_id)
+                if connection is not None:
+                    await end_consent(transaction, self._key_ring, connection, actor=audit.BROKER, reason="unconfirmed")
+            await end_session(transaction, current.id, SessionStatus.EXPIRED, error_code="unconfirmed")
+            await audit.record(
+                transaction,
+                tenant=current.tenant,
+                actor=audit.BROKER,
+                action="session.expired",
+                session_id=current.id,
+                connection_id=current.connection_id,
+            )
+
+    async def confirm(self, caller: Caller, session_id: str, code: SecretStr) -> Session:
+        """Make the link usable. Raises NotFound, Conflict where no code is awaited, UnprocessableRequest on a wrong one."""
+        async with self._database.transaction() as transaction:
+            if await get_session(transaction, session_id, tenant=caller.tenant) is None:
+                raise NotFound("there is no such session", code="session_not_found")
+            session = await lock_session(transaction, session_id=session_id)
+            expected = self.code_of(session) if session else None
+            if session is None or expected is None or session.seconds_left <= 0:
+                raise Conflict("the session does not await a confirmation, or no longer", code="nothing_to_confirm")
+            if not same(code.get_secret_value(), expected):
+                raise UnprocessableRequest("the confirmation_code is not the right one", code="confirmation_code_wrong")
+            assert session.connection_id is not None
+            connection = await lock_connection(transaction, session.tenant, session.connection_id)
+            if connection is None or connection.status is ConnectionStatus.REVOKED:
+                raise ConnectionRevoked("the connection was revoked meanwhile")
+            if session.renews_connection_id is not None:
+                assert session.token_response is not None
+                body = self._key_ring.decrypt(session.token_response, session_binding("token_response", session.id))
+                await self._linking.renew(transaction, session, connection, read_tokens(body))
+            else:
+                await change_connection(transaction, connection.id, status=ConnectionStatus.ACTIVE)
+                await end_session(transaction, session.id, SessionStatus.COMPLETED)
+            await audit.record(
+                transaction,
+                tenant=session.tenant,
+                actor=caller.id,
+                action="session.confirmed",
+                session_id=session.id,
+                connection_id=connection.id,
+            )
+            confirmed = await get_session(transaction, session_id)
+        assert confirmed is not None
+        return confirmed

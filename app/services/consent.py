@@ -1,0 +1,83 @@
+"""Ending a consent within a transaction: whoever asks for it, the same things happen."""
+
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.encryption import KeyRing
+from app.oidc.token_endpoint import read_tokens
+from app.oidc.transport import BankBadAnswer
+from app.store import audit
+from app.store.connections import (
+    Connection,
+    ConnectionStatus,
+    TokenPair,
+    change_connection,
+    erase_tokens,
+    hold,
+)
+from app.store.revocations import order_revocation
+from app.store.sessions import Session, session_binding
+
+
+async def end_consent(
+    transaction: AsyncConnection, key_ring: KeyRing, connection: Connection, *, actor: str, reason: str
+) -> None:
+    """Make a locked connection a tombstone: its tokens are erased here, and will be revoked at the bank."""
+    if connection.status is ConnectionStatus.REVOKED:
+        return
+    held = await hold(transaction, key_ring, connection.tenant, connection.id)
+    if held is not None and held.tokens is not None:
+        await order_revocation(
+            transaction,
+            key_ring,
+            tenant=connection.tenant,
+            connection_id=connection.id,
+            pair=held.tokens,
+            reason=reason,
+        )
+    await erase_tokens(transaction, connection.id)
+    await change_connection(
+        transaction,
+        connection.id,
+        status=ConnectionStatus.REVOKED,
+        refreshable=False,
+        access_token_expires_at=None,
+        lease_until=None,
+        retry_at=None,
+    )
+    await audit.record(
+        transaction,
+        tenant=connection.tenant,
+        actor=actor,
+        action="connection.revoked",
+        connection_id=connection.id,
+        reason=reason,
+    )
+
+
+async def revoke_answer(
+    transaction: AsyncConnection, key_ring: KeyRing, session: Session, body: SecretStr, *, reason: str
+) -> None:
+    """Have the bank revoke the tokens of an answer that is not to be used. One without tokens needs nothing."""
+    try:
+        tokens = read_tokens(body)
+    except BankBadAnswer:
+        return
+    await order_revocation(
+        transaction,
+        key_ring,
+        tenant=session.tenant,
+        session_id=session.id,
+        pair=TokenPair(tokens.access_token or SecretStr(""), tokens.refresh_token),
+        reason=reason,
+    )
+
+
+async def revoke_waiting_answer(
+    transaction: AsyncConnection, key_ring: KeyRing, session: Session, *, reason: str
+) -> None:
+    """Do so with the answer that a session keeps, where it keeps one."""
+    if session.token_response is None:
+        return
+    body = key_ring.decrypt(session.token_response, session_binding("token_response", session.id))
+    await revoke_answer(transaction, key_ring, session, body, reason=reason)

@@ -1,0 +1,28 @@
+"""Repeating a transaction until it has gone through, for what must not be lost to a database that is away."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from app.errors import DatabaseUnavailable
+from app.logs import get_logger
+from app.randomness import jitter
+
+_LONGEST_PAUSE = 2.0
+Result = TypeVar("Result")
+logger = get_logger(__name__)
+
+
+async def insist(work: Callable[[], Awaitable[Result | None]], about: str) -> Result:
+    """Repeat `work` until it returns something, through any outage. `about` names a row for the log."""
+    for attempt in itertools.count():
+        try:
+            result = await work()
+        except DatabaseUnavailable:
+            logger.warning("waiting_for_database", about=about, attempt=attempt)
+        else:
+            if result is not None:
+                return result
+        await asyncio.sleep(jitter(min(0.1 * 2**attempt, _LONGEST_PAUSE)))
+    raise AssertionError

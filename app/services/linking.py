@@ -1,0 +1,248 @@
+"""From the bank's answer to a connection: validated, then linked, or refused and revoked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import SecretStr
+from sqlalchemy import func
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.clock import Clock
+from app.encryption import KeyRing
+from app.errors import BankError, LoginError
+from app.oidc.discovery import Provider
+from app.oidc.id_token import Expectations, VerifiedClaims, validate_id_token
+from app.oidc.token_endpoint import TokenResponse, read_tokens
+from app.oidc.transport import BankBadAnswer
+from app.randomness import digest, identifier, opaque_value
+from app.services.consent import revoke_answer
+from app.store import audit
+from app.store.connections import (
+    Connection,
+    ConnectionStatus,
+    TokenPair,
+    change_connection,
+    insert_connection,
+    lock_connection,
+    store_tokens,
+)
+from app.store.database import Database
+from app.store.moments import from_now
+from app.store.sessions import Session, SessionStatus, change_session, end_session, lock_session, session_binding
+
+# Whoever logged in at the last moment still has this long to confirm. Seconds.
+CONFIRMATION_TIME = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Tokens, and who they speak for."""
+
+    tokens: TokenResponse
+    pair: TokenPair
+    claims: VerifiedClaims
+
+
+class Linking:
+    """Turns answers of the token endpoint into connections."""
+
+    def __init__(
+        self, *, database: Database, key_ring: KeyRing, provider: Provider, clock: Clock, client_id: str
+    ) -> None:
+        self._database = database
+        self._key_ring = key_ring
+        self._provider = provider
+        self._clock = clock
+        self._client_id = client_id
+
+    async def validate(self, session: Session, body: SecretStr) -> Grant:
+        """Check the answer to a code. Raises LoginError; BankError where the bank's keys cannot be had."""
+        tokens = _read(body)
+        if tokens.access_token is None:
+            raise LoginError("the bank sent no access token", code="access_token_missing")
+        if tokens.token_type.lower() != "bearer":
+            raise LoginError("the bank sent tokens of another type than Bearer", code="token_type_unsupported")
+        if tokens.id_token is None:
+            raise LoginError("the bank sent no id_token", code="id_token_missing")
+        expected = Expectations(
+            client_id=self._client_id,
+            nonce_digest=session.nonce_digest,
+            state_digest=session.stitch_state,
+            access_token_digest=digest(tokens.access_token.get_secret_value()),
+        )
+        claims = await validate_id_token(tokens.id_token, self._provider, expected, self._clock)
+        return Grant(tokens, TokenPair(tokens.access_token, tokens.refresh_token), claims)
+
+    async def link(self, session: Session, body: SecretStr, grant: Grant) -> SessionStatus:
+        """Make the connection, or renew it, and end the session or let it await its confirmation."""
+        async with self._database.transaction() as transaction:
+            if (status := await self._gone_on(transaction, session, body)) is not None:
+                return status
+            if session.renews_connection_id is None:
+                return await self._link_new(transaction, session, grant)
+            connection = await lock_connection(transaction, session.tenant, session.renews_connection_id)
+            if (obstacle := _obstacle_to_renewal(connection, grant.claims)) is not None:
+                await self._refuse(transaction, session, obstacle, body)
+                return SessionStatus.FAILED
+            if session.require_confirmation:
+                # The old tokens stay in use until then; the new ones wait, sealed, in the session.
+                await self._await_confirmation(transaction, session, session.renews_connection_id)
+                return SessionStatus.AWAITING_CONFIRMATION
+            assert connection is not None
+            await self.renew(transaction, session, connection, grant.tokens)
+            return SessionStatus.COMPLETED
+
+    async def renew(
+        self, transaction: AsyncConnection, session: Session, connection: Connection, tokens: TokenResponse
+    ) -> None:
+        """Put new tokens in the place of the old, and end the session.
+
+        The old refresh token is not revoked at the bank: the identity server that Stitch resembles would take the
+        user's other access tokens with it, the new one among them.
+        """
+        assert tokens.access_token is not None
+        version = connection.version + 1
+        await change_connection(
+            transaction,
+            connection.id,
+            # A refresh that is under way must not overwrite what the user has just granted.
+            fence=connection.fence + 1,
+            version=version,
+            status=ConnectionStatus.ACTIVE,
+            reauthorization_reason=None,
+            lease_until=None,
+            retry_at=None,
+            failures=0,
+            last_failure=None,
+            **_granted(session, tokens),
+        )
+        await store_tokens(
+            transaction,
+            self._key_ring,
+            tenant=session.tenant,
+            connection_id=connection.id,
+            version=version,
+            pair=TokenPair(tokens.access_token, tokens.refresh_token),
+        )
+        await self._complete(transaction, session, connection.id, "connection.renewed")
+
+    async def refuse(self, session: Session, error: LoginError | BankError, body: SecretStr | None) -> SessionStatus:
+        """End the session as failed, and have the bank revoke what it issued."""
+        async with self._database.transaction() as transaction:
+            if (status := await self._gone_on(transaction, session, body)) is not None:
+                return status
+            await self._refuse(transaction, session, error, body)
+            return SessionStatus.FAILED
+
+    async def _gone_on(
+        self, transaction: AsyncConnection, session: Session, body: SecretStr | None
+    ) -> SessionStatus | None:
+        """Lock the session, and return None while it is still being exchanged.
+
+        One that another replica has linked is left alone; the tokens of one that was called off are revoked.
+        """
+        current = await lock_session(transaction, session_id=session.id)
+        status = current.status if current else SessionStatus.CANCELLED
+        if status is SessionStatus.EXCHANGING:
+            return None
+        if body is not None and status not in (SessionStatus.COMPLETED, SessionStatus.AWAITING_CONFIRMATION):
+            await revoke_answer(transaction, self._key_ring, session, body, reason=f"session_{status}")
+        return status
+
+    async def _link_new(self, transaction: AsyncConnection, session: Session, grant: Grant) -> SessionStatus:
+        connection_id, waits = identifier("con"), session.require_confirmation
+        await insert_connection(
+            transaction,
+            {
+                "id": connection_id,
+                "tenant": session.tenant,
+                "user_id": session.user_id,
+                "status": ConnectionStatus.PENDING_CONFIRMATION if waits else ConnectionStatus.ACTIVE,
+                "subject": grant.claims.subject,
+                "version": 1,
+                "metadata": session.metadata,
+                **_granted(session, grant.tokens),
+            },
+        )
+        await store_tokens(
+            transaction,
+            self._key_ring,
+            tenant=session.tenant,
+            connection_id=connection_id,
+            version=1,
+            pair=grant.pair,
+        )
+        if waits:
+            await self._await_confirmation(transaction, session, connection_id)
+            return SessionStatus.AWAITING_CONFIRMATION
+        await self._complete(transaction, session, connection_id, "connection.linked")
+        return SessionStatus.COMPLETED
+
+    async def _complete(self, transaction: AsyncConnection, session: Session, connection_id: str, action: str) -> None:
+        await end_session(transaction, session.id, SessionStatus.COMPLETED, connection_id=connection_id)
+        await audit.record(
+            transaction,
+            tenant=session.tenant,
+            actor=audit.BROKER,
+            action=action,
+            session_id=session.id,
+            connection_id=connection_id,
+        )
+
+    async def _await_confirmation(self, transaction: AsyncConnection, session: Session, connection_id: str) -> None:
+        binding = session_binding("confirmation_code", session.id)
+        await change_session(
+            transaction,
+            session.id,
+            status=SessionStatus.AWAITING_CONFIRMATION,
+            connection_id=connection_id,
+            confirmation_code=self._key_ring.encrypt(SecretStr(opaque_value()), binding),
+            lease_until=None,
+            expires_at=func.greatest(session.expires_at, from_now(CONFIRMATION_TIME)),
+        )
+
+    async def _refuse(
+        self,
+        transaction: AsyncConnection,
+        session: Session,
+        error: LoginError | BankError,
+        body: SecretStr | None,
+    ) -> None:
+        if body is not None:
+            await revoke_answer(transaction, self._key_ring, session, body, reason=error.code)
+        await end_session(
+            transaction, session.id, SessionStatus.FAILED, error_code=error.code, error_detail=error.detail
+        )
+        await audit.record(
+            transaction,
+            tenant=session.tenant,
+            actor=audit.BROKER,
+            action="session.failed",
+            session_id=session.id,
+            error=error.code,
+        )
+
+
+def _read(body: SecretStr) -> TokenResponse:
+    try:
+        return read_tokens(body)
+    except BankBadAnswer as error:
+        raise LoginError(error.detail, code=error.code) from error
+
+
+def _granted(session: Session, tokens: TokenResponse) -> dict[str, Any]:
+    # Without a scope in the answer, all that was asked for was granted (RFC 6749 section 5.1).
+    return {
+        "scopes": session.scopes if tokens.scopes is None else tokens.scopes,
+        "refreshable": tokens.refresh_token is not None,
+        "access_token_expires_at": from_now(tokens.lifetime),
+        "access_token_lifetime": tokens.lifetime,
+    }
+
+
+def _obstacle_to_renewal(connection: Connection | None, claims: VerifiedClaims) -> LoginError | None:
+    if connection is None or connection.status is ConnectionStatus.REVOKED:
+        return LoginError("the connection was revoked meanwhile", code="connection_revoked")
+    if connection.subject != claims.subject:
+        return LoginError("another user logged in than the one who linked this account", code="subject_mismatch")
+    return None

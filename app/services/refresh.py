@@ -1,0 +1,218 @@
+"""One refresh of one version, in three visible steps: claim, call, save. See docs/refresh.md.
+
+The claim is committed before the bank is called, so a database that cannot be written spends no token. The call has
+no transaction open and a deadline shorter than the claim's lease. The answer goes to disk, then to the database.
+"""
+
+import contextlib
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pydantic import SecretStr
+
+from app.clock import Clock
+from app.encryption import KeyRing
+from app.errors import BankError, ConnectionRevoked, ReauthorizationRequired
+from app.logs import get_logger
+from app.metrics import REFRESHES
+from app.oidc.discovery import Provider
+from app.oidc.token_endpoint import (
+    BankFailed,
+    BankRateLimited,
+    ClientRefused,
+    InvalidGrant,
+    TokenEndpoint,
+    TokenRequestRefused,
+    TokenResponse,
+)
+from app.oidc.transport import BankBadAnswer, BankSilent, BankUnreachable
+from app.randomness import identifier, jitter
+from app.services.insist import insist
+from app.services.spool import Spool, Unsaved
+from app.store import audit
+from app.store.connections import TokenPair
+from app.store.database import Database
+from app.store.refreshes import (
+    Claim,
+    NewTokens,
+    Outcome,
+    Saved,
+    claim_refresh,
+    end_connection,
+    fail_refresh,
+    save_refresh,
+)
+from app.store.revocations import order_revocation
+
+_LONGEST_BACK_OFF = 60.0
+_OUTCOMES: dict[type[BankError], Outcome] = {
+    BankUnreachable: Outcome.NOT_SENT,
+    BankSilent: Outcome.UNKNOWN,
+    BankBadAnswer: Outcome.BAD_ANSWER,
+    BankFailed: Outcome.BANK_FAILED,
+    BankRateLimited: Outcome.RATE_LIMITED,
+    ClientRefused: Outcome.CLIENT_REFUSED,
+    TokenRequestRefused: Outcome.REQUEST_REFUSED,
+}
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """In seconds. The lease must outlast the deadline, or two replicas could present one token."""
+
+    deadline: float
+    lease: float
+
+
+class Refresher:
+    """Carries out single refreshes. Who may need one, and who waits for it, is decided in `tokens`."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        key_ring: KeyRing,
+        provider: Provider,
+        token_endpoint: TokenEndpoint,
+        spool: Spool,
+        clock: Clock,
+        timing: Timing,
+    ) -> None:
+        self._database = database
+        self._key_ring = key_ring
+        self._provider = provider
+        self._token_endpoint = token_endpoint
+        self._spool = spool
+        self._clock = clock
+        self._timing = timing
+        self._replica = identifier("rep")
+
+    async def claim(self, *, tenant: str, connection_id: str, version: int, cause: str) -> Claim | None:
+        """Step 1. Take the right to refresh; None where somebody else has it, or nothing is to be done now."""
+        # A provider that cannot even be discovered must cost neither a claim nor a lease.
+        await self._provider.metadata()
+        async with self._database.transaction() as transaction:
+            return await claim_refresh(
+                transaction,
+                self._key_ring,
+                tenant=tenant,
+                connection_id=connection_id,
+                version=version,
+                cause=cause,
+                replica=self._replica,
+                lease=self._timing.lease,
+            )
+
+    async def carry_out(self, claim: Claim) -> None:
+        """Steps 2 and 3. Return when the connection has moved on from `claim.version`.
+
+        Raises ReauthorizationRequired, ConnectionRevoked, or the BankError that made it fail.
+        """
+        asked_at = self._clock.now()
+        try:
+            response = await self._token_endpoint.refresh(claim.refresh_token, deadline=self._timing.deadline)
+        except InvalidGrant:
+            await self._believe_invalid_grant(claim)
+        except BankError as error:
+            await self._record_failure(claim, error)
+            raise
+        else:
+            await self.save(Unsaved(claim, _new_tokens(response), asked_at))
+            if response.access_token is None:
+                raise BankBadAnswer("the bank rotated the refresh token and sent no access token")
+
+    async def save(self, unsaved: Unsaved) -> None:
+        """Step 3. Bring the answer into the database, however long that takes. Raises ConnectionRevoked."""
+        claim = unsaved.claim
+        await self._spool.keep(unsaved)
+        saved = await insist(lambda: self._store(unsaved), claim.connection_id)
+        await self._spool.discard(claim)
+        self._tell(claim, saved)
+        if saved is Saved.REVOKED:
+            raise ConnectionRevoked("the connection was disconnected while it was refreshed")
+
+    async def replay(self) -> None:
+        """Save what an earlier process was killed or stopped with."""
+        for unsaved in self._spool.left_over():
+            logger.warning("spool_replayed", connection_id=unsaved.claim.connection_id, version=unsaved.claim.version)
+            with contextlib.suppress(ConnectionRevoked):
+                await self.save(unsaved)
+
+    async def _store(self, unsaved: Unsaved) -> Saved | None:
+        claim, new = unsaved.claim, unsaved.new
+        # The token's life began before the bank's answer; a clock that was set back must not prolong it.
+        age = max(self._clock.now() - unsaved.asked_at, timedelta()).total_seconds()
+        async with self._database.transaction() as transaction:
+            saved = await save_refresh(transaction, self._key_ring, claim, new, age=age)
+            if saved is Saved.REVOKED:
+                await order_revocation(
+                    transaction,
+                    self._key_ring,
+                    tenant=claim.tenant,
+                    connection_id=claim.connection_id,
+                    pair=new.pair,
+                    reason="revoked_while_refreshing",
+                )
+            if saved is Saved.STORED:
+                await audit.record(
+                    transaction,
+                    tenant=claim.tenant,
+                    actor=audit.BROKER,
+                    action="connection.refreshed",
+                    connection_id=claim.connection_id,
+                    version=claim.version + 1,
+                    cause=claim.cause,
+                )
+        return None if saved is Saved.LATER_CLAIM_UNDER_WAY else saved
+
+    async def _believe_invalid_grant(self, claim: Claim) -> None:
+        async def store() -> Outcome:
+            async with self._database.transaction() as transaction:
+                outcome = await end_connection(transaction, claim)
+                if outcome is not Outcome.SUPERSEDED:
+                    await audit.record(
+                        transaction,
+                        tenant=claim.tenant,
+                        actor=audit.BROKER,
+                        action="connection.reauthorization_required",
+                        connection_id=claim.connection_id,
+                        reason=outcome,
+                    )
+            return outcome
+
+        outcome = await insist(store, claim.connection_id)
+        self._tell(claim, outcome)
+        if outcome is not Outcome.SUPERSEDED:
+            raise ReauthorizationRequired(
+                "the bank no longer accepts the consent; start a session with this connection_id"
+            )
+
+    async def _record_failure(self, claim: Claim, error: BankError) -> None:
+        outcome = _OUTCOMES.get(type(error), Outcome.BAD_ANSWER)
+        wish = error.retry_after if error.retry_after is not None else 0.0
+        back_off = max(jitter(min(2.0**claim.failures, _LONGEST_BACK_OFF)), wish)
+
+        async def store() -> Outcome:
+            async with self._database.transaction() as transaction:
+                await fail_refresh(transaction, claim, outcome, retry_in=back_off)
+            return outcome
+
+        self._tell(claim, await insist(store, claim.connection_id))
+
+    def _tell(self, claim: Claim, outcome: str) -> None:
+        logger.info(
+            "refresh_ended",
+            connection_id=claim.connection_id,
+            version=claim.version,
+            cause=claim.cause,
+            outcome=outcome,
+        )
+        REFRESHES.labels(outcome=outcome, cause=claim.cause).inc()
+
+
+def _new_tokens(response: TokenResponse) -> NewTokens:
+    """An answer without an access token still rotated the refresh token: keep that, and let the rest be expired."""
+    access_token = response.access_token or SecretStr("")
+    lifetime = response.lifetime if response.access_token else 0
+    return NewTokens(TokenPair(access_token, response.refresh_token), lifetime, response.scopes)

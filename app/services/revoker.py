@@ -1,0 +1,48 @@
+"""Telling the bank to revoke tokens, until it has said yes."""
+
+from app.encryption import KeyRing
+from app.errors import BankError
+from app.logs import get_logger
+from app.metrics import REVOCATIONS
+from app.oidc.token_endpoint import TokenEndpoint
+from app.randomness import jitter
+from app.store.database import Database
+from app.store.revocations import Revocation, finish_revocation, postpone_revocation, take_due_revocations
+
+_DEADLINE = 5.0
+# Longer than all revocations of one round can take.
+_LEASE = 60.0
+_BATCH = 10
+_LONGEST_PAUSE = 600.0
+logger = get_logger(__name__)
+
+
+class Revoker:
+    """Works off the revocations that are due."""
+
+    def __init__(self, *, database: Database, key_ring: KeyRing, token_endpoint: TokenEndpoint) -> None:
+        self._database = database
+        self._key_ring = key_ring
+        self._token_endpoint = token_endpoint
+
+    async def revoke_due(self) -> int:
+        """Send what is due, and return how many there were. A bank that fails is asked again later."""
+        async with self._database.transaction() as transaction:
+            due = await take_due_revocations(transaction, self._key_ring, lease=_LEASE, limit=_BATCH)
+        for revocation in due:
+            await self._revoke(revocation)
+        return len(due)
+
+    async def _revoke(self, revocation: Revocation) -> None:
+        try:
+            await self._token_endpoint.revoke(revocation.token, revocation.token_type_hint, deadline=_DEADLINE)
+        except BankError as error:
+            pause = max(jitter(min(2.0**revocation.attempts, _LONGEST_PAUSE)), error.retry_after or 0.0)
+            logger.warning("revocation_postponed", revocation_id=revocation.id, code=error.code, seconds=round(pause))
+            REVOCATIONS.labels(outcome=error.code).inc()
+            async with self._database.transaction() as transaction:
+                await postpone_revocation(transaction, revocation.id, pause)
+            return
+        async with self._database.transaction() as transaction:
+            await finish_revocation(transaction, revocation.id)
+        REVOCATIONS.labels(outcome="revoked").inc()
