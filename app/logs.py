@@ -18,7 +18,7 @@ _QUIET = ("httpx", "httpcore", "aiohttp.access", "asyncio", "sqlalchemy.engine",
 
 def get_logger(name: str) -> FilteringBoundLogger:
     """Return a logger whose lines carry `name`, the module that speaks."""
-    return cast("FilteringBoundLogger", structlog.get_logger(logger=name))
+    return cast("FilteringBoundLogger", structlog.get_logger(module=name))
 
 
 def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None:
@@ -63,7 +63,7 @@ def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None
 def _name_the_library(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     record = event.get("_record")
     if isinstance(record, logging.LogRecord):
-        event["logger"] = record.name
+        event["module"] = record.name
     return event
 
 

@@ -178,6 +178,15 @@ def _check_web_address(url: str) -> None:
         raise ValueError("must be an https:// address, except on loopback")
 
 
+def is_acceptable_address(url: str) -> bool:
+    """Tell whether the broker would send a secret there: HTTPS, or loopback."""
+    try:
+        _check_web_address(url)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
@@ -13,6 +14,7 @@ from app.oidc.discovery import ProviderMetadata
 from app.randomness import opaque_value
 
 _MAX_VALUE = 4_096
+_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 _NAMES = ("state", "code", "error", "error_description", "iss", "scope", "session_state")
 
 
@@ -58,6 +60,12 @@ def new_authorization_request(
 def code_challenge(verifier: str) -> str:
     """Return the S256 challenge of a verifier (RFC 7636 section 4.2)."""
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode("ascii")).digest()).rstrip(b"=").decode()
+
+
+def check_verifier(verifier: str) -> None:
+    """Raise InvalidRequest unless the verifier has the form of RFC 7636 section 4.1."""
+    if not _VERIFIER.fullmatch(verifier):
+        raise InvalidRequest("a code_verifier has 43 to 128 characters of A-Z a-z 0-9 - . _ ~")
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class Confirmations:
             )
 
     async def confirm(self, caller: Caller, session_id: str, code: SecretStr) -> Session:
-        """Make the link usable. Raises NotFound, Conflict where no code is awaited, UnprocessableRequest on a wrong one."""
+        """Make the link usable. Raises NotFound, Conflict where no code is awaited, or UnprocessableRequest."""
         async with self._database.transaction() as transaction:
             if await get_session(transaction, session_id, tenant=caller.tenant) is None:
                 raise NotFound("there is no such session", code="session_not_found")

@@ -1,16 +1,34 @@
 """Connections, as callers see them."""
 
 from app.errors import ConnectionNotFound
+from app.services.callers import Caller
+from app.services.tokens import Tokens, UsableToken
+from app.store import audit
 from app.store.connections import Connection, ConnectionStatus, get_connection, list_connections
 from app.store.database import Database
 from app.store.pages import Page
 
 
 class Connections:
-    """Reads connections of one tenant at a time."""
+    """Reads connections, of one tenant at a time, and hands out their tokens."""
 
-    def __init__(self, *, database: Database) -> None:
+    def __init__(self, *, database: Database, tokens: Tokens) -> None:
         self._database = database
+        self._tokens = tokens
+
+    async def hand_out(self, caller: Caller, connection_id: str, *, min_ttl: float) -> UsableToken:
+        """Return a token to a caller, and write down who got it. Raises what `Tokens.usable` raises."""
+        token = await self._tokens.usable(caller.tenant, connection_id, min_ttl=min_ttl)
+        async with self._database.transaction() as transaction:
+            await audit.record(
+                transaction,
+                tenant=caller.tenant,
+                actor=caller.id,
+                action="token.handed_out",
+                connection_id=connection_id,
+                version=token.version,
+            )
+        return token
 
     async def get(self, tenant: str, connection_id: str) -> Connection:
         """Return a connection. Raises ConnectionNotFound."""

@@ -25,7 +25,7 @@ async def end_consent(
     """Make a locked connection a tombstone: its tokens are erased here, and will be revoked at the bank."""
     if connection.status is ConnectionStatus.REVOKED:
         return
-    held = await hold(transaction, key_ring, connection.tenant, connection.id)
+    held = await hold(transaction, key_ring, connection.id)
     if held is not None and held.tokens is not None:
         await order_revocation(
             transaction,

@@ -93,7 +93,7 @@ class Tokens:
         self._usage = usage
         self._clock = clock
         self._longest_wait = longest_wait
-        self._memory: Memory[tuple[str, str], _Known] = Memory(lifetime=cache_ttl, size=_MEMORY_SIZE, clock=clock)
+        self._memory: Memory[str, _Known] = Memory(lifetime=cache_ttl, size=_MEMORY_SIZE, clock=clock)
         self._under_way: dict[tuple[str, str, int], asyncio.Task[_Known | None]] = {}
 
     async def usable(self, tenant: str, connection_id: str, *, min_ttl: float = 0.0) -> UsableToken:
@@ -122,36 +122,34 @@ class Tokens:
 
     async def refresh(self, tenant: str, connection_id: str, version: int | None) -> None:
         """Refresh on request; with `version`, only if that is still the current one. Raises as `usable` does."""
-        self.forget(tenant, connection_id)
+        self.forget(connection_id)
         known = await self._known(tenant, connection_id)
         current = known.held.connection.version
         if version is None or version == current:
             await self._refreshed(tenant, connection_id, current, Cause.REQUESTED)
 
-    def forget(self, tenant: str, connection_id: str) -> None:
+    def forget(self, connection_id: str) -> None:
         """Read the connection again at its next use."""
-        self._memory.forget((tenant, connection_id))
-
-    def forget_topic(self, connection_id: str) -> None:
-        """Read the connection again at its next use, whosever it is."""
-        self._memory.forget_where(lambda known: known.held.connection.id == connection_id)
+        self._memory.forget(connection_id)
 
     def forget_all(self) -> None:
         """Read every connection again."""
         self._memory.forget_all()
 
     async def _known(self, tenant: str, connection_id: str) -> _Known:
-        key = (tenant, connection_id)
-        known = self._memory.get(key)
+        known = self._memory.get(connection_id)
         if known is None:
-            known = await self._memory.read(key, lambda: self._read(tenant, connection_id))
+            known = await self._memory.read(connection_id, lambda: self._read(connection_id))
+        # What is remembered serves every tenant's calls, and is another tenant's for all but one of them.
+        if known.held.connection.tenant != tenant:
+            raise ConnectionNotFound("there is no such connection")
         _check_usable(known.held)
         return known
 
-    async def _read(self, tenant: str, connection_id: str) -> _Known:
+    async def _read(self, connection_id: str) -> _Known:
         read_at = self._clock.monotonic()
         async with self._database.transaction() as transaction:
-            held = await hold(transaction, self._key_ring, tenant, connection_id)
+            held = await hold(transaction, self._key_ring, connection_id)
         if held is None:
             raise ConnectionNotFound("there is no such connection")
         return _Known(held, read_at)
@@ -207,7 +205,7 @@ class Tokens:
         async with self._notifications.subscribed(connection_topic(connection_id)) as changed:
             while True:
                 changed.clear()
-                self.forget(tenant, connection_id)
+                self.forget(connection_id)
                 known = await self._known(tenant, connection_id)
                 held = known.held
                 if held.connection.version != version:

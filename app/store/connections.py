@@ -122,8 +122,8 @@ async def list_connections(
     return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
 
 
-async def hold(transaction: AsyncConnection, key_ring: KeyRing, tenant: str, connection_id: str) -> Held | None:
-    """Return a tenant's connection with its tokens, in one query. Raises DecryptionError."""
+async def hold(transaction: AsyncConnection, key_ring: KeyRing, connection_id: str) -> Held | None:
+    """Return a connection, of whatever tenant, with its tokens, in one query. Raises DecryptionError."""
     query = (
         select(
             *_columns,
@@ -135,7 +135,7 @@ async def hold(transaction: AsyncConnection, key_ring: KeyRing, tenant: str, con
             seconds_until(table.c.retry_at).label("seconds_until_retry"),
         )
         .select_from(table.outerjoin(tokens, tokens.c.connection_id == table.c.id))
-        .where(table.c.id == connection_id, table.c.tenant == tenant)
+        .where(table.c.id == connection_id)
     )
     row = (await transaction.execute(query)).first()
     if row is None:

@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.logs import get_logger
+from app.metrics import NOTIFICATIONS_CONNECTED
 from app.store.database import Database
 
 CHANNEL = "broker_changes"
@@ -46,8 +47,13 @@ class Notifications:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._heard = False
         self._observers: list[Callable[[str | None], None]] = []
-        self.connected = False
+
+    @property
+    def are_heard(self) -> bool:
+        """True while this replica hears of changes at once, rather than when its memory runs out."""
+        return self._heard
 
     def observe(self, observer: Callable[[str | None], None]) -> None:
         """Call `observer` with each topic, and with None whenever notifications may have been missed."""
@@ -79,7 +85,7 @@ class Notifications:
                 except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                     logger.warning("notifications_lost", reason=type(error).__name__)
                 finally:
-                    self.connected = False
+                    self._set_heard(False)
                     connection.terminate()
                 delay = 0.1
             await asyncio.sleep(delay)
@@ -87,11 +93,15 @@ class Notifications:
 
     async def _listen(self, connection: asyncpg.Connection) -> None:
         await connection.add_listener(CHANNEL, self._received)
-        self.connected = True
+        self._set_heard(True)
         self._announce(None)
         while True:
             await asyncio.sleep(HEARTBEAT)
             await connection.execute("SELECT 1")
+
+    def _set_heard(self, heard: bool) -> None:
+        self._heard = heard
+        NOTIFICATIONS_CONNECTED.set(heard)
 
     def _received(self, _connection: object, _pid: int, _channel: str, topic: object) -> None:
         self._announce(str(topic))

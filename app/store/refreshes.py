@@ -112,7 +112,7 @@ async def claim_refresh(
     fence = raised.scalar()
     if fence is None:
         return None
-    held = await hold(transaction, key_ring, tenant, connection_id)
+    held = await hold(transaction, key_ring, connection_id)
     if held is None or held.tokens is None or held.tokens.refresh_token is None:
         raise LookupError(f"{connection_id} is refreshable and has no refresh token")
     follows_unknown = await _close_abandoned(transaction, connection_id, version)

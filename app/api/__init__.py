@@ -1,0 +1,1 @@
+"""The HTTP edge. FastAPI is known here and in `app.main` only."""

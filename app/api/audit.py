@@ -1,0 +1,28 @@
+"""`/v1/audit`: who did what."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from app.api.dependencies import Broker, Cursor, Limit, requires
+from app.api.examples import problems
+from app.api.schemas import AuditEventView, PageView
+from app.services.callers import Caller, Permission
+from app.store.audit import list_events
+
+router = APIRouter(prefix="/v1/audit", tags=["Look into it"])
+Auditor = Annotated[Caller, Depends(requires(Permission.AUDIT_READ))]
+
+
+@router.get("", summary="Read the audit", responses=problems())
+async def read_audit(
+    caller: Auditor,
+    runtime: Broker,
+    connection_id: Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00]*$")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> PageView[AuditEventView]:
+    """List your tenant's events, oldest first."""
+    async with runtime.database.transaction() as transaction:
+        page = await list_events(transaction, caller.tenant, connection_id=connection_id, limit=limit, cursor=cursor)
+    return PageView(items=[AuditEventView.of(event) for event in page.items], next_cursor=page.next_cursor)

@@ -1,0 +1,77 @@
+"""`/v1/callers`: who may call. An admin manages the callers of its own tenant."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from app.api.dependencies import Broker, requires
+from app.api.examples import problems
+from app.api.schemas import (
+    ApiKeyRequest,
+    ApiKeyView,
+    CallerRequest,
+    CallerView,
+    NewApiKeyView,
+    NewCallerView,
+    PageView,
+)
+from app.errors import Conflict, NotFound
+from app.services.callers import Caller, Permission
+
+router = APIRouter(prefix="/v1/callers", tags=["Manage callers"])
+Admin = Annotated[Caller, Depends(requires(Permission.ADMIN))]
+
+
+@router.post("", status_code=201, summary="Create a caller", responses=problems(Conflict))
+async def create_caller(caller: Admin, runtime: Broker, wanted: CallerRequest, response: Response) -> NewCallerView:
+    """Create a caller in your tenant. Its API key is shown this once."""
+    created, api_key = await runtime.registry.create(
+        tenant=caller.tenant, name=wanted.name, permissions=list(wanted.permissions), actor=caller.id
+    )
+    response.headers["location"] = f"/v1/callers/{created.id}"
+    response.headers["cache-control"] = "no-store"
+    return NewCallerView(**CallerView.of(created).model_dump(), api_key=api_key.get_secret_value())
+
+
+@router.get("", summary="List callers", responses=problems())
+async def list_callers(caller: Admin, runtime: Broker) -> PageView[CallerView]:
+    """List the callers of your tenant by name."""
+    found = await runtime.registry.list_callers(tenant=caller.tenant)
+    return PageView(items=[CallerView.of(one) for one in found], next_cursor=None)
+
+
+@router.get("/{caller_id}", summary="Show a caller", responses=problems(NotFound))
+async def get_caller(caller: Admin, runtime: Broker, caller_id: str) -> CallerView:
+    """Show a caller."""
+    return CallerView.of(await runtime.registry.find(caller_id, tenant=caller.tenant))
+
+
+@router.delete("/{caller_id}", status_code=204, summary="Disable a caller", responses=problems(NotFound))
+async def disable_caller(caller: Admin, runtime: Broker, caller_id: str) -> None:
+    """Refuse all keys of a caller from now on."""
+    await runtime.registry.disable(caller_id, tenant=caller.tenant, actor=caller.id)
+
+
+@router.post("/{caller_id}/keys", status_code=201, summary="Create an API key", responses=problems(NotFound))
+async def create_key(
+    caller: Admin, runtime: Broker, caller_id: str, response: Response, wanted: ApiKeyRequest | None = None
+) -> NewApiKeyView:
+    """Create a further key; the others stay good. It is shown this once."""
+    record, api_key = await runtime.registry.create_key(
+        caller_id, tenant=caller.tenant, expires_at=wanted.expires_at if wanted else None, actor=caller.id
+    )
+    response.headers["cache-control"] = "no-store"
+    return NewApiKeyView(**ApiKeyView.of(record).model_dump(), api_key=api_key.get_secret_value())
+
+
+@router.get("/{caller_id}/keys", summary="List API keys", responses=problems(NotFound))
+async def list_keys(caller: Admin, runtime: Broker, caller_id: str) -> PageView[ApiKeyView]:
+    """List a caller's keys, but for their secrets."""
+    found = await runtime.registry.list_keys(caller_id, tenant=caller.tenant)
+    return PageView(items=[ApiKeyView.of(key) for key in found], next_cursor=None)
+
+
+@router.delete("/{caller_id}/keys/{key_id}", status_code=204, summary="Revoke an API key", responses=problems(NotFound))
+async def revoke_key(caller: Admin, runtime: Broker, caller_id: str, key_id: str) -> None:
+    """Refuse a key from now on, on every replica."""
+    await runtime.registry.revoke_key(caller_id, key_id, tenant=caller.tenant, actor=caller.id)

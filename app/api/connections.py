@@ -1,0 +1,91 @@
+"""`/v1/connections`: what was linked."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from app.api.dependencies import Broker, Cursor, Limit, UserFilter, requires
+from app.api.examples import problems
+from app.api.schemas import ConnectionView, PageView, RefreshRequest, TokenRequest, TokenView
+from app.errors import (
+    BankError,
+    BankTimeout,
+    ConnectionNotFound,
+    ConnectionNotReady,
+    ConnectionRevoked,
+    ReauthorizationRequired,
+)
+from app.services.callers import Caller, Permission
+from app.store.connections import ConnectionStatus
+
+router = APIRouter(prefix="/v1/connections", tags=["Use a connection"])
+Reader = Annotated[Caller, Depends(requires(Permission.CONNECTIONS_READ))]
+Writer = Annotated[Caller, Depends(requires(Permission.CONNECTIONS_WRITE))]
+TokenReader = Annotated[Caller, Depends(requires(Permission.TOKENS_READ))]
+_UNUSABLE = (
+    ConnectionNotFound,
+    ReauthorizationRequired,
+    ConnectionNotReady,
+    ConnectionRevoked,
+    BankError,
+    BankTimeout,
+)
+
+
+@router.get("", summary="List connections", responses=problems())
+async def list_connections(
+    *,
+    caller: Reader,
+    runtime: Broker,
+    user_id: UserFilter = None,
+    status: ConnectionStatus | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> PageView[ConnectionView]:
+    """List connections, newest first."""
+    page = await runtime.connections.page(caller.tenant, user_id=user_id, status=status, limit=limit, cursor=cursor)
+    return PageView(items=[ConnectionView.of(one) for one in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/{connection_id}", summary="Show a connection", responses=problems(ConnectionNotFound))
+async def get_connection(caller: Reader, runtime: Broker, connection_id: str) -> ConnectionView:
+    """Show a connection."""
+    return ConnectionView.of(await runtime.connections.get(caller.tenant, connection_id))
+
+
+@router.post("/{connection_id}/refresh", summary="Refresh the token now", responses=problems(*_UNUSABLE))
+async def refresh_connection(
+    caller: Writer, runtime: Broker, connection_id: str, wanted: RefreshRequest | None = None
+) -> ConnectionView:
+    """Refresh the access token. Rarely needed: queries do so by themselves.
+
+    Each refresh opens a new banking session, which the user may notice. With `version`, nothing happens where somebody
+    else has refreshed that version already.
+    """
+    await runtime.tokens.refresh(caller.tenant, connection_id, wanted.version if wanted else None)
+    return ConnectionView.of(await runtime.connections.get(caller.tenant, connection_id))
+
+
+@router.post("/{connection_id}/token", summary="Get an access token", responses=problems(*_UNUSABLE))
+async def get_token(
+    caller: TokenReader, runtime: Broker, connection_id: str, response: Response, wanted: TokenRequest | None = None
+) -> TokenView:
+    """Get an access token for use beside the broker. Off for every caller unless granted `tokens:read`."""
+    min_ttl = wanted.min_ttl if wanted else 0
+    token = await runtime.connections.hand_out(caller, connection_id, min_ttl=min_ttl)
+    response.headers["cache-control"] = "no-store"
+    return TokenView(
+        access_token=token.access_token.get_secret_value(),
+        expires_at=token.expires_at,
+        scope=" ".join(token.scopes),
+        version=token.version,
+    )
+
+
+@router.delete(
+    "/{connection_id}", status_code=204, summary="Disconnect an account", responses=problems(ConnectionNotFound)
+)
+async def disconnect(caller: Writer, runtime: Broker, connection_id: str) -> None:
+    """End a connection: unusable at once on every replica, revoked at the bank, its tokens erased."""
+    await runtime.disconnecting.disconnect(caller.tenant, connection_id, actor=caller.id)
+    runtime.tokens.forget(connection_id)

@@ -1,0 +1,34 @@
+"""Is it alive, is it ready, what does it count."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from app.api.dependencies import Broker
+from app.errors import DatabaseUnavailable
+
+router = APIRouter(tags=["Look into it"])
+
+
+@router.get("/healthz", summary="Is the process alive?")
+async def healthz() -> dict[str, str]:
+    """Answer as long as the process does; says nothing about the database or the bank."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="Can it serve?", responses={503: {"description": "Not now; the body tells why."}})
+async def readyz(runtime: Broker) -> JSONResponse:
+    """Tell whether this replica should get requests, and what is amiss."""
+    checks = {"database": "ok", "notifications": "ok" if runtime.notifications.are_heard else "not heard, polling"}
+    try:
+        await runtime.database.ping()
+    except DatabaseUnavailable:
+        checks["database"] = "unavailable"
+    ready = checks["database"] == "ok"
+    return JSONResponse({"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503)
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+async def metrics() -> Response:
+    """Return the metrics in Prometheus' text format."""
+    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})

@@ -1,0 +1,149 @@
+"""The OpenAPI document: what the framework gathers, and the query path beside it."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app import __version__, errors
+from app.api.graphql import ROUTE, MethodNotAllowed
+
+_DESCRIPTION = """
+Links users' bank accounts at Stitch and queries them, so that no internal service ever holds a token.
+
+1. **Link an account**: `POST /v1/sessions`, send the user to `connect_url`, wait with `GET /v1/sessions/{id}?wait=30`.
+2. **Use the connection**: `POST /v1/connections/{id}/graphql` with the query that the bank takes. Tokens are kept,
+   added and refreshed by the broker.
+3. **End it**: `DELETE /v1/connections/{id}`.
+
+Authenticate with `Authorization: Bearer <API key>`; an operator makes one with `broker callers create`.
+Errors are problem documents (RFC 9457) whose `code` is stable; on the query path they have GraphQL's shape.
+"""
+_QUERY = {
+    "query": "query ListBankAccounts { user { __typename ... on User { id bankAccounts { name } } } }",
+    "variables": None,
+    "operationName": "ListBankAccounts",
+}
+_ANSWER = {"data": {"user": {"__typename": "User", "id": "user/abc", "bankAccounts": [{"name": "Cheque"}]}}}
+_REFUSALS: tuple[type[errors.BrokerError], ...] = (
+    errors.InvalidRequest,
+    errors.UnauthorizedCaller,
+    errors.PermissionDenied,
+    errors.ConnectionNotFound,
+    MethodNotAllowed,
+    errors.ReauthorizationRequired,
+    errors.ConnectionNotReady,
+    errors.ConnectionRevoked,
+    errors.RequestTooLarge,
+    errors.RateLimited,
+    errors.BankError,
+    errors.DatabaseUnavailable,
+    errors.BankTimeout,
+)
+
+
+def install_openapi(app: FastAPI) -> None:
+    """Have `app` describe itself, once."""
+
+    def describe() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title="Stitch token broker", version=__version__, description=_DESCRIPTION, routes=app.routes
+            )
+            schema["paths"][ROUTE] = {"post": _query_operation()}
+            schema["components"]["schemas"] |= {"GraphQLRequest": _request_schema(), "GraphQLError": _error_schema()}
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = describe  # type: ignore[method-assign]
+
+
+def _query_operation() -> dict[str, Any]:
+    responses: dict[str, Any] = {
+        "200": {
+            "description": "The bank's answer, as it comes. `errors` within it are the bank's own.",
+            "headers": {
+                "Broker-Token-Version": {
+                    "description": "The token generation that was used.",
+                    "schema": {"type": "integer"},
+                },
+                "Server-Timing": {
+                    "description": "Milliseconds spent in the broker and at the bank.",
+                    "schema": {"type": "string"},
+                },
+            },
+            "content": {"application/json": {"schema": {}, "example": _ANSWER}},
+        }
+    }
+    for kind in _REFUSALS:
+        media: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/GraphQLError"}, "examples": {}}
+        described = responses.setdefault(
+            str(kind.status), {"description": kind.title, "content": {"application/json": media}}
+        )
+        described["content"]["application/json"]["examples"][kind.default_code] = {
+            "summary": (kind.__doc__ or "").splitlines()[0],
+            "value": {
+                "errors": [
+                    {
+                        "message": (kind.__doc__ or "").splitlines()[0],
+                        "extensions": {
+                            "code": kind.graphql_code,
+                            "reason": kind.default_code,
+                            "request_id": "req_7c1e5a9d3b0f",
+                        },
+                    }
+                ]
+            },
+        }
+    return {
+        "tags": ["Use a connection"],
+        "summary": "Query the bank",
+        "operationId": "query_the_bank",
+        "description": "Send a GraphQL request to the bank with the connection's token. Mutations also need the "
+        "permission `graphql:mutate`. An expired token is refreshed and the request repeated, once.",
+        "security": [{"API key": []}],
+        "parameters": [
+            {"name": "connection_id", "in": "path", "required": True, "schema": {"type": "string"}},
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/GraphQLRequest"},
+                    "example": _QUERY,
+                }
+            },
+        },
+        "responses": responses,
+    }
+
+
+def _request_schema() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["query"],
+        "properties": {
+            "query": {"type": "string"},
+            "variables": {"type": ["object", "null"]},
+            "operationName": {"type": ["string", "null"]},
+        },
+    }
+
+
+def _error_schema() -> dict[str, Any]:
+    extensions = {
+        "type": "object",
+        "required": ["code", "reason", "request_id"],
+        "properties": {
+            "code": {"type": "string", "enum": sorted({kind.graphql_code for kind in _REFUSALS})},
+            "reason": {"type": "string", "description": "More exact than `code`."},
+            "request_id": {"type": "string"},
+            "retry_after": {"type": "integer", "description": "Seconds."},
+        },
+    }
+    error = {
+        "type": "object",
+        "required": ["message", "extensions"],
+        "properties": {"message": {"type": "string"}, "extensions": extensions},
+    }
+    return {"type": "object", "required": ["errors"], "properties": {"errors": {"type": "array", "items": error}}}

@@ -1,0 +1,31 @@
+"""The few pages that a bank's customer sees: plain HTML, one stylesheet, no scripts, nothing from elsewhere."""
+
+from pathlib import Path
+
+from fastapi.responses import HTMLResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+STATIC = Path(__file__).parent / "static"
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+SECURITY_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=()",
+    "x-frame-options": "DENY",
+}
+
+
+def page(name: str, status: int = 200, **values: object) -> Response:
+    """Render a page."""
+    return HTMLResponse(_templates.get_template(f"{name}.html").render(**values), status, SECURITY_HEADERS)

@@ -1,0 +1,100 @@
+"""`/v1/sessions`: link an account."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+
+from app.api.dependencies import Broker, Cursor, Limit, UserFilter, requires
+from app.api.examples import problems
+from app.api.schemas import ConfirmationRequest, PageView, SessionRequest, SessionView
+from app.errors import BankError, BankTimeout, Conflict, ConnectionNotFound, NotFound
+from app.services.callers import Caller, Permission
+from app.store.sessions import SessionStatus
+
+router = APIRouter(prefix="/v1/sessions", tags=["Link an account"])
+Reader = Annotated[Caller, Depends(requires(Permission.SESSIONS_READ))]
+Writer = Annotated[Caller, Depends(requires(Permission.SESSIONS_WRITE))]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7E]+$",
+        description="Sent again with the same request, it gives the same session.",
+    ),
+]
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Start a login",
+    responses=problems(ConnectionNotFound, Conflict, BankError, BankTimeout),
+)
+async def start_session(
+    caller: Writer,
+    runtime: Broker,
+    wanted: SessionRequest,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> SessionView:
+    """Start a login and send the user to `connect_url`, or straight to the bank with `authorization_url`.
+
+    Then wait for the end with `GET /v1/sessions/{id}?wait=30`.
+    """
+    session = await runtime.logins.start(caller, wanted.login_request(), idempotency_key)
+    response.headers["location"] = f"/v1/sessions/{session.id}"
+    response.headers["cache-control"] = "no-store"
+    return SessionView.of(session, runtime.logins.links(session))
+
+
+@router.get("", summary="List sessions", responses=problems())
+async def list_sessions(
+    *,
+    caller: Reader,
+    runtime: Broker,
+    response: Response,
+    user_id: UserFilter = None,
+    status: SessionStatus | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> PageView[SessionView]:
+    """List sessions, newest first."""
+    page = await runtime.logins.page(caller.tenant, user_id=user_id, status=status, limit=limit, cursor=cursor)
+    response.headers["cache-control"] = "no-store"
+    return PageView(
+        items=[SessionView.of(session, runtime.logins.links(session)) for session in page.items],
+        next_cursor=page.next_cursor,
+    )
+
+
+@router.get("/{session_id}", summary="Follow a login", responses=problems(NotFound))
+async def get_session(
+    caller: Reader,
+    runtime: Broker,
+    session_id: str,
+    response: Response,
+    wait: Annotated[int, Query(ge=0, le=60, description="Seconds to wait for the end of the login.")] = 0,
+) -> SessionView:
+    """Show a session; with `wait`, as soon as it has ended."""
+    session = await runtime.logins.get(caller.tenant, session_id, wait=wait)
+    response.headers["cache-control"] = "no-store"
+    return SessionView.of(session, runtime.logins.links(session))
+
+
+@router.post("/{session_id}/confirm", summary="Confirm a link", responses=problems(NotFound, Conflict))
+async def confirm_session(
+    caller: Writer, runtime: Broker, session_id: str, confirmation: ConfirmationRequest
+) -> SessionView:
+    """Show that the browser that linked the account belongs to your logged-in user.
+
+    Take the `confirmation_code` from the return address, within that user's session, and send it here.
+    """
+    session = await runtime.confirmations.confirm(caller, session_id, confirmation.confirmation_code)
+    return SessionView.of(session, runtime.logins.links(session))
+
+
+@router.delete("/{session_id}", status_code=204, summary="Cancel a login", responses=problems(NotFound, Conflict))
+async def cancel_session(caller: Writer, runtime: Broker, session_id: str) -> None:
+    """Cancel a pending login: its links stop working."""
+    await runtime.logins.cancel(caller, session_id)

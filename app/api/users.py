@@ -1,0 +1,20 @@
+"""`/v1/users`: forget a user."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+
+from app.api.dependencies import Broker, requires
+from app.api.examples import problems
+from app.services.callers import Caller, Permission
+
+router = APIRouter(prefix="/v1/users", tags=["Use a connection"])
+Writer = Annotated[Caller, Depends(requires(Permission.CONNECTIONS_WRITE))]
+
+
+@router.delete("/{user_id}", status_code=204, summary="Erase a user", responses=problems())
+async def erase_user(
+    caller: Writer, runtime: Broker, user_id: Annotated[str, Path(max_length=255, pattern=r"^[^\x00]+$")]
+) -> None:
+    """End all of a user's connections, and erase the sessions. To erase nobody is no error."""
+    await runtime.disconnecting.erase_user(caller.tenant, user_id, actor=caller.id)

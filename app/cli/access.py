@@ -1,0 +1,41 @@
+"""What commands need of the broker, without a server."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from app.encryption import KeyRing
+from app.services.caller_registry import CallerRegistry
+from app.settings import load_database_settings, load_key_ring
+from app.store.address import database_address
+from app.store.database import Database
+
+Result = TypeVar("Result")
+# Who the audit says it was.
+OPERATOR = "operator"
+
+
+def with_database(work: Callable[[Database], Awaitable[Result]]) -> Result:
+    """Run `work` on the database of the settings."""
+
+    async def run() -> Result:
+        with database_address(load_database_settings()) as url:
+            database = Database(url, pool_size=2)
+            try:
+                return await work(database)
+            finally:
+                await database.close()
+
+    return asyncio.run(run())
+
+
+def with_registry(work: Callable[[CallerRegistry], Awaitable[Result]]) -> Result:
+    """Run `work` on the callers of the database."""
+    key_ring = load_key_ring()
+    return with_database(lambda database: work(CallerRegistry(database, key_ring)))
+
+
+def with_key_ring(work: Callable[[Database, KeyRing], Awaitable[Result]]) -> Result:
+    """Run `work` on the database with the encryption keys."""
+    key_ring = load_key_ring()
+    return with_database(lambda database: work(database, key_ring))

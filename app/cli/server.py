@@ -1,0 +1,59 @@
+"""`broker serve`, `broker migrate`, `broker openapi`, `broker demo`."""
+
+import json
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from app.cli.access import with_database
+from app.cli.output import AsJson, show
+from app.main import create_api
+from app.runtime import DRAIN_SECONDS
+from app.settings import load_settings
+from app.store import migrate as migrations
+
+
+def add_to(command: typer.Typer) -> None:
+    """Put these beside the groups."""
+    for function in (serve, migrate, openapi):
+        command.command()(function)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen on.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Serve until told to stop; then end what is under way."""
+    # Read here as well, so that what is wrong is told once and not by every worker.
+    settings = load_settings()
+    uvicorn.run(
+        "app.main:application",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        log_config=None,
+        log_level=settings.log_level,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=int(DRAIN_SECONDS),
+    )
+
+
+def migrate(as_json: AsJson = False) -> None:
+    """Bring the database's schema up to date. Several at once do no harm."""
+    before, after = with_database(migrations.migrate)
+    if as_json:
+        show({"before": before, "after": after}, as_json=True)
+    elif before == after:
+        typer.echo(f"the schema is up to date ({after})")
+    else:
+        typer.echo(f"migrated from {before or 'nothing'} to {after}")
+
+
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    typer.echo(json.dumps(create_api().openapi(), indent=2))

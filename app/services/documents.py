@@ -1,0 +1,74 @@
+"""What a GraphQL request asks for, told by parsing each distinct document once."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from cachetools import LRUCache
+from graphql import GraphQLError, OperationDefinitionNode, OperationType, Source, parse
+
+from app.errors import InvalidRequest
+
+_REMEMBERED = 1_000
+# Beyond this, a document costs more to parse than any query is worth (graphql-core raises GraphQLError).
+_MAX_TOKENS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """The operations of a document by name (None for an anonymous one); empty where it cannot be parsed."""
+
+    operations: dict[str | None, OperationType]
+
+
+class Documents:
+    """Tells queries from mutations."""
+
+    def __init__(self) -> None:
+        self._parsed: LRUCache[bytes, _Document] = LRUCache(_REMEMBERED)
+
+    def may_mutate(self, body: bytes) -> bool:
+        """Tell whether any operation of a request body, or of a batch of them, is or may be more than a query.
+
+        What cannot be told counts as a mutation: a document that does not parse here, or that the bank knows by a
+        hash alone. Raises InvalidRequest where the body is no GraphQL request at all.
+        """
+        try:
+            request = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise InvalidRequest("the body must be a JSON object with `query`, `variables`, `operationName`") from error
+        requests = request if isinstance(request, list) else [request]
+        if not requests or not all(isinstance(one, dict) for one in requests):
+            raise InvalidRequest("the body must be an object with `query`, or a list of such objects")
+        return any(self._mutates(one) for one in requests)
+
+    def _mutates(self, request: dict[str, Any]) -> bool:
+        query, name = request.get("query"), request.get("operationName")
+        if query is None and "extensions" in request:
+            return True
+        if not isinstance(query, str):
+            raise InvalidRequest("`query` must be a text")
+        operations = self._operations(query)
+        if name and name in operations:
+            return operations[name] is not OperationType.QUERY
+        return not operations or any(kind is not OperationType.QUERY for kind in operations.values())
+
+    def _operations(self, query: str) -> dict[str | None, OperationType]:
+        digest = hashlib.sha256(query.encode("utf-8", "surrogatepass")).digest()
+        known = self._parsed.get(digest)
+        if known is None:
+            known = self._parsed[digest] = _Document(_parse(query))
+        return known.operations
+
+
+def _parse(query: str) -> dict[str | None, OperationType]:
+    try:
+        document = parse(Source(query), no_location=True, max_tokens=_MAX_TOKENS)
+    except (GraphQLError, RecursionError):
+        return {}
+    return {
+        definition.name.value if definition.name else None: definition.operation
+        for definition in document.definitions
+        if isinstance(definition, OperationDefinitionNode)
+    }
