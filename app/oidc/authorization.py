@@ -5,7 +5,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from pydantic import SecretStr
 
@@ -45,7 +45,8 @@ def new_authorization_request(
             "state": state,
             "code_challenge": challenge,
             "code_challenge_method": "S256",
-        }
+        },
+        quote_via=quote,
     )
     separator = "&" if urlsplit(metadata.authorization_endpoint).query else "?"
     return AuthorizationRequest(

@@ -3,7 +3,6 @@
 from datetime import datetime
 
 from pydantic import SecretStr
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.encryption import KeyRing
 from app.errors import Conflict, InvalidRequest, NotFound
@@ -23,7 +22,7 @@ from app.store.callers import (
     list_callers,
     revoke_api_key,
 )
-from app.store.database import Database
+from app.store.database import Database, Transaction
 
 DEFAULT_TENANT = "default"
 
@@ -108,7 +107,7 @@ class CallerRegistry:
             )
 
     async def _add_key(
-        self, transaction: AsyncConnection, caller: CallerRecord, *, expires_at: datetime | None, actor: str
+        self, transaction: Transaction, caller: CallerRecord, *, expires_at: datetime | None, actor: str
     ) -> tuple[ApiKeyRecord, SecretStr]:
         api_key = new_api_key()
         record = await insert_api_key(
@@ -130,7 +129,7 @@ class CallerRegistry:
         return record, api_key.secret
 
 
-async def _existing(transaction: AsyncConnection, reference: str, tenant: str | None) -> CallerRecord:
+async def _existing(transaction: Transaction, reference: str, tenant: str | None) -> CallerRecord:
     caller = await get_caller(transaction, reference, tenant=tenant)
     if caller is None:
         raise NotFound(f"there is no caller {reference}", code="caller_not_found")

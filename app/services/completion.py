@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from pydantic import SecretStr
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.clock import Clock
 from app.encryption import KeyRing
@@ -25,7 +24,7 @@ from app.services.background import BackgroundTasks
 from app.services.insist import insist
 from app.services.linking import Linking
 from app.store import audit
-from app.store.database import Database
+from app.store.database import Database, Transaction
 from app.store.moments import from_now
 from app.store.sessions import (
     Session,
@@ -202,7 +201,7 @@ class Completion:
             logger.warning("waiting_for_database", about=session.id)
 
 
-async def _end_without_code(transaction: AsyncConnection, session: Session, response: AuthorizationResponse) -> None:
+async def _end_without_code(transaction: Transaction, session: Session, response: AuthorizationResponse) -> None:
     cancelled = response.is_cancelled
     status = SessionStatus.CANCELLED if cancelled else SessionStatus.FAILED
     error = None if cancelled else _shown(response.error)

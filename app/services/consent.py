@@ -1,7 +1,6 @@
 """Ending a consent within a transaction: whoever asks for it, the same things happen."""
 
 from pydantic import SecretStr
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.encryption import KeyRing
 from app.oidc.token_endpoint import read_tokens
@@ -15,12 +14,13 @@ from app.store.connections import (
     erase_tokens,
     hold,
 )
+from app.store.database import Transaction
 from app.store.revocations import order_revocation
 from app.store.sessions import Session, session_binding
 
 
 async def end_consent(
-    transaction: AsyncConnection, key_ring: KeyRing, connection: Connection, *, actor: str, reason: str
+    transaction: Transaction, key_ring: KeyRing, connection: Connection, *, actor: str, reason: str
 ) -> None:
     """Make a locked connection a tombstone: its tokens are erased here, and will be revoked at the bank."""
     if connection.status is ConnectionStatus.REVOKED:
@@ -56,7 +56,7 @@ async def end_consent(
 
 
 async def revoke_answer(
-    transaction: AsyncConnection, key_ring: KeyRing, session: Session, body: SecretStr, *, reason: str
+    transaction: Transaction, key_ring: KeyRing, session: Session, body: SecretStr, *, reason: str
 ) -> None:
     """Have the bank revoke the tokens of an answer that is not to be used. One without tokens needs nothing."""
     try:
@@ -73,9 +73,7 @@ async def revoke_answer(
     )
 
 
-async def revoke_waiting_answer(
-    transaction: AsyncConnection, key_ring: KeyRing, session: Session, *, reason: str
-) -> None:
+async def revoke_waiting_answer(transaction: Transaction, key_ring: KeyRing, session: Session, *, reason: str) -> None:
     """Do so with the answer that a session keeps, where it keeps one."""
     if session.token_response is None:
         return

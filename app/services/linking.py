@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import func
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.clock import Clock
 from app.encryption import KeyRing
@@ -26,8 +24,8 @@ from app.store.connections import (
     lock_connection,
     store_tokens,
 )
-from app.store.database import Database
-from app.store.moments import from_now
+from app.store.database import Database, Transaction
+from app.store.moments import from_now, no_earlier_than
 from app.store.sessions import Session, SessionStatus, change_session, end_session, lock_session, session_binding
 
 # Whoever logged in at the last moment still has this long to confirm. Seconds.
@@ -93,7 +91,7 @@ class Linking:
             return SessionStatus.COMPLETED
 
     async def renew(
-        self, transaction: AsyncConnection, session: Session, connection: Connection, tokens: TokenResponse
+        self, transaction: Transaction, session: Session, connection: Connection, tokens: TokenResponse
     ) -> None:
         """Put new tokens in the place of the old, and end the session.
 
@@ -135,7 +133,7 @@ class Linking:
             return SessionStatus.FAILED
 
     async def _gone_on(
-        self, transaction: AsyncConnection, session: Session, body: SecretStr | None
+        self, transaction: Transaction, session: Session, body: SecretStr | None
     ) -> SessionStatus | None:
         """Lock the session, and return None while it is still being exchanged.
 
@@ -149,7 +147,7 @@ class Linking:
             await revoke_answer(transaction, self._key_ring, session, body, reason=f"session_{status}")
         return status
 
-    async def _link_new(self, transaction: AsyncConnection, session: Session, grant: Grant) -> SessionStatus:
+    async def _link_new(self, transaction: Transaction, session: Session, grant: Grant) -> SessionStatus:
         connection_id, waits = identifier("con"), session.require_confirmation
         await insert_connection(
             transaction,
@@ -178,7 +176,7 @@ class Linking:
         await self._complete(transaction, session, connection_id, "connection.linked")
         return SessionStatus.COMPLETED
 
-    async def _complete(self, transaction: AsyncConnection, session: Session, connection_id: str, action: str) -> None:
+    async def _complete(self, transaction: Transaction, session: Session, connection_id: str, action: str) -> None:
         await end_session(transaction, session.id, SessionStatus.COMPLETED, connection_id=connection_id)
         await audit.record(
             transaction,
@@ -189,7 +187,7 @@ class Linking:
             connection_id=connection_id,
         )
 
-    async def _await_confirmation(self, transaction: AsyncConnection, session: Session, connection_id: str) -> None:
+    async def _await_confirmation(self, transaction: Transaction, session: Session, connection_id: str) -> None:
         binding = session_binding("confirmation_code", session.id)
         await change_session(
             transaction,
@@ -198,12 +196,12 @@ class Linking:
             connection_id=connection_id,
             confirmation_code=self._key_ring.encrypt(SecretStr(opaque_value()), binding),
             lease_until=None,
-            expires_at=func.greatest(session.expires_at, from_now(CONFIRMATION_TIME)),
+            expires_at=no_earlier_than(session.expires_at, CONFIRMATION_TIME),
         )
 
     async def _refuse(
         self,
-        transaction: AsyncConnection,
+        transaction: Transaction,
         session: Session,
         error: LoginError | BankError,
         body: SecretStr | None,

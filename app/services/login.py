@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.clock import Clock
 from app.encryption import KeyRing
@@ -18,7 +17,7 @@ from app.services.callers import Caller
 from app.services.return_urls import ReturnUrls
 from app.store import audit
 from app.store.connections import ConnectionStatus, get_connection
-from app.store.database import Database
+from app.store.database import Database, Transaction
 from app.store.notifications import Notifications, session_topic, wait_for
 from app.store.pages import Page
 from app.store.sessions import (
@@ -207,14 +206,14 @@ def _same_request(earlier: Session | None, wanted: LoginRequest) -> Session:
     return earlier
 
 
-async def _existing(transaction: AsyncConnection, tenant: str, session_id: str) -> Session:
+async def _existing(transaction: Transaction, tenant: str, session_id: str) -> Session:
     session = await get_session(transaction, session_id, tenant=tenant)
     if session is None:
         raise NotFound("there is no such session", code="session_not_found")
     return session
 
 
-async def _check_renewable(transaction: AsyncConnection, tenant: str, connection_id: str, user_id: str) -> None:
+async def _check_renewable(transaction: Transaction, tenant: str, connection_id: str, user_id: str) -> None:
     connection = await get_connection(transaction, tenant, connection_id)
     if connection is None:
         raise ConnectionNotFound("there is no connection with this connection_id")

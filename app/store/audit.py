@@ -8,9 +8,9 @@ from typing import Any
 
 import structlog
 from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import InvalidRequest
+from app.store.database import Transaction
 from app.store.pages import Page
 from app.store.tables import audit_events as table
 
@@ -32,7 +32,7 @@ class AuditEvent:
 
 
 async def record(
-    transaction: AsyncConnection,
+    transaction: Transaction,
     *,
     tenant: str,
     actor: str,
@@ -56,7 +56,7 @@ async def record(
 
 
 async def list_events(
-    transaction: AsyncConnection, tenant: str, *, connection_id: str | None, limit: int, cursor: str | None
+    transaction: Transaction, tenant: str, *, connection_id: str | None, limit: int, cursor: str | None
 ) -> Page[AuditEvent]:
     """Return a tenant's events, oldest first."""
     columns = [table.c[name] for name in AuditEvent.__dataclass_fields__]

@@ -6,9 +6,9 @@ from datetime import datetime
 from pydantic import SecretStr
 from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.encryption import Binding, KeyRing, generate_key
+from app.store.database import Transaction
 from app.store.notifications import caller_topic, notify
 from app.store.tables import api_keys, callers, hashing_keys
 
@@ -44,7 +44,7 @@ _caller_columns = [callers.c[name] for name in CallerRecord.__dataclass_fields__
 _key_columns = [api_keys.c[name] for name in ApiKeyRecord.__dataclass_fields__]
 
 
-async def hashing_key(transaction: AsyncConnection, key_ring: KeyRing) -> SecretStr:
+async def hashing_key(transaction: Transaction, key_ring: KeyRing) -> SecretStr:
     """Return the key under which API keys are hashed, made at the first use and stored encrypted."""
     binding = Binding("hashing_keys", "key", _HASHING_KEY)
     await transaction.execute(
@@ -57,7 +57,7 @@ async def hashing_key(transaction: AsyncConnection, key_ring: KeyRing) -> Secret
 
 
 async def insert_caller(
-    transaction: AsyncConnection, *, caller_id: str, tenant: str, name: str, permissions: list[str]
+    transaction: Transaction, *, caller_id: str, tenant: str, name: str, permissions: list[str]
 ) -> CallerRecord | None:
     """Insert a caller. None where the tenant has one of that name."""
     row = (
@@ -71,7 +71,7 @@ async def insert_caller(
     return CallerRecord(**row._mapping) if row else None
 
 
-async def get_caller(transaction: AsyncConnection, reference: str, *, tenant: str | None) -> CallerRecord | None:
+async def get_caller(transaction: Transaction, reference: str, *, tenant: str | None) -> CallerRecord | None:
     """Return a caller by its id or its name; of any tenant where none is given."""
     query = select(*_caller_columns).where(or_(callers.c.id == reference, callers.c.name == reference))
     if tenant is not None:
@@ -80,7 +80,7 @@ async def get_caller(transaction: AsyncConnection, reference: str, *, tenant: st
     return CallerRecord(**row._mapping) if row else None
 
 
-async def list_callers(transaction: AsyncConnection, *, tenant: str | None) -> list[CallerRecord]:
+async def list_callers(transaction: Transaction, *, tenant: str | None) -> list[CallerRecord]:
     """Return the callers of a tenant, or of all."""
     query = select(*_caller_columns).order_by(callers.c.tenant, callers.c.name)
     if tenant is not None:
@@ -88,7 +88,7 @@ async def list_callers(transaction: AsyncConnection, *, tenant: str | None) -> l
     return [CallerRecord(**row._mapping) for row in await transaction.execute(query)]
 
 
-async def disable_caller(transaction: AsyncConnection, caller_id: str) -> None:
+async def disable_caller(transaction: Transaction, caller_id: str) -> None:
     """Refuse all of a caller's keys from now on."""
     disabled_at = func.coalesce(callers.c.disabled_at, func.now())
     await transaction.execute(update(callers).where(callers.c.id == caller_id).values(disabled_at=disabled_at))
@@ -96,7 +96,7 @@ async def disable_caller(transaction: AsyncConnection, caller_id: str) -> None:
 
 
 async def insert_api_key(
-    transaction: AsyncConnection,
+    transaction: Transaction,
     *,
     key_id: str,
     caller: CallerRecord,
@@ -122,13 +122,13 @@ async def insert_api_key(
     return ApiKeyRecord(**row._mapping)
 
 
-async def list_api_keys(transaction: AsyncConnection, caller_id: str) -> list[ApiKeyRecord]:
+async def list_api_keys(transaction: Transaction, caller_id: str) -> list[ApiKeyRecord]:
     """Return a caller's keys, the oldest first."""
     query = select(*_key_columns).where(api_keys.c.caller_id == caller_id).order_by(api_keys.c.created_at)
     return [ApiKeyRecord(**row._mapping) for row in await transaction.execute(query)]
 
 
-async def revoke_api_key(transaction: AsyncConnection, caller_id: str, key_id: str) -> bool:
+async def revoke_api_key(transaction: Transaction, caller_id: str, key_id: str) -> bool:
     """Refuse a key from now on, on every replica. False where the caller has no such key."""
     revoked_at = func.coalesce(api_keys.c.revoked_at, func.now())
     statement = (
@@ -142,9 +142,7 @@ async def revoke_api_key(transaction: AsyncConnection, caller_id: str, key_id: s
     return found
 
 
-async def find_usable_key(
-    transaction: AsyncConnection, prefix: str
-) -> tuple[CallerRecord, str, str, float | None] | None:
+async def find_usable_key(transaction: Transaction, prefix: str) -> tuple[CallerRecord, str, str, float | None] | None:
     """Return the caller, key id, keyed hash and seconds to live of a key that is neither revoked nor expired."""
     query = (
         select(
@@ -168,6 +166,6 @@ async def find_usable_key(
     return caller, row.key_id, row.keyed_hash, None if row.seconds_left is None else float(row.seconds_left)
 
 
-async def record_key_use(transaction: AsyncConnection, key_ids: list[str]) -> None:
+async def record_key_use(transaction: Transaction, key_ids: list[str]) -> None:
     """Note that these keys were used just now."""
     await transaction.execute(update(api_keys).where(api_keys.c.id.in_(key_ids)).values(last_used_at=func.now()))

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import SecretStr
 from sqlalchemy import Row, Select, delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.encryption import Binding, KeyRing
+from app.store.database import Transaction
 from app.store.moments import seconds_until
 from app.store.notifications import connection_topic, notify
 from app.store.pages import Page, cursor_after, newest_first
@@ -83,27 +83,27 @@ def _query() -> Select[Any]:
     return select(*_columns)
 
 
-async def get_connection(transaction: AsyncConnection, tenant: str, connection_id: str) -> Connection | None:
+async def get_connection(transaction: Transaction, tenant: str, connection_id: str) -> Connection | None:
     """Return a tenant's connection."""
     row = (await transaction.execute(_query().where(table.c.id == connection_id, table.c.tenant == tenant))).first()
     return _connection(row) if row else None
 
 
-async def lock_connection(transaction: AsyncConnection, tenant: str, connection_id: str) -> Connection | None:
+async def lock_connection(transaction: Transaction, tenant: str, connection_id: str) -> Connection | None:
     """Return a tenant's connection and keep it from others until the transaction ends."""
     query = _query().where(table.c.id == connection_id, table.c.tenant == tenant).with_for_update()
     row = (await transaction.execute(query)).first()
     return _connection(row) if row else None
 
 
-async def connections_of_user(transaction: AsyncConnection, tenant: str, user_id: str) -> list[Connection]:
+async def connections_of_user(transaction: Transaction, tenant: str, user_id: str) -> list[Connection]:
     """Return and lock all of a user's connections."""
     query = _query().where(table.c.tenant == tenant, table.c.user_id == user_id).with_for_update()
     return [_connection(row) for row in await transaction.execute(query)]
 
 
 async def list_connections(
-    transaction: AsyncConnection,
+    transaction: Transaction,
     tenant: str,
     *,
     user_id: str | None,
@@ -122,7 +122,7 @@ async def list_connections(
     return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
 
 
-async def hold(transaction: AsyncConnection, key_ring: KeyRing, connection_id: str) -> Held | None:
+async def hold(transaction: Transaction, key_ring: KeyRing, connection_id: str) -> Held | None:
     """Return a connection, of whatever tenant, with its tokens, in one query. Raises DecryptionError."""
     query = (
         select(
@@ -153,19 +153,19 @@ async def hold(transaction: AsyncConnection, key_ring: KeyRing, connection_id: s
     )
 
 
-async def insert_connection(transaction: AsyncConnection, values: dict[str, Any]) -> None:
+async def insert_connection(transaction: Transaction, values: dict[str, Any]) -> None:
     """Insert a connection. Its tokens follow with `store_tokens`."""
     await transaction.execute(insert(table).values(**values))
 
 
-async def change_connection(transaction: AsyncConnection, connection_id: str, **values: object) -> None:
+async def change_connection(transaction: Transaction, connection_id: str, **values: object) -> None:
     """Write `values` and tell every replica."""
     await transaction.execute(update(table).where(table.c.id == connection_id).values(**values))
     await notify(transaction, connection_topic(connection_id))
 
 
 async def store_tokens(
-    transaction: AsyncConnection,
+    transaction: Transaction,
     key_ring: KeyRing,
     *,
     tenant: str,
@@ -187,12 +187,12 @@ async def store_tokens(
     )
 
 
-async def erase_tokens(transaction: AsyncConnection, connection_id: str) -> None:
+async def erase_tokens(transaction: Transaction, connection_id: str) -> None:
     """Erase the connection's tokens."""
     await transaction.execute(delete(tokens).where(tokens.c.connection_id == connection_id))
 
 
-async def record_use(transaction: AsyncConnection, connection_ids: list[str]) -> None:
+async def record_use(transaction: Transaction, connection_ids: list[str]) -> None:
     """Note that these connections were used just now."""
     statement = update(table).where(table.c.id.in_(connection_ids)).values(last_used_at=func.now())
     await transaction.execute(statement)

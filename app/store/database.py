@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 
 import asyncpg
 import sqlalchemy.exc
@@ -11,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.errors import DatabaseUnavailable
 
+# What the store's functions work in; only `Database.transaction` opens one.
+Transaction: TypeAlias = AsyncConnection
 CONNECT_TIMEOUT = 5.0
 STATEMENT_TIMEOUT = 10.0
 # Beside the connection failures (08): out of resources (53), shutting down or failing over (57P), a standby (25006).
@@ -42,7 +45,7 @@ class Database:
         )
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self) -> AsyncIterator[Transaction]:
         """Commit when the block ends, roll back when it raises.
 
         Raises DatabaseUnavailable where PostgreSQL cannot be reached, is shutting down or is out of resources.

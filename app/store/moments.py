@@ -18,3 +18,9 @@ def seconds_until(moment: ColumnElement[datetime]) -> ColumnElement[float]:
     Measured on the running clock, not from the transaction's start, which may lie behind a lock.
     """
     return func.coalesce(cast(extract("epoch", moment - func.clock_timestamp()), Float), 0.0)
+
+
+def no_earlier_than(moment: datetime, seconds: float) -> ColumnElement[datetime]:
+    """Return `moment`, or the moment `seconds` from now where that is later."""
+    later: ColumnElement[datetime] = func.greatest(moment, from_now(seconds))
+    return later

@@ -10,11 +10,10 @@ from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.logs import get_logger
 from app.metrics import NOTIFICATIONS_CONNECTED
-from app.store.database import Database
+from app.store.database import Database, Transaction
 
 CHANNEL = "broker_changes"
 HEARTBEAT = 5.0
@@ -36,7 +35,7 @@ def caller_topic(caller_id: str) -> str:
     return f"caller:{caller_id}"
 
 
-async def notify(transaction: AsyncConnection, topic: str) -> None:
+async def notify(transaction: Transaction, topic: str) -> None:
     """Tell every replica, when `transaction` commits, that `topic` has changed."""
     await transaction.execute(select(func.pg_notify(CHANNEL, topic)))
 

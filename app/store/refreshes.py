@@ -9,7 +9,6 @@ from enum import StrEnum
 
 from pydantic import SecretStr
 from sqlalchemy import exists, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.encryption import KeyRing
 from app.store.connections import (
@@ -21,6 +20,7 @@ from app.store.connections import (
     lock_connection,
     store_tokens,
 )
+from app.store.database import Transaction
 from app.store.moments import from_now, seconds_until
 from app.store.tables import connections, refresh_attempts
 
@@ -49,7 +49,7 @@ _POSSIBLY_SPENT = (Outcome.UNKNOWN, Outcome.BANK_FAILED, Outcome.BAD_ANSWER)
 class Saved(StrEnum):
     """What became of new tokens that were to be stored."""
 
-    STORED = "stored"
+    STORED = "refreshed"
     LATER_CLAIM_UNDER_WAY = "later_claim_under_way"
     SUPERSEDED = "superseded"
     REVOKED = "revoked"
@@ -79,7 +79,7 @@ class NewTokens:
 
 
 async def claim_refresh(
-    transaction: AsyncConnection,
+    transaction: Transaction,
     key_ring: KeyRing,
     *,
     tenant: str,
@@ -133,7 +133,7 @@ async def claim_refresh(
     )
 
 
-async def _close_abandoned(transaction: AsyncConnection, connection_id: str, version: int) -> bool:
+async def _close_abandoned(transaction: Transaction, connection_id: str, version: int) -> bool:
     """Mark attempts whose replica went away as unknown. True where one at this version may have reached the bank."""
     of_this_version = (refresh_attempts.c.connection_id == connection_id, refresh_attempts.c.version == version)
     await transaction.execute(
@@ -146,7 +146,7 @@ async def _close_abandoned(transaction: AsyncConnection, connection_id: str, ver
 
 
 async def save_refresh(
-    transaction: AsyncConnection, key_ring: KeyRing, claim: Claim, new: NewTokens, *, age: float
+    transaction: Transaction, key_ring: KeyRing, claim: Claim, new: NewTokens, *, age: float
 ) -> Saved:
     """Store the successor of `claim.version`, `age` seconds after it was asked for, unless it came too late.
 
@@ -195,7 +195,7 @@ async def save_refresh(
     return Saved.STORED
 
 
-async def fail_refresh(transaction: AsyncConnection, claim: Claim, outcome: Outcome, *, retry_in: float) -> None:
+async def fail_refresh(transaction: Transaction, claim: Claim, outcome: Outcome, *, retry_in: float) -> None:
     """Record an attempt that brought no tokens; nothing is tried again for `retry_in` seconds.
 
     Where the outcome is unknown the lease stays until its end, since the bank may still be at work on it.
@@ -214,7 +214,7 @@ async def fail_refresh(transaction: AsyncConnection, claim: Claim, outcome: Outc
     )
 
 
-async def end_connection(transaction: AsyncConnection, claim: Claim) -> Outcome:
+async def end_connection(transaction: Transaction, claim: Claim) -> Outcome:
     """Believe an `invalid_grant`, unless somebody else has succeeded or is at work meanwhile.
 
     After an attempt of unknown outcome the reason is that its answer was lost, not that the user withdrew.
@@ -242,7 +242,7 @@ async def end_connection(transaction: AsyncConnection, claim: Claim) -> Outcome:
     return outcome
 
 
-async def end_attempt(transaction: AsyncConnection, claim: Claim, outcome: Outcome) -> None:
+async def end_attempt(transaction: Transaction, claim: Claim, outcome: Outcome) -> None:
     """Write down how the attempt ended."""
     await transaction.execute(
         update(refresh_attempts)
@@ -251,7 +251,7 @@ async def end_attempt(transaction: AsyncConnection, claim: Claim, outcome: Outco
     )
 
 
-async def rejections_within(transaction: AsyncConnection, connection_id: str, seconds: float) -> int:
+async def rejections_within(transaction: Transaction, connection_id: str, seconds: float) -> int:
     """Count the refreshes of the last `seconds` whose cause was that the bank refused a token."""
     query = select(func.count()).where(
         refresh_attempts.c.connection_id == connection_id,
@@ -262,6 +262,6 @@ async def rejections_within(transaction: AsyncConnection, connection_id: str, se
     return int((await transaction.execute(query)).scalar_one())
 
 
-async def _is_leased(transaction: AsyncConnection, connection_id: str) -> bool:
+async def _is_leased(transaction: Transaction, connection_id: str) -> bool:
     query = select(seconds_until(connections.c.lease_until) > 0).where(connections.c.id == connection_id)
     return bool((await transaction.execute(query)).scalar())

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.encryption import Binding, KeyRing
 from app.randomness import identifier
 from app.store.connections import TokenPair
+from app.store.database import Transaction
 from app.store.moments import from_now
 from app.store.tables import revocations as table
 
@@ -25,7 +25,7 @@ class Revocation:
 
 
 async def order_revocation(
-    transaction: AsyncConnection,
+    transaction: Transaction,
     key_ring: KeyRing,
     *,
     tenant: str,
@@ -51,7 +51,7 @@ async def order_revocation(
 
 
 async def take_due_revocations(
-    transaction: AsyncConnection, key_ring: KeyRing, *, lease: float, limit: int = 20
+    transaction: Transaction, key_ring: KeyRing, *, lease: float, limit: int = 20
 ) -> list[Revocation]:
     """Return what is due, and keep it from other replicas for `lease` seconds."""
     due = (
@@ -73,19 +73,19 @@ async def take_due_revocations(
     ]
 
 
-async def finish_revocation(transaction: AsyncConnection, revocation_id: str) -> None:
+async def finish_revocation(transaction: Transaction, revocation_id: str) -> None:
     """Forget a token that the bank has revoked."""
     await transaction.execute(delete(table).where(table.c.id == revocation_id))
 
 
-async def postpone_revocation(transaction: AsyncConnection, revocation_id: str, seconds: float) -> None:
+async def postpone_revocation(transaction: Transaction, revocation_id: str, seconds: float) -> None:
     """Try again `seconds` from now."""
     await transaction.execute(
         update(table).where(table.c.id == revocation_id).values(next_attempt_at=from_now(seconds))
     )
 
 
-async def count_revocations(transaction: AsyncConnection) -> int:
+async def count_revocations(transaction: Transaction) -> int:
     """Count what the bank has not confirmed yet."""
     return int((await transaction.execute(select(func.count()).select_from(table))).scalar_one())
 

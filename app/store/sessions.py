@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.encryption import Binding, Ciphertext
+from app.store.database import Transaction
 from app.store.moments import from_now, seconds_until
 from app.store.notifications import notify, session_topic
 from app.store.pages import Page, cursor_after, newest_first
@@ -84,7 +84,7 @@ def _query() -> Select[Any]:
     return select(*_columns)
 
 
-async def insert_session(transaction: AsyncConnection, values: dict[str, Any], *, seconds_to_live: int) -> bool:
+async def insert_session(transaction: Transaction, values: dict[str, Any], *, seconds_to_live: int) -> bool:
     """Insert a pending session. False where the same caller has used the idempotency key before."""
     statement = (
         insert(table)
@@ -98,7 +98,7 @@ async def insert_session(transaction: AsyncConnection, values: dict[str, Any], *
     return (await transaction.execute(statement)).first() is not None
 
 
-async def get_session(transaction: AsyncConnection, session_id: str, *, tenant: str | None = None) -> Session | None:
+async def get_session(transaction: Transaction, session_id: str, *, tenant: str | None = None) -> Session | None:
     """Return a session, of any tenant where none is given."""
     query = _query().where(table.c.id == session_id)
     if tenant is not None:
@@ -107,7 +107,7 @@ async def get_session(transaction: AsyncConnection, session_id: str, *, tenant: 
     return _session(row) if row else None
 
 
-async def find_idempotent(transaction: AsyncConnection, tenant: str, caller_id: str, key: str) -> Session | None:
+async def find_idempotent(transaction: Transaction, tenant: str, caller_id: str, key: str) -> Session | None:
     """Return the session that `caller_id` has made with this idempotency key."""
     query = _query().where(table.c.tenant == tenant, table.c.caller_id == caller_id, table.c.idempotency_key == key)
     row = (await transaction.execute(query)).first()
@@ -115,7 +115,7 @@ async def find_idempotent(transaction: AsyncConnection, tenant: str, caller_id: 
 
 
 async def lock_session(
-    transaction: AsyncConnection,
+    transaction: Transaction,
     *,
     session_id: str | None = None,
     stitch_state: str | None = None,
@@ -129,7 +129,7 @@ async def lock_session(
 
 
 async def list_sessions(
-    transaction: AsyncConnection,
+    transaction: Transaction,
     tenant: str,
     *,
     user_id: str | None,
@@ -148,19 +148,19 @@ async def list_sessions(
     return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
 
 
-async def sessions_of_user(transaction: AsyncConnection, tenant: str, user_id: str) -> list[Session]:
+async def sessions_of_user(transaction: Transaction, tenant: str, user_id: str) -> list[Session]:
     """Return and lock all of a user's sessions."""
     query = _query().where(table.c.tenant == tenant, table.c.user_id == user_id).with_for_update()
     return [_session(row) for row in await transaction.execute(query)]
 
 
-async def change_session(transaction: AsyncConnection, session_id: str, **values: object) -> None:
+async def change_session(transaction: Transaction, session_id: str, **values: object) -> None:
     """Write `values` and wake whoever waits for this session."""
     await transaction.execute(update(table).where(table.c.id == session_id).values(**values))
     await notify(transaction, session_topic(session_id))
 
 
-async def end_session(transaction: AsyncConnection, session_id: str, status: SessionStatus, **values: object) -> None:
+async def end_session(transaction: Transaction, session_id: str, status: SessionStatus, **values: object) -> None:
     """End a session, and erase every secret that it needed until now."""
     await change_session(
         transaction,
@@ -177,7 +177,7 @@ async def end_session(transaction: AsyncConnection, session_id: str, status: Ses
     )
 
 
-async def delete_session(transaction: AsyncConnection, session_id: str) -> None:
+async def delete_session(transaction: Transaction, session_id: str) -> None:
     """Erase a session altogether."""
     await transaction.execute(table.delete().where(table.c.id == session_id))
 
@@ -187,7 +187,7 @@ def session_binding(column: str, session_id: str) -> Binding:
     return Binding("stitch_authorization_requests", column, session_id)
 
 
-async def overdue_sessions(transaction: AsyncConnection, limit: int = 100) -> list[Session]:
+async def overdue_sessions(transaction: Transaction, limit: int = 100) -> list[Session]:
     """Return, locked, sessions whose time is over and that nobody works on, and interrupted exchanges."""
     unattended = or_(table.c.lease_until.is_(None), table.c.lease_until <= func.now())
     interrupted = and_(table.c.status == SessionStatus.EXCHANGING, unattended)
