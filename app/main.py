@@ -3,14 +3,15 @@
 from contextlib import AsyncExitStack
 
 from fastapi import FastAPI
+from prometheus_client import start_http_server
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api import audit, callback, callers, connections, docs, health, sessions, users
+from app.api import audit, callback, callers, connections, docs, health, metrics, sessions, users
 from app.api.graphql import matches, serve_query
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from app.api.openapi import install_openapi
 from app.api.problems import install_problem_handlers
-from app.errors import BrokerError
+from app.errors import BrokerError, ConfigurationError
 from app.logs import configure_logs, get_logger
 from app.runtime import open_runtime
 from app.settings import Settings, load_settings
@@ -27,14 +28,16 @@ def application() -> ASGIApp:
 
 def create_app(settings: Settings) -> ASGIApp:
     """Build the application. Its start opens the runtime, its end closes it."""
-    return RequestMiddleware(Application(create_api(), settings))
+    return RequestMiddleware(Application(create_api(with_metrics=settings.metrics_port is None), settings))
 
 
-def create_api() -> FastAPI:
+def create_api(*, with_metrics: bool = True) -> FastAPI:
     """Build the part that the web framework serves: all but the query path."""
     api = FastAPI(docs_url=None, redoc_url=None)
     for room in (sessions, connections, users, callers, audit, callback, health, docs):
         api.include_router(room.router)
+    if with_metrics:
+        api.include_router(metrics.router)
     docs.mount_static(api)
     install_problem_handlers(api)
     install_openapi(api)
@@ -63,13 +66,30 @@ class Application:
         async with AsyncExitStack() as stack:
             await receive()
             try:
-                self._api.state.runtime = await stack.enter_async_context(open_runtime(self._settings))
+                runtime = await stack.enter_async_context(open_runtime(self._settings))
+                _serve_metrics(self._settings, stack)
             except BrokerError as error:
                 await send({"type": "lifespan.startup.failed", "message": f"the broker cannot start: {error.detail}"})
                 return
+            self._api.state.runtime = runtime
+            stack.enter_context(runtime.stopping.on_signals())
             logger.info("started", public_url=self._settings.public_url)
             await send({"type": "lifespan.startup.complete"})
             await receive()
             logger.info("stopping")
         logger.info("stopped")
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _serve_metrics(settings: Settings, stack: AsyncExitStack) -> None:
+    if settings.metrics_port is None:
+        return
+    try:
+        server, thread = start_http_server(settings.metrics_port)
+    except OSError as error:
+        raise ConfigurationError(
+            f"BROKER_METRICS_PORT: port {settings.metrics_port} cannot be used: {error.strerror}"
+        ) from error
+    stack.callback(thread.join, 5)
+    stack.callback(server.server_close)
+    stack.callback(server.shutdown)

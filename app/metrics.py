@@ -16,4 +16,5 @@ SESSIONS = Counter("broker_sessions_total", "Sessions that ended, by outcome.", 
 QUERIES = Counter("broker_queries_total", "Queries sent to the bank, by the status of its answer.", ["status"])
 REVOCATIONS = Counter("broker_revocations_total", "Revocations asked of the bank, by outcome.", ["outcome"])
 NOTIFICATIONS_CONNECTED = Gauge("broker_notifications_connected", "1 while changes of other replicas are heard of.")
+BREAKER_OPEN = Gauge("broker_bank_left_alone", "1 while no refresh is sent, since the bank failed too often.")
 SPOOLED = Gauge("broker_spooled_refreshes", "Answers of the bank that wait on disk for the database.")

@@ -19,6 +19,7 @@ from app.oidc.discovery import EndpointOverrides, Provider
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
 from app.services.background import BackgroundTasks
+from app.services.breaker import Breaker
 from app.services.caller_registry import CallerRegistry
 from app.services.callers import CallerAuthenticator
 from app.services.completion import Completion
@@ -38,12 +39,16 @@ from app.services.spool import Spool
 from app.services.tokens import Tokens
 from app.services.usage import Usage
 from app.settings import Settings, is_acceptable_address
+from app.stopping import Stopping
 from app.store.address import database_address
 from app.store.database import Database
 from app.store.migrate import current_revision, expected_revision
 from app.store.notifications import Notifications
 
-DRAIN_SECONDS = 25.0
+# What the server gives answers under way, and then the broker its refreshes: together less than the 30 s after which
+# orchestrators kill.
+ANSWER_SECONDS = 18.0
+DRAIN_SECONDS = 8.0
 _BROWSER_PATIENCE = 8.0
 logger = get_logger(__name__)
 
@@ -53,6 +58,7 @@ class Runtime:
     """Everything that requests use."""
 
     settings: Settings
+    stopping: Stopping
     database: Database
     notifications: Notifications
     tasks: BackgroundTasks
@@ -83,7 +89,7 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
         notifications = Notifications(Database(settings.database_listen_url or url))
         client = await stack.enter_async_context(bank_client())
         session = await stack.enter_async_context(query_session(patience=settings.query_timeout, concurrency=1_000))
-        tasks, usage = BackgroundTasks(), Usage()
+        tasks, usage, stopping = BackgroundTasks(), Usage(), Stopping()
         provider = open_provider(settings, client, clock)
         token_endpoint = TokenEndpoint(client, provider, authentication, clock)
         refresher = Refresher(
@@ -92,6 +98,7 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
             provider=provider,
             token_endpoint=token_endpoint,
             spool=Spool(settings.data_dir / "spool", key_ring),
+            breaker=Breaker(clock),
             clock=clock,
             timing=Timing(deadline=settings.refresh_deadline, lease=settings.refresh_lease),
         )
@@ -141,6 +148,7 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
         tasks.spawn(refresher.replay(), "replay of the spool")
         yield Runtime(
             settings=settings,
+            stopping=stopping,
             database=database,
             notifications=notifications,
             tasks=tasks,
@@ -150,6 +158,7 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
                 database=database,
                 key_ring=key_ring,
                 notifications=notifications,
+                stopping=stopping,
                 provider=provider,
                 return_urls=ReturnUrls(settings.return_urls),
                 clock=clock,

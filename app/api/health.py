@@ -1,8 +1,7 @@
-"""Is it alive, is it ready, what does it count."""
+"""Is it alive, is it ready."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.api.dependencies import Broker
 from app.errors import DatabaseUnavailable
@@ -24,11 +23,7 @@ async def readyz(runtime: Broker) -> JSONResponse:
         await runtime.database.ping()
     except DatabaseUnavailable:
         checks["database"] = "unavailable"
-    ready = checks["database"] == "ok"
+    if runtime.stopping.has_begun:
+        checks["process"] = "stopping"
+    ready = checks["database"] == "ok" and not runtime.stopping.has_begun
     return JSONResponse({"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503)
-
-
-@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
-async def metrics() -> Response:
-    """Return the metrics in Prometheus' text format."""
-    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})

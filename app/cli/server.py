@@ -9,7 +9,7 @@ import uvicorn
 from app.cli.access import with_database
 from app.cli.output import AsJson, show
 from app.main import create_api
-from app.runtime import DRAIN_SECONDS
+from app.runtime import ANSWER_SECONDS
 from app.settings import load_settings
 from app.store import migrate as migrations
 
@@ -39,7 +39,7 @@ def serve(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=int(DRAIN_SECONDS),
+        timeout_graceful_shutdown=int(ANSWER_SECONDS),
     )
 
 

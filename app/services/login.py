@@ -15,6 +15,7 @@ from app.oidc.discovery import Provider
 from app.randomness import digest, identifier, opaque_value
 from app.services.callers import Caller
 from app.services.return_urls import ReturnUrls
+from app.stopping import Stopping
 from app.store import audit
 from app.store.connections import ConnectionStatus, get_connection
 from app.store.database import Database, Transaction
@@ -69,6 +70,7 @@ class Logins:
         database: Database,
         key_ring: KeyRing,
         notifications: Notifications,
+        stopping: Stopping,
         provider: Provider,
         return_urls: ReturnUrls,
         clock: Clock,
@@ -80,6 +82,7 @@ class Logins:
         self._database = database
         self._key_ring = key_ring
         self._notifications = notifications
+        self._stopping = stopping
         self._provider = provider
         self._return_urls = return_urls
         self._clock = clock
@@ -162,7 +165,7 @@ class Logins:
                 async with self._database.transaction() as transaction:
                     session = await _existing(transaction, tenant, session_id)
                 left = deadline - self._clock.monotonic()
-                if session.ended_at is not None or left <= 0:
+                if session.ended_at is not None or left <= 0 or self._stopping.has_begun:
                     return session
                 await wait_for(changed, min(left, _POLL))
 

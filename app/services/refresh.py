@@ -16,6 +16,7 @@ from app.errors import BankError, ConnectionRevoked, ReauthorizationRequired
 from app.logs import get_logger
 from app.metrics import REFRESHES
 from app.oidc.discovery import Provider
+from app.oidc.id_token import subject_of
 from app.oidc.token_endpoint import (
     BankFailed,
     BankRateLimited,
@@ -27,6 +28,7 @@ from app.oidc.token_endpoint import (
 )
 from app.oidc.transport import BankBadAnswer, BankSilent, BankUnreachable
 from app.randomness import identifier, jitter
+from app.services.breaker import Breaker
 from app.services.insist import insist
 from app.services.spool import Spool, Unsaved
 from app.store import audit
@@ -54,6 +56,10 @@ _OUTCOMES: dict[type[BankError], Outcome] = {
     ClientRefused: Outcome.CLIENT_REFUSED,
     TokenRequestRefused: Outcome.REQUEST_REFUSED,
 }
+_DEEDS = {
+    Saved.STORED: "connection.refreshed",
+    Saved.SUBJECT_MISMATCH: "connection.reauthorization_required",
+}
 logger = get_logger(__name__)
 
 
@@ -76,6 +82,7 @@ class Refresher:
         provider: Provider,
         token_endpoint: TokenEndpoint,
         spool: Spool,
+        breaker: Breaker,
         clock: Clock,
         timing: Timing,
     ) -> None:
@@ -84,13 +91,15 @@ class Refresher:
         self._provider = provider
         self._token_endpoint = token_endpoint
         self._spool = spool
+        self._breaker = breaker
         self._clock = clock
         self._timing = timing
         self._replica = identifier("rep")
 
     async def claim(self, *, tenant: str, connection_id: str, version: int, cause: str) -> Claim | None:
         """Step 1. Take the right to refresh; None where somebody else has it, or nothing is to be done now."""
-        # A provider that cannot even be discovered must cost neither a claim nor a lease.
+        # A bank that is known to fail, or cannot even be discovered, must cost neither a claim nor a lease.
+        self._breaker.require_closed()
         await self._provider.metadata()
         async with self._database.transaction() as transaction:
             return await claim_refresh(
@@ -113,11 +122,14 @@ class Refresher:
         try:
             response = await self._token_endpoint.refresh(claim.refresh_token, deadline=self._timing.deadline)
         except InvalidGrant:
+            self._breaker.succeeded()
             await self._believe_invalid_grant(claim)
         except BankError as error:
+            self._breaker.failed(error.retry_after)
             await self._record_failure(claim, error)
             raise
         else:
+            self._breaker.succeeded()
             await self.save(Unsaved(claim, _new_tokens(response), asked_at))
             if response.access_token is None:
                 raise BankBadAnswer("the bank rotated the refresh token and sent no access token")
@@ -131,12 +143,14 @@ class Refresher:
         self._tell(claim, saved)
         if saved is Saved.REVOKED:
             raise ConnectionRevoked("the connection was disconnected while it was refreshed")
+        if saved is Saved.SUBJECT_MISMATCH:
+            raise ReauthorizationRequired("the bank answered with another user's tokens, which were not accepted")
 
     async def replay(self) -> None:
         """Save what an earlier process was killed or stopped with."""
         for unsaved in self._spool.left_over():
             logger.warning("spool_replayed", connection_id=unsaved.claim.connection_id, version=unsaved.claim.version)
-            with contextlib.suppress(ConnectionRevoked):
+            with contextlib.suppress(ConnectionRevoked, ReauthorizationRequired):
                 await self.save(unsaved)
 
     async def _store(self, unsaved: Unsaved) -> Saved | None:
@@ -145,21 +159,21 @@ class Refresher:
         age = max(self._clock.now() - unsaved.asked_at, timedelta()).total_seconds()
         async with self._database.transaction() as transaction:
             saved = await save_refresh(transaction, self._key_ring, claim, new, age=age)
-            if saved is Saved.REVOKED:
+            if saved in (Saved.REVOKED, Saved.SUBJECT_MISMATCH):
                 await order_revocation(
                     transaction,
                     self._key_ring,
                     tenant=claim.tenant,
                     connection_id=claim.connection_id,
                     pair=new.pair,
-                    reason="revoked_while_refreshing",
+                    reason=f"{saved}_while_refreshing",
                 )
-            if saved is Saved.STORED:
+            if (action := _DEEDS.get(saved)) is not None:
                 await audit.record(
                     transaction,
                     tenant=claim.tenant,
                     actor=audit.BROKER,
-                    action="connection.refreshed",
+                    action=action,
                     connection_id=claim.connection_id,
                     version=claim.version + 1,
                     cause=claim.cause,
@@ -215,4 +229,5 @@ def _new_tokens(response: TokenResponse) -> NewTokens:
     """An answer without an access token still rotated the refresh token: keep that, and let the rest be expired."""
     access_token = response.access_token or SecretStr("")
     lifetime = response.lifetime if response.access_token else 0
-    return NewTokens(TokenPair(access_token, response.refresh_token), lifetime, response.scopes)
+    subject = subject_of(response.id_token) if response.id_token else None
+    return NewTokens(TokenPair(access_token, response.refresh_token), lifetime, response.scopes, subject)

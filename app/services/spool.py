@@ -114,6 +114,7 @@ class _Record(BaseModel):
     refresh_token: SecretStr | None
     lifetime: int
     scopes: list[str] | None
+    subject: str | None
     asked_at: datetime
 
     @field_serializer("presented", "access_token", "refresh_token", when_used="json-unless-none")
@@ -135,6 +136,7 @@ class _Record(BaseModel):
             refresh_token=new.pair.refresh_token,
             lifetime=new.lifetime,
             scopes=new.scopes,
+            subject=new.subject,
             asked_at=unsaved.asked_at,
         )
 
@@ -151,7 +153,10 @@ class _Record(BaseModel):
                 refresh_token=self.presented,
             ),
             new=NewTokens(
-                pair=TokenPair(self.access_token, self.refresh_token), lifetime=self.lifetime, scopes=self.scopes
+                pair=TokenPair(self.access_token, self.refresh_token),
+                lifetime=self.lifetime,
+                scopes=self.scopes,
+                subject=self.subject,
             ),
             asked_at=self.asked_at,
         )

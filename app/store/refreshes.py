@@ -39,6 +39,7 @@ class Outcome(StrEnum):
     BAD_ANSWER = "bad_answer"
     REQUEST_REFUSED = "request_refused"
     SUPERSEDED = "superseded"
+    SUBJECT_MISMATCH = "subject_mismatch"
     REVOKED = "revoked"
 
 
@@ -52,6 +53,7 @@ class Saved(StrEnum):
     STORED = "refreshed"
     LATER_CLAIM_UNDER_WAY = "later_claim_under_way"
     SUPERSEDED = "superseded"
+    SUBJECT_MISMATCH = "subject_mismatch"
     REVOKED = "revoked"
 
 
@@ -71,11 +73,15 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class NewTokens:
-    """What the bank answered, ready to be stored. `lifetime` is in seconds, from when the request was sent."""
+    """What the bank answered, ready to be stored. `lifetime` is in seconds, from when the request was sent.
+
+    `subject` is whom the answer's id_token names, if it had one.
+    """
 
     pair: TokenPair
     lifetime: int
     scopes: list[str] | None
+    subject: str | None = None
 
 
 async def claim_refresh(
@@ -164,6 +170,10 @@ async def save_refresh(
         return Saved.SUPERSEDED
     if connection.fence != claim.fence and await _is_leased(transaction, claim.connection_id):
         return Saved.LATER_CLAIM_UNDER_WAY
+    if new.subject is not None and new.subject != connection.subject:
+        # OpenID Connect Core 12.2: never go on with another user's data.
+        await _require_consent(transaction, claim, Outcome.SUBJECT_MISMATCH)
+        return Saved.SUBJECT_MISMATCH
     version = claim.version + 1
     # A bank that does not rotate sends no new refresh token, and the old one stays good (RFC 6749 section 6).
     pair = TokenPair(new.pair.access_token, new.pair.refresh_token or claim.refresh_token)
@@ -228,18 +238,22 @@ async def end_connection(transaction: Transaction, claim: Claim) -> Outcome:
         await end_attempt(transaction, claim, Outcome.SUPERSEDED)
         return Outcome.SUPERSEDED
     outcome = Outcome.OUTCOME_LOST if claim.follows_unknown else Outcome.INVALID_GRANT
-    await end_attempt(transaction, claim, outcome)
+    await _require_consent(transaction, claim, outcome)
+    return outcome
+
+
+async def _require_consent(transaction: Transaction, claim: Claim, reason: Outcome) -> None:
+    await end_attempt(transaction, claim, reason)
     await erase_tokens(transaction, claim.connection_id)
     await change_connection(
         transaction,
         claim.connection_id,
         status=ConnectionStatus.REAUTHORIZATION_REQUIRED,
-        reauthorization_reason=outcome,
+        reauthorization_reason=reason,
         lease_until=None,
         retry_at=None,
         access_token_expires_at=None,
     )
-    return outcome
 
 
 async def end_attempt(transaction: Transaction, claim: Claim, outcome: Outcome) -> None:
