@@ -3,9 +3,12 @@
 Only values that are safe to read are ever given to a logger; there is no filter that would have to find secrets.
 """
 
+import json
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any, TextIO, cast
 
 import structlog
@@ -16,6 +19,24 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 _QUIET = ("httpx", "httpcore", "aiohttp.access", "asyncio", "sqlalchemy.engine", "uvicorn.access")
 
 
+_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+
+def set_request_id(request_id: str) -> None:
+    """Have the log lines of this request, and of the tasks that it begins, carry its id."""
+    _request_id.set(request_id)
+
+
+def current_request_id() -> str | None:
+    """Return the id of the request that is being served, if any."""
+    return _request_id.get()
+
+
+def log_request(fields: dict[str, object]) -> None:
+    """Write the access line of a request."""
+    _write_access_line(fields)
+
+
 def get_logger(name: str) -> FilteringBoundLogger:
     """Return a logger whose lines carry `name`, the module that speaks."""
     return cast("FilteringBoundLogger", structlog.get_logger(module=name))
@@ -24,7 +45,7 @@ def get_logger(name: str) -> FilteringBoundLogger:
 def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None:
     """Send the process's logs, those of libraries too, to `stream` (standard error) as `json` or `console`."""
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _with_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -50,6 +71,8 @@ def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None
             ],
         )
     )
+    global _write_access_line  # noqa: PLW0603 - like structlog's and logging's, the configuration is the process's
+    _write_access_line = _access_writer(level, style, output)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(_LEVELS[level])
@@ -58,6 +81,36 @@ def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None
         logging.getLogger(name).propagate = True
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _discard(_fields: dict[str, object]) -> None:
+    pass
+
+
+_write_access_line: Callable[[dict[str, object]], None] = _discard
+
+
+def _access_writer(level: str, style: str, output: TextIO) -> Callable[[dict[str, object]], None]:
+    """Return what writes access lines: there is one for each query, so JSON skips all that structlog could add."""
+    if _LEVELS[level] > logging.INFO:
+        return _discard
+    if style == "console":
+        return lambda fields: get_logger("app.access").info("request", **fields)
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+
+    def write(fields: dict[str, object]) -> None:
+        head = {"event": "request", "level": "info", "timestamp": datetime.now(UTC).isoformat(), "module": "app.access"}
+        output.write(encode(head | {"request_id": _request_id.get()} | fields) + "\n")
+        output.flush()
+
+    return write
+
+
+def _with_request_id(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    request_id = _request_id.get()
+    if request_id is not None:
+        event["request_id"] = request_id
+    return event
 
 
 def _name_the_library(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

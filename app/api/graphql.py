@@ -76,12 +76,15 @@ async def serve_query(runtime: Runtime, connection_id: str, scope: Scope, receiv
         if Permission.GRAPHQL_MUTATE not in caller.permissions and runtime.documents.may_mutate(body):
             caller.require(Permission.GRAPHQL_MUTATE)
         asked = time.perf_counter()
-        async with runtime.proxy.send(caller.tenant, connection_id, _passed_on(headers), body) as answer:
+        answer = await runtime.proxy.send(caller.tenant, connection_id, _passed_on(headers), body)
+        try:
             now = time.perf_counter()
             timing = f"broker;dur={(asked - began) * 1000:.1f}, bank;dur={(now - asked) * 1000:.1f}"
             await send(_start(answer, timing))
             started = True
             await _stream(answer, receive, send)
+        finally:
+            answer.close()
     except BrokerError as error:
         if started:
             # Too late for another answer: leaving without the end makes the server cut the connection.

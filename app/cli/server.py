@@ -8,6 +8,7 @@ import uvicorn
 
 from app.cli.access import with_database
 from app.cli.output import AsJson, show
+from app.demo.command import run_demo
 from app.main import create_api
 from app.runtime import ANSWER_SECONDS
 from app.settings import load_settings
@@ -16,7 +17,7 @@ from app.store import migrate as migrations
 
 def add_to(command: typer.Typer) -> None:
     """Put these beside the groups."""
-    for function in (serve, migrate, openapi):
+    for function in (serve, migrate, openapi, demo):
         command.command()(function)
 
 
@@ -57,3 +58,16 @@ def migrate(as_json: AsJson = False) -> None:
 def openapi() -> None:
     """Print the OpenAPI document."""
     typer.echo(json.dumps(create_api().openapi(), indent=2))
+
+
+def demo(
+    *,
+    keep_running: Annotated[
+        bool, typer.Option("--keep-running", help="Walk no journey; leave it all running, to be tried.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="The broker's port; a free one where it is taken.")
+    ] = 8000,
+) -> None:
+    """Show the whole journey on this machine, with a database and a sandbox bank of its own. Needs no settings."""
+    raise typer.Exit(run_demo(keep_running=keep_running, port=port))

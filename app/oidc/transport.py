@@ -16,6 +16,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from app.errors import BankError, BankTimeout
+from app.proxies import proxy_for
 
 _MAX_ANSWER_BYTES = 1_048_576
 
@@ -52,10 +53,22 @@ async def bank_client() -> AsyncIterator[httpx.AsyncClient]:
     """Open the client for OpenID Connect endpoints: TLS verified, no redirects, proxies as the environment says."""
     connector = aiohttp.TCPConnector(force_close=True, limit=200, ttl_dns_cache=10)
     async with (
-        aiohttp.ClientSession(connector=connector, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()) as session,
-        httpx.AsyncClient(transport=AiohttpTransport(client=session), follow_redirects=False) as client,
+        aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session,
+        httpx.AsyncClient(transport=_ProxyingTransport(session), follow_redirects=False) as client,
     ):
         yield client
+
+
+class _ProxyingTransport(httpx.AsyncBaseTransport):
+    """Takes each request by way of the proxy that its address needs."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        proxy = proxy_for(str(request.url))
+        transport = AiohttpTransport(client=self._session, proxy=httpx.Proxy(proxy) if proxy else None)
+        return await transport.handle_async_request(request)
 
 
 async def send(

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import structlog
 from sqlalchemy import insert, select
 
 from app.errors import InvalidRequest
+from app.logs import current_request_id
 from app.store.database import Transaction
 from app.store.pages import Page
 from app.store.tables import audit_events as table
@@ -49,7 +49,7 @@ async def record(
             action=action,
             session_id=session_id,
             connection_id=connection_id,
-            request_id=structlog.contextvars.get_contextvars().get("request_id"),
+            request_id=current_request_id(),
             detail=detail,
         )
     )
