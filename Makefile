@@ -11,7 +11,7 @@ help:
 	@echo 'make install     only the installation, into .venv'
 	@echo 'make lint        linter, formatter, type checker, import contract, migrations'
 	@echo 'make chaos       the refresh protocol under kills, outages and faults (QUICK=1: two minutes)'
-	@echo 'make lock        write requirements.lock anew from pyproject.toml (needs uv)'
+	@echo 'make lock        write both locks anew from pyproject.toml (needs uv)'
 
 install: .venv/installed
 
@@ -49,6 +49,8 @@ bench interop containers chaos:
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --all-extras \
 		--python-version 3.11 pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 --constraint requirements.lock pyproject.toml -o requirements-runtime.lock
 
 clean:
 	rm -rf .venv .data .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
