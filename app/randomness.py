@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import itertools
 import random
 import secrets
 
@@ -17,6 +18,15 @@ def opaque_value() -> str:
 def identifier(prefix: str) -> str:
     """Return an unguessable identifier such as `con_5f0c…`, with 96 random bits."""
     return f"{prefix}_{secrets.token_hex(12)}"
+
+
+_PROCESS = secrets.token_hex(6)
+_count = itertools.count(1)
+
+
+def request_identifier() -> str:
+    """Return an identifier that no other process gives out; it need not be unguessable, and costs no system call."""
+    return f"req_{_PROCESS}{next(_count):08x}"
 
 
 def random_bytes(length: int) -> bytes:

@@ -91,6 +91,12 @@ async def serve_query(runtime: Runtime, connection_id: str, scope: Scope, receiv
             logger.warning("answer_broken_off", code=error.code, connection_id=connection_id)
             return
         await _refuse(error, accept, scope, send)
+    except Exception:
+        if started:
+            raise
+        logger.exception("query_crashed", connection_id=connection_id)
+        fault = BrokerError("the broker has a fault; its log tells more under this request_id")
+        await _refuse(fault, accept, scope, send)
 
 
 async def _read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:

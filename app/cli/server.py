@@ -65,9 +65,7 @@ def demo(
     keep_running: Annotated[
         bool, typer.Option("--keep-running", help="Walk no journey; leave it all running, to be tried.")
     ] = False,
-    port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="The broker's port; a free one where it is taken.")
-    ] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The broker's port, or else a free one.")] = 8000,
 ) -> None:
     """Show the whole journey on this machine, with a database and a sandbox bank of its own. Needs no settings."""
     raise typer.Exit(run_demo(keep_running=keep_running, port=port))

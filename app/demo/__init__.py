@@ -1,0 +1,1 @@
+"""`broker demo`: the whole journey on one machine, with real processes and over real HTTP."""

@@ -64,11 +64,14 @@ class _ProxyingTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
+        self._by_proxy: dict[str | None, AiohttpTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         proxy = proxy_for(str(request.url))
-        transport = AiohttpTransport(client=self._session, proxy=httpx.Proxy(proxy) if proxy else None)
-        return await transport.handle_async_request(request)
+        if proxy not in self._by_proxy:
+            chosen = httpx.Proxy(proxy) if proxy else None
+            self._by_proxy[proxy] = AiohttpTransport(client=self._session, proxy=chosen)
+        return await self._by_proxy[proxy].handle_async_request(request)
 
 
 async def send(

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-from cachetools import TTLCache
-
 from app.clock import Clock
 
 Key = TypeVar("Key", bound=Hashable)
@@ -19,12 +17,18 @@ class Memory(Generic[Key, Value]):
     """
 
     def __init__(self, *, lifetime: float, size: int, clock: Clock) -> None:
-        self._values: TTLCache[Key, Value] = TTLCache(size, lifetime, timer=clock.monotonic)
+        self._lifetime = lifetime
+        self._size = size
+        self._clock = clock
+        # Of one lifetime all, so the first is always the oldest: what a general cache does to know it costs more than
+        # the rest of a query's look-ups.
+        self._values: dict[Key, tuple[Value, float]] = {}
         self._reading: dict[Key, asyncio.Task[Value]] = {}
 
     def get(self, key: Key) -> Value | None:
-        """Return what is remembered."""
-        return self._values.get(key)
+        """Return what is remembered and not too old."""
+        known = self._values.get(key)
+        return known[0] if known is not None and known[1] > self._clock.monotonic() else None
 
     async def read(self, key: Key, source: Callable[[], Awaitable[Value]]) -> Value:
         """Return the value from `source`, and remember it unless a notice came in between."""
@@ -40,11 +44,17 @@ class Memory(Generic[Key, Value]):
         try:
             value = await source()
             if self._reading.get(key) is this:
-                self._values[key] = value
+                self._remember(key, value)
             return value
         finally:
             if self._reading.get(key) is this:
                 del self._reading[key]
+
+    def _remember(self, key: Key, value: Value) -> None:
+        self._values.pop(key, None)
+        while len(self._values) >= self._size:
+            del self._values[next(iter(self._values))]
+        self._values[key] = (value, self._clock.monotonic() + self._lifetime)
 
     def forget(self, key: Key) -> None:
         """Forget one value, and whatever is being read of it."""
@@ -53,7 +63,7 @@ class Memory(Generic[Key, Value]):
 
     def forget_where(self, matches: Callable[[Value], bool]) -> None:
         """Forget the values that match, and everything that is being read."""
-        for key in [key for key, value in self._values.items() if matches(value)]:
+        for key in [key for key, (value, _) in self._values.items() if matches(value)]:
             self.forget(key)
         self._reading.clear()
 

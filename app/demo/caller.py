@@ -1,0 +1,63 @@
+"""The step that gets a caller: made through the real command line, or known from the last run."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from app.demo.expectations import Unexpected
+from app.demo.keys import KeyFile, Keys
+from app.demo.printing import Printer, Step
+from app.demo.processes import run_broker
+from app.services.callers import Permission
+
+
+@dataclass(frozen=True)
+class DemoCaller:
+    """An internal service: its name, its id where it was made in this run, and its key."""
+
+    name: str
+    id: str | None
+    api_key: str = field(repr=False)
+
+
+def create_caller(
+    printer: Printer, environment: Mapping[str, str], name: str, permissions: Sequence[Permission]
+) -> DemoCaller:
+    """Create a caller and return it with its key."""
+    with printer.step("Create a caller: an internal service with an API key") as step:
+        granted = [part for permission in permissions for part in ("--permission", permission.value)]
+        created = _create(printer, step, environment, "callers", "create", name, *granted)
+    return DemoCaller(name, created["id"], created["api_key"])
+
+
+def kept_caller(
+    printer: Printer, environment: Mapping[str, str], name: str, keys: Keys, key_file: KeyFile
+) -> DemoCaller:
+    """Return the caller of the last run, or create one that may do everything, and keep its key."""
+    if keys.api_key is not None:
+        with printer.step("Take the API key of the last run") as step:
+            step.came(f"the key of the caller {name}, from {key_file.path}")
+        return DemoCaller(name, None, printer.disguise.hide(keys.api_key))
+    callers = json.loads(run_broker("callers", "list", "--json", environment=environment))
+    if any(caller["name"] == name for caller in callers):
+        # A run that was broken off before it could keep the key.
+        with printer.step("Create another API key for the caller of the last run") as step:
+            created = _create(printer, step, environment, "keys", "create", name)
+        caller = DemoCaller(name, None, created["api_key"])
+    else:
+        caller = create_caller(printer, environment, name, tuple(Permission))
+    key_file.save(replace(keys, api_key=caller.api_key))
+    return caller
+
+
+def _create(printer: Printer, step: Step, environment: Mapping[str, str], *arguments: str) -> dict[str, Any]:
+    step.sent(f"broker {' '.join(arguments)} --json")
+    printed = run_broker(*arguments, "--json", environment=environment)
+    try:
+        created: dict[str, Any] = json.loads(printed)
+        printer.disguise.hide(created["api_key"])
+    except (ValueError, LookupError, TypeError):
+        raise Unexpected("a JSON object with an api_key", f"{len(printed)} characters of something else") from None
+    step.came(json.dumps(created))
+    return created
