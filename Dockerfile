@@ -4,17 +4,21 @@ ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PATH=/opt/broker/bin:$PATH
 
 FROM base AS build
 WORKDIR /build
-RUN python -m venv --without-pip /opt/broker
+RUN python -m venv /opt/broker
 COPY requirements-runtime.lock ./
-RUN python -m pip --python /opt/broker/bin/python install --no-cache-dir --require-hashes -r requirements-runtime.lock
+RUN /opt/broker/bin/python -m pip install --no-cache-dir --require-hashes -r requirements-runtime.lock
 COPY app app
 COPY migrations migrations
 COPY deploy/broker /opt/broker/bin/broker
 RUN cp -r app migrations "$(/opt/broker/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
+# What runs needs no installer.
+FROM build AS build-broker
+RUN /opt/broker/bin/python -m pip uninstall --yes --quiet pip
+
 FROM build AS build-sandbox
 COPY requirements.lock ./
-RUN python -m pip --python /opt/broker/bin/python install --no-cache-dir --require-hashes -r requirements.lock
+RUN /opt/broker/bin/python -m pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY sandbox sandbox
 RUN cp -r sandbox "$(/opt/broker/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
@@ -34,7 +38,7 @@ FROM runtime AS broker
 LABEL org.opencontainers.image.title="stitch-token-broker" \
       org.opencontainers.image.description="Links bank accounts at Stitch and keeps their tokens" \
       org.opencontainers.image.licenses="Apache-2.0"
-COPY --from=build /opt/broker /opt/broker
+COPY --from=build-broker /opt/broker /opt/broker
 # Holds answers of the bank that the database could not take; keep it on a volume of its own for each replica.
 ENV BROKER_DATA_DIR=/var/lib/broker
 VOLUME /var/lib/broker
