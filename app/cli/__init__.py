@@ -4,13 +4,14 @@ import sys
 
 import typer
 
-from app.cli import callers, encryption, keys, pkce, rows, server
+from app.cli import callers, doctor, encryption, keys, pkce, rows, server
 from app.errors import BrokerError
 
 command = typer.Typer(
     name="broker", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
 server.add_to(command)
+command.command()(doctor.doctor)
 command.add_typer(callers.group, name="callers")
 command.add_typer(keys.group, name="keys")
 command.add_typer(encryption.group, name="encryption")

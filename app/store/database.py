@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from app.errors import DatabaseUnavailable
+from app.errors import BrokerError, ConfigurationError, DatabaseUnavailable
 
 # What the store's functions work in; only `Database.transaction` opens one.
 Transaction: TypeAlias = AsyncConnection
@@ -18,6 +18,9 @@ CONNECT_TIMEOUT = 5.0
 STATEMENT_TIMEOUT = 10.0
 # Beside the connection failures (08): out of resources (53), shutting down or failing over (57P), a standby (25006).
 _TRANSIENT = ("08", "53", "57P", "25006")
+# Undefined table or column; wrong user, password or database (PostgreSQL, appendix A).
+_UNMIGRATED = ("42P01", "42703")
+_REFUSED = ("28", "3D")
 
 
 class Database:
@@ -48,19 +51,17 @@ class Database:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Commit when the block ends, roll back when it raises.
 
-        Raises DatabaseUnavailable where PostgreSQL cannot be reached, is shutting down or is out of resources.
+        Raises DatabaseUnavailable where PostgreSQL cannot be reached, is shutting down or is out of resources, and
+        ConfigurationError where it refuses the broker's account or was never migrated.
         Whether a commit that fails so took place is not known.
         """
         try:
             async with self._engine.begin() as connection:
                 yield connection
         except (sqlalchemy.exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            if not _is_transient(error):
+            if (translated := _translate(error)) is None:
                 raise
-            raise DatabaseUnavailable(
-                "the database cannot be used at the moment; nothing was changed that was not answered, try again",
-                retry_after=1,
-            ) from error
+            raise translated from error
 
     async def ping(self) -> None:
         """Raise DatabaseUnavailable unless PostgreSQL answers."""
@@ -72,14 +73,23 @@ class Database:
         await self._engine.dispose()
 
 
-def _is_transient(error: Exception) -> bool:
-    if isinstance(error, (OSError, asyncpg.InterfaceError, sqlalchemy.exc.TimeoutError)):
-        return True
-    if isinstance(error, sqlalchemy.exc.DBAPIError):
-        original = error.orig
-        if error.connection_invalidated or isinstance(error, sqlalchemy.exc.InterfaceError):
-            return True
-        return str(getattr(original, "sqlstate", None) or "").startswith(_TRANSIENT)
-    if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate).startswith(_TRANSIENT)
-    return False
+def _translate(error: Exception) -> BrokerError | None:
+    """Return what an error of the driver means for the broker; None for a fault of ours."""
+    original = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+    if isinstance(original, asyncpg.exceptions.ClientConfigurationError):
+        return ConfigurationError("BROKER_DATABASE_URL cannot be used: it is not an address as libpq has it")
+    state = str(getattr(original, "sqlstate", None) or "")
+    if state in _UNMIGRATED:
+        return ConfigurationError("the database does not have this version's tables; run `broker migrate`")
+    if state.startswith(_REFUSED):
+        return ConfigurationError(
+            "PostgreSQL refuses the user, the password or the database of BROKER_DATABASE_URL; correct it there"
+        )
+    invalidated = isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated
+    unreachable = (OSError, asyncpg.InterfaceError, sqlalchemy.exc.InterfaceError, sqlalchemy.exc.TimeoutError)
+    if invalidated or isinstance(error, unreachable) or state.startswith(_TRANSIENT):
+        return DatabaseUnavailable(
+            "the database cannot be used at the moment; nothing was changed that was not answered, try again",
+            retry_after=1,
+        )
+    return None

@@ -2,7 +2,9 @@
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Float, Function, cast, extract, func
+from sqlalchemy import ColumnElement, Float, Function, cast, extract, func, select
+
+from app.store.database import Transaction
 
 
 def from_now(seconds: float) -> ColumnElement[datetime]:
@@ -24,3 +26,9 @@ def no_earlier_than(moment: datetime, seconds: float) -> ColumnElement[datetime]
     """Return `moment`, or the moment `seconds` from now where that is later."""
     later: ColumnElement[datetime] = func.greatest(moment, from_now(seconds))
     return later
+
+
+async def clock_offset(transaction: Transaction, now: datetime) -> float:
+    """Return the seconds by which `now` is ahead of the database's clock."""
+    database_now: datetime = (await transaction.execute(select(func.clock_timestamp()))).scalar_one()
+    return (now - database_now).total_seconds()

@@ -1,0 +1,154 @@
+"""`broker doctor`: do the settings hold against the world, and if not, what mends it."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+
+import httpx
+import typer
+
+from app.cli.output import AsJson, show_all
+from app.clock import SystemClock
+from app.encryption import KeyRing
+from app.errors import BrokerError
+from app.oidc.discovery import Provider
+from app.oidc.transport import bank_client
+from app.runtime import client_authentication, open_provider
+from app.settings import Settings, load_settings
+from app.store.address import database_address
+from app.store.database import Database
+from app.store.migrate import current_revision, expected_revision
+from app.store.moments import clock_offset
+from app.store.sealed import count_by_key
+
+_TOLERATED_OFFSET = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    healthy: bool
+    finding: str
+    mend: str = ""
+
+
+Check = Callable[[], Awaitable[Finding]]
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check the settings against the world, and say how to mend what is wrong."""
+    findings = asyncio.run(_examine(load_settings()))
+    if as_json:
+        show_all([asdict(finding) for finding in findings], as_json=True)
+    else:
+        for finding in findings:
+            typer.echo(f"{'ok  ' if finding.healthy else 'FAIL'}  {finding.check}: {finding.finding}")
+            if finding.mend:
+                typer.echo(f"      {finding.mend}")
+    if not all(finding.healthy for finding in findings):
+        raise typer.Exit(1)
+
+
+async def _examine(settings: Settings) -> list[Finding]:
+    findings = [_redirect_uri(settings), _data_directory(settings), _client_authentication(settings)]
+    with database_address(settings) as url:
+        database = Database(url, pool_size=2)
+        try:
+            findings += [
+                await _attempt("database", "check BROKER_DATABASE_URL and that PostgreSQL runs", _reachable(database)),
+                await _attempt("schema", "run `broker migrate`", _migrated(database)),
+                await _attempt("clock", "keep this machine's clock right (NTP)", _clock(database)),
+                await _attempt("encryption keys", "see above", _key_ring(database, settings)),
+            ]
+        finally:
+            await database.close()
+    async with bank_client() as client:
+        provider = open_provider(settings, client, SystemClock())
+        findings += [
+            await _attempt("discovery", "check BROKER_STITCH_ISSUER and the way out", _discovery(provider)),
+            await _attempt("signing keys", "check the way out, or BROKER_STITCH_JWKS_URI", _keys(provider)),
+            await _attempt("graphql", "check BROKER_STITCH_GRAPHQL_URL and the way out", _graphql(client, settings)),
+        ]
+    return findings
+
+
+async def _attempt(check: str, mend: str, work: Awaitable[Finding]) -> Finding:
+    try:
+        return await work
+    except BrokerError as error:
+        return Finding(check, False, error.detail, mend)
+    except httpx.HTTPError as error:
+        return Finding(check, False, type(error).__name__, mend)
+
+
+def _redirect_uri(settings: Settings) -> Finding:
+    if settings.public_url.startswith("https://"):
+        return Finding("redirect URI", True, settings.redirect_uri)
+    mend = "register an https:// address with Stitch and set BROKER_PUBLIC_URL; plain HTTP is for test clients"
+    return Finding("redirect URI", True, f"{settings.redirect_uri} is on loopback", mend)
+
+
+def _data_directory(settings: Settings) -> Finding:
+    directory = settings.data_dir
+    existing = next(parent for parent in (directory, *directory.absolute().parents) if parent.exists())
+    if os.access(existing, os.W_OK):
+        return Finding("data directory", True, f"{directory} can be written")
+    mend = "set BROKER_DATA_DIR to a directory that survives a restart: answers wait there for the database"
+    return Finding("data directory", False, f"{existing} cannot be written", mend)
+
+
+def _client_authentication(settings: Settings) -> Finding:
+    try:
+        client_authentication(settings, SystemClock())
+    except BrokerError as error:
+        return Finding("client authentication", False, error.detail, "make the key file anew, as PEM")
+    return Finding("client authentication", True, settings.stitch_client_auth)
+
+
+async def _reachable(database: Database) -> Finding:
+    await database.ping()
+    return Finding("database", True, "answers")
+
+
+async def _migrated(database: Database) -> Finding:
+    found, expected = await current_revision(database), expected_revision()
+    if found == expected:
+        return Finding("schema", True, f"at {found}")
+    return Finding("schema", False, f"at {found or 'nothing'}, this version expects {expected}", "run `broker migrate`")
+
+
+async def _clock(database: Database) -> Finding:
+    async with database.transaction() as transaction:
+        offset = await clock_offset(transaction, SystemClock().now())
+    finding = f"{abs(offset):.1f} s from the database's"
+    if abs(offset) <= _TOLERATED_OFFSET:
+        return Finding("clock", True, finding)
+    return Finding("clock", False, finding, "set this machine's clock right (NTP), or logins will be refused")
+
+
+async def _key_ring(database: Database, settings: Settings) -> Finding:
+    ring = KeyRing.parse(settings.encryption_keys.get_secret_value())
+    missing = sorted(set(await count_by_key(database)) - set(ring.key_ids))
+    if missing:
+        mend = "put it back into BROKER_ENCRYPTION_KEYS, after the one that encrypts"
+        return Finding("encryption keys", False, f"the database uses {missing[0]!r}, which is not in the ring", mend)
+    return Finding("encryption keys", True, f"{ring.primary!r} encrypts, all that the database uses are there")
+
+
+async def _discovery(provider: Provider) -> Finding:
+    metadata = await provider.metadata()
+    return Finding("discovery", True, f"{metadata.token_endpoint}")
+
+
+async def _keys(provider: Provider) -> Finding:
+    keys = await provider.keys()
+    return Finding("signing keys", True, f"{len(keys.keys)} published")
+
+
+async def _graphql(client: httpx.AsyncClient, settings: Settings) -> Finding:
+    """Ask without a token: any answer of the server will do."""
+    response = await client.post(settings.stitch_graphql_url, json={"query": "{ __typename }"}, timeout=10)
+    return Finding("graphql", True, f"answers ({response.status_code} without a token)")
