@@ -29,6 +29,7 @@ from app.services.connections import Connections
 from app.services.disconnect import Disconnecting
 from app.services.documents import Documents
 from app.services.housekeeping import Housekeeping
+from app.services.limits import CallerLimits
 from app.services.linking import Linking
 from app.services.login import Logins
 from app.services.proxy import QueryProxy, query_session
@@ -63,6 +64,7 @@ class Runtime:
     notifications: Notifications
     tasks: BackgroundTasks
     authenticator: CallerAuthenticator
+    limits: CallerLimits
     registry: CallerRegistry
     logins: Logins
     links: ConnectLinks
@@ -153,6 +155,7 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
             notifications=notifications,
             tasks=tasks,
             authenticator=authenticator,
+            limits=CallerLimits(clock, rate=settings.caller_rate, concurrency=settings.caller_concurrency),
             registry=CallerRegistry(database, key_ring),
             logins=Logins(
                 database=database,

@@ -82,6 +82,8 @@ class Settings(_EncryptionSettings):
     stitch_revocation_endpoint: str | None = None
     stitch_jwks_uri: str | None = None
 
+    caller_rate: float = Field(default=0, ge=0)
+    caller_concurrency: int = Field(default=1_000, ge=0)
     bank_timeout: float = Field(default=10, gt=0, le=120)
     query_timeout: float = Field(default=60, gt=0, le=600)
     max_query_bytes: int = Field(default=1_048_576, ge=1_024)

@@ -1,12 +1,16 @@
-"""What belongs to one request: its id."""
+"""What belongs to one request: its id, and the caller that it was admitted for."""
 
 import re
 
 from starlette.types import Scope
 
 from app.randomness import request_identifier
+from app.runtime import Runtime
+from app.services.callers import Caller
 
 _ID = "broker.request_id"
+_CALLER = "broker.caller"
+_LIMITS = "broker.limits"
 _WELL_FORMED = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 
@@ -21,3 +25,18 @@ def begin_request(scope: Scope) -> str:
 def request_id_of(scope: Scope) -> str:
     """Return the id of the request."""
     return str(scope.get(_ID, ""))
+
+
+def admit(runtime: Runtime, caller: Caller, scope: Scope) -> None:
+    """Let an authenticated caller's request in, until `dismiss`. Raises RateLimited."""
+    scope[_CALLER] = caller.id
+    runtime.limits.enter(caller.id)
+    scope[_LIMITS] = runtime.limits
+
+
+def dismiss(scope: Scope) -> str | None:
+    """Note that the request has ended, and return its caller's id, if it had one."""
+    caller_id: str | None = scope.get(_CALLER)
+    if caller_id is not None and (limits := scope.get(_LIMITS)) is not None:
+        limits.leave(caller_id)
+    return caller_id

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from app.api.context import admit
 from app.runtime import Runtime
 from app.services.callers import Caller, Permission
 
@@ -30,7 +31,7 @@ def requires(permission: Permission) -> Callable[..., Awaitable[Caller]]:
         _shown_in_docs: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     ) -> Caller:
         found = await runtime.authenticator.authenticate(request.headers.get("authorization", ""))
-        request.scope["broker.caller"] = found.id
+        admit(runtime, found, request.scope)
         found.require(permission)
         return found
 

@@ -10,6 +10,7 @@ from app.api.schemas import Problem
 _AUTHENTICATED: tuple[type[errors.BrokerError], ...] = (
     errors.UnauthorizedCaller,
     errors.PermissionDenied,
+    errors.RateLimited,
     errors.DatabaseUnavailable,
 )
 

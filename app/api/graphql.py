@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from starlette.types import Receive, Scope, Send
 
-from app.api.context import request_id_of
+from app.api.context import admit, request_id_of
 from app.api.graphql_errors import render_graphql_error
 from app.errors import BrokerError, InvalidRequest, RequestTooLarge
 from app.logs import get_logger
@@ -70,7 +70,7 @@ async def serve_query(runtime: Runtime, connection_id: str, scope: Scope, receiv
         if scope["method"] != "POST":
             raise MethodNotAllowed("use POST")
         caller = await runtime.authenticator.authenticate(headers.get(b"authorization", b"").decode("latin-1"))
-        scope["broker.caller"] = caller.id
+        admit(runtime, caller, scope)
         caller.require(Permission.GRAPHQL_QUERY)
         body = await _read_body(headers, receive, runtime.settings.max_query_bytes)
         if Permission.GRAPHQL_MUTATE not in caller.permissions and runtime.documents.may_mutate(body):

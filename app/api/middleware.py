@@ -6,7 +6,7 @@ from functools import lru_cache
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.context import begin_request
+from app.api.context import begin_request, dismiss
 from app.errors import RequestTooLarge
 from app.logs import log_request, set_request_id
 from app.metrics import REQUEST_SECONDS, REQUESTS
@@ -43,6 +43,7 @@ class RequestMiddleware:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
+            caller_id = dismiss(scope)
             seconds = time.perf_counter() - began
             route = route_template(scope)
             method = scope["method"] if scope["method"] in _METHODS else "other"
@@ -56,7 +57,7 @@ class RequestMiddleware:
                         "route": route,
                         "status": status,
                         "milliseconds": round(seconds * 1000, 1),
-                        "caller": scope.get("broker.caller"),
+                        "caller": caller_id,
                     }
                 )
 

@@ -1,0 +1,1 @@
+"""What the tests stand on: real servers that are easy to start, and short ways to common situations."""
