@@ -113,13 +113,15 @@ class Refresher:
                 lease=self._timing.lease,
             )
 
-    async def carry_out(self, claim: Claim) -> None:
+    async def carry_out(self, claim: Claim, *, claimed_at: float) -> None:
         """Steps 2 and 3. Return when the connection has moved on from `claim.version`.
 
-        Raises ReauthorizationRequired, ConnectionRevoked, or the BankError that made it fail.
+        `claimed_at` is when the claim was begun, on the monotonic clock. Raises ReauthorizationRequired,
+        ConnectionRevoked, or the BankError that made it fail.
         """
         asked_at = self._clock.now()
         try:
+            self._require_time(claimed_at)
             response = await self._token_endpoint.refresh(claim.refresh_token, deadline=self._timing.deadline)
         except InvalidGrant:
             self._breaker.succeeded()
@@ -133,6 +135,11 @@ class Refresher:
             await self.save(Unsaved(claim, _new_tokens(response), asked_at))
             if response.access_token is None:
                 raise BankBadAnswer("the bank rotated the refresh token and sent no access token")
+
+    def _require_time(self, claimed_at: float) -> None:
+        """Send nothing where this process was held up so long that the lease could end during the call."""
+        if self._clock.monotonic() - claimed_at > self._timing.lease - self._timing.deadline:
+            raise BankUnreachable("the process was held up, so the refresh was not begun")
 
     async def save(self, unsaved: Unsaved) -> None:
         """Step 3. Bring the answer into the database, however long that takes. Raises ConnectionRevoked."""

@@ -38,6 +38,7 @@ from app.store.refreshes import Outcome, rejections_within
 MARGIN = 30.0
 _MEMORY_SIZE = 20_000
 _POLL = 1.0
+_PAUSE = 0.2
 # A bank that refuses each new token must not be asked for ever more of them.
 _MOST_REJECTIONS, _REJECTIONS_WINDOW = 5, 60.0
 
@@ -219,11 +220,14 @@ class Tokens:
                     continue
                 if cause is Cause.REJECTED and await self._is_refused_again_and_again(connection_id):
                     return None
+                claimed_at = self._clock.monotonic()
                 claim = await self._refresher.claim(
                     tenant=tenant, connection_id=connection_id, version=version, cause=cause
                 )
-                if claim is not None:
-                    await self._refresher.carry_out(claim)
+                if claim is None:
+                    await wait_for(changed, _PAUSE)
+                else:
+                    await self._refresher.carry_out(claim, claimed_at=claimed_at)
 
     async def _is_refused_again_and_again(self, connection_id: str) -> bool:
         async with self._database.transaction() as transaction:

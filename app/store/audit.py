@@ -1,4 +1,8 @@
-"""Who did what: written in the transaction of the deed, never changed."""
+"""Who did what: written in the transaction of the deed, never changed.
+
+The database refuses to change or delete an event, and chains it to its tenant's event before when the deed commits.
+`app.store.audit_chain` says how, and checks it.
+"""
 
 import base64
 import binascii
@@ -12,6 +16,7 @@ from app.errors import InvalidRequest
 from app.logs import current_request_id
 from app.store.database import Transaction
 from app.store.pages import Page
+from app.store.tables import audit_chain
 from app.store.tables import audit_events as table
 
 BROKER = "broker"
@@ -19,9 +24,10 @@ BROKER = "broker"
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """One deed."""
+    """One deed. `position` counts a tenant's deeds, from 1, in the order in which they were committed."""
 
     id: int
+    position: int
     occurred_at: datetime
     actor: str
     action: str
@@ -29,6 +35,10 @@ class AuditEvent:
     connection_id: str | None
     request_id: str | None
     detail: dict[str, Any]
+    hash: str
+
+
+_columns = [(table.c if name in table.c else audit_chain.c)[name] for name in AuditEvent.__dataclass_fields__]
 
 
 async def record(
@@ -58,16 +68,24 @@ async def record(
 async def list_events(
     transaction: Transaction, tenant: str, *, connection_id: str | None, limit: int, cursor: str | None
 ) -> Page[AuditEvent]:
-    """Return a tenant's events, oldest first."""
-    columns = [table.c[name] for name in AuditEvent.__dataclass_fields__]
-    query = select(*columns).where(table.c.tenant == tenant).order_by(table.c.id).limit(limit + 1)
+    """Return a tenant's events, oldest first.
+
+    In the order of their positions: whoever has read up to one has missed none before it, as none can appear there.
+    """
+    query = (
+        select(*_columns)
+        .join_from(audit_chain, table, audit_chain.c.event_id == table.c.id)
+        .where(audit_chain.c.tenant == tenant, table.c.tenant == tenant)
+        .order_by(audit_chain.c.position)
+        .limit(limit + 1)
+    )
     if connection_id is not None:
         query = query.where(table.c.connection_id == connection_id)
     if cursor is not None:
-        query = query.where(table.c.id > _decode(cursor))
+        query = query.where(audit_chain.c.position > _decode(cursor))
     found = [AuditEvent(**row._mapping) for row in await transaction.execute(query)]
     following = len(found) > limit
-    return Page(found[:limit], _encode(found[limit - 1].id) if following else None)
+    return Page(found[:limit], _encode(found[limit - 1].position) if following else None)
 
 
 def _encode(position: int) -> str:

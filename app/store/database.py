@@ -16,8 +16,9 @@ from app.errors import BrokerError, ConfigurationError, DatabaseUnavailable
 Transaction: TypeAlias = AsyncConnection
 CONNECT_TIMEOUT = 5.0
 STATEMENT_TIMEOUT = 10.0
-# Beside the connection failures (08): out of resources (53), shutting down or failing over (57P), a standby (25006).
-_TRANSIENT = ("08", "53", "57P", "25006")
+# Beside the connection failures (08): deadlocks (40), out of resources (53), shutting down or failing over (57P), a
+# standby (25006).
+_TRANSIENT = ("08", "40", "53", "57P", "25006")
 # Undefined table or column; wrong user, password or database (PostgreSQL, appendix A).
 _UNMIGRATED = ("42P01", "42703")
 _REFUSED = ("28", "3D")

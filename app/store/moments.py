@@ -8,17 +8,14 @@ from app.store.database import Transaction
 
 
 def from_now(seconds: float) -> ColumnElement[datetime]:
-    """Return the moment `seconds` from now."""
+    """Return the moment `seconds` from now, on the running clock: a transaction may have begun long before."""
     interval: Function[object] = func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-    moment: ColumnElement[datetime] = func.now() + interval
+    moment: ColumnElement[datetime] = func.clock_timestamp() + interval
     return moment
 
 
 def seconds_until(moment: ColumnElement[datetime]) -> ColumnElement[float]:
-    """Return the seconds until `moment`; 0 where there is none, negative where it has passed.
-
-    Measured on the running clock, not from the transaction's start, which may lie behind a lock.
-    """
+    """Return the seconds until `moment`; 0 where there is none, negative where it has passed."""
     return func.coalesce(cast(extract("epoch", moment - func.clock_timestamp()), Float), 0.0)
 
 

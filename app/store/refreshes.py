@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pydantic import SecretStr
-from sqlalchemy import exists, func, insert, or_, select, update
+from sqlalchemy import exists, func, insert, not_, or_, select, update
 
 from app.encryption import KeyRing
 from app.store.connections import (
@@ -45,6 +45,10 @@ class Outcome(StrEnum):
 
 # After these the bank may have used the refresh token up, so a later `invalid_grant` is no word of the user's.
 _POSSIBLY_SPENT = (Outcome.UNKNOWN, Outcome.BANK_FAILED, Outcome.BAD_ANSWER)
+
+
+# How long answers that waited for the database have to arrive, once it is back. Seconds; longer than their pauses.
+_SETTLING_TIME = 5.0
 
 
 class Saved(StrEnum):
@@ -97,10 +101,18 @@ async def claim_refresh(
 ) -> Claim | None:
     """Take the right to refresh `version` for `lease` seconds, and record the intent.
 
-    None where somebody else holds it, the version has moved, or the connection must wait or cannot be refreshed.
+    None where somebody else holds it, the version has moved, or the connection must wait or cannot be refreshed. An
+    attempt that was left without an outcome may have its answer on somebody's disk: where the database has only just
+    come back, whoever holds it saves first.
     """
     free = or_(connections.c.lease_until.is_(None), connections.c.lease_until <= func.clock_timestamp())
     due = or_(connections.c.retry_at.is_(None), connections.c.retry_at <= func.clock_timestamp())
+    abandoned = exists().where(
+        refresh_attempts.c.connection_id == connection_id,
+        refresh_attempts.c.version == version,
+        refresh_attempts.c.outcome.is_(None),
+    )
+    settled = or_(func.pg_postmaster_start_time() <= from_now(-_SETTLING_TIME), not_(abandoned))
     raised = await transaction.execute(
         update(connections)
         .where(
@@ -111,6 +123,7 @@ async def claim_refresh(
             connections.c.refreshable,
             free,
             due,
+            settled,
         )
         .values(fence=connections.c.fence + 1, lease_until=from_now(lease))
         .returning(connections.c.fence)
@@ -210,8 +223,8 @@ async def fail_refresh(transaction: Transaction, claim: Claim, outcome: Outcome,
 
     Where the outcome is unknown the lease stays until its end, since the bank may still be at work on it.
     """
-    await end_attempt(transaction, claim, outcome)
     connection = await lock_connection(transaction, claim.tenant, claim.connection_id)
+    await end_attempt(transaction, claim, outcome)
     if connection is None or (connection.version, connection.fence) != (claim.version, claim.fence):
         return
     await change_connection(

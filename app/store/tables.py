@@ -239,3 +239,22 @@ audit_events = Table(
     Index("ix_audit_events_tenant", "tenant", "id"),
     Index("ix_audit_events_connection", "tenant", "connection_id", "id"),
 )
+
+# A trigger adds to the next two when a transaction that wrote events commits; nothing else writes them.
+audit_chain = Table(
+    "audit_chain",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("event_id", BigInteger, nullable=False, unique=True),
+    Column("previous_hash", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
+audit_heads = Table(
+    "audit_heads",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),
+)
