@@ -19,6 +19,7 @@ from app.randomness import random_bytes
 
 _FORMAT = "v1"
 _NONCE_BYTES = 12
+_TAG_BYTES = 16
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -105,7 +106,7 @@ class KeyRing:
         try:
             version, key_id, encoded = ciphertext.text.split(".", 2)
             raw = base64.urlsafe_b64decode(encoded)
-            if version != _FORMAT:
+            if version != _FORMAT or len(raw) < _NONCE_BYTES + _TAG_BYTES:
                 raise ValueError(version)
         except ValueError as error:
             raise DecryptionError(f"{binding.table}.{binding.column} does not hold a ciphertext") from error

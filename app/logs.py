@@ -52,7 +52,7 @@ def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None
     renderer: list[structlog.typing.Processor] = (
         [_without_values, structlog.processors.JSONRenderer()]
         if style == "json"
-        else [_without_values, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        else [_without_values, _as_text, structlog.dev.ConsoleRenderer()]
     )
     output = stream or sys.stderr
     structlog.configure(
@@ -141,4 +141,11 @@ def _without_values(_logger: object, _method: str, event: MutableMapping[str, An
         chain.append({"type": f"{type(error).__module__}.{type(error).__qualname__}", "frames": frames[-12:]})
         error = error.__cause__ or error.__context__
     event["exception"] = chain
+    return event
+
+
+def _as_text(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if "exception" in event:
+        causes = [f"{cause['type']}\n  " + "\n  ".join(cause["frames"]) for cause in event["exception"]]
+        event["exception"] = "\n".join(causes)
     return event

@@ -46,9 +46,14 @@ def jitter(seconds: float) -> float:
 
 def digest(value: str) -> str:
     """Return the SHA-256 of a value that has at least 128 random bits, in hexadecimal."""
-    return hashlib.sha256(value.encode()).hexdigest()
+    return hashlib.sha256(_bytes(value)).hexdigest()
 
 
 def same(left: str, right: str) -> bool:
     """Compare two secrets in constant time."""
-    return hmac.compare_digest(left.encode(), right.encode())
+    return hmac.compare_digest(_bytes(left), _bytes(right))
+
+
+def _bytes(value: str) -> bytes:
+    # What comes from JSON may hold half a surrogate pair; it is simply not the same.
+    return value.encode(errors="surrogatepass")

@@ -39,6 +39,8 @@ class DatabaseSettings(BaseSettings):
     @field_validator("database_url", "database_listen_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value():
+            return None
         if value and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must start with postgresql://")
         return value
@@ -82,6 +84,11 @@ class Settings(_EncryptionSettings):
     stitch_revocation_endpoint: str | None = None
     stitch_jwks_uri: str | None = None
 
+    service_token_issuer: str | None = None
+    service_token_audience: str | None = Field(default=None, min_length=1)
+    service_token_tenant_claim: str = Field(default="tenant", min_length=1)
+    service_token_permissions_claim: str = Field(default="permissions", min_length=1)
+
     caller_rate: float = Field(default=0, ge=0)
     caller_concurrency: int = Field(default=1_000, ge=0)
     bank_timeout: float = Field(default=10, gt=0, le=120)
@@ -114,9 +121,12 @@ class Settings(_EncryptionSettings):
     @classmethod
     def _are_web_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for url in value:
-            _check_web_address(url.removesuffix("*"))
-            if "*" in url and not url.endswith("/*"):
+            address = url.removesuffix("*")
+            _check_web_address(address)
+            if "*" in address or (address != url and not address.endswith("/")):
                 raise ValueError("may have a * at the end only, after a slash")
+            if address != url and ("?" in url or "#" in url):
+                raise ValueError("may have neither query nor fragment where it ends in /*")
         return value
 
     @field_validator(
@@ -127,6 +137,7 @@ class Settings(_EncryptionSettings):
         "stitch_token_endpoint",
         "stitch_revocation_endpoint",
         "stitch_jwks_uri",
+        "service_token_issuer",
     )
     @classmethod
     def _is_secure(cls, value: str | None) -> str | None:
@@ -134,10 +145,10 @@ class Settings(_EncryptionSettings):
             _check_web_address(value)
         return value
 
-    @field_validator("public_url", "stitch_issuer")
+    @field_validator("public_url", "stitch_issuer", "service_token_issuer")
     @classmethod
-    def _has_no_query(cls, value: str) -> str:
-        if urlsplit(value).query or urlsplit(value).fragment:
+    def _has_no_query(cls, value: str | None) -> str | None:
+        if value is not None and (urlsplit(value).query or urlsplit(value).fragment):
             raise ValueError("must have neither query nor fragment")
         return value
 
@@ -150,6 +161,10 @@ class Settings(_EncryptionSettings):
                 raise ValueError("STITCH_PRIVATE_KEY_FILE does not name a readable file")
         elif self.stitch_client_secret is None or not self.stitch_client_secret.get_secret_value():
             raise ValueError(f"STITCH_CLIENT_SECRET is needed for STITCH_CLIENT_AUTH={self.stitch_client_auth}")
+        if (self.service_token_issuer is None) != (self.service_token_audience is None):
+            raise ValueError("SERVICE_TOKEN_ISSUER and SERVICE_TOKEN_AUDIENCE go together; set both or neither")
+        if self.service_token_issuer == self.stitch_issuer:
+            raise ValueError("SERVICE_TOKEN_ISSUER must not be STITCH_ISSUER, or a user could pass for a caller")
         if self.refresh_lease <= self.refresh_deadline:
             raise ValueError(
                 "REFRESH_LEASE must be longer than REFRESH_DEADLINE, or two replicas could refresh at once"
@@ -172,6 +187,8 @@ AnySettings = TypeVar("AnySettings", bound=DatabaseSettings)
 
 def _check_web_address(url: str) -> None:
     parts = urlsplit(url)
+    # Raises ValueError for a port that cannot be.
+    _ = parts.port
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an https:// address")
     if parts.username is not None or parts.password is not None:

@@ -1,16 +1,17 @@
 """What the provider says of itself: its metadata and its signing keys (OpenID Connect Discovery 1.0)."""
 
 import asyncio
-import json
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import Key, KeySet
 
 from app.clock import Clock
 from app.errors import BankError
+from app.json_text import read_json
 from app.logs import get_logger
 from app.oidc.transport import Answer, BankBadAnswer, send
 
@@ -70,6 +71,7 @@ class Provider:
         self._is_allowed = is_allowed
         self._metadata: tuple[ProviderMetadata, float] | None = None
         self._keys: tuple[KeySet, float] | None = None
+        self._fetching: asyncio.Task[KeySet] | None = None
         self._lock = asyncio.Lock()
 
     @property
@@ -94,22 +96,27 @@ class Provider:
             return self._metadata[0]
 
     async def keys(self, *, newer_than: KeySet | None = None) -> KeySet:
-        """Return the signing keys; fetched anew where `newer_than` are the ones that did not do. Raises BankError."""
+        """Return the signing keys; fetched anew where `newer_than` are the ones that did not do. Raises BankError.
+
+        Who has known keys waits for nobody, and those who need newer ones share one request and its outcome: whoever
+        sends tokens with keys that do not exist, or comes while the provider does not answer, keeps no one else.
+        """
+        if self._keys:
+            known, fetched_at = self._keys
+            if self._clock.monotonic() - fetched_at < KEYS_LIFETIME and newer_than is not known:
+                return known
+        if self._fetching is None or self._fetching.done():
+            self._fetching = asyncio.create_task(self._fetch_keys())
+        return await asyncio.shield(self._fetching)
+
+    async def _fetch_keys(self) -> KeySet:
         metadata = await self.metadata()
-        async with self._lock:
-            if self._keys:
-                known, fetched_at = self._keys
-                age = self._clock.monotonic() - fetched_at
-                if age < KEYS_LIFETIME and newer_than is not known:
-                    return known
-                await asyncio.sleep(max(KEYS_MIN_AGE - age, 0))
-            answer = await send(self._client, "GET", metadata.jwks_uri, deadline=self._timeout)
-            try:
-                found = KeySet.import_key_set(_object(answer, "JWKS"))  # type: ignore[arg-type]
-            except (JoseError, ValueError, KeyError, TypeError) as error:
-                raise BankBadAnswer("the bank's JWKS cannot be read") from error
-            self._keys = (found, self._clock.monotonic())
-            return found
+        if self._keys:
+            await asyncio.sleep(max(KEYS_MIN_AGE - (self._clock.monotonic() - self._keys[1]), 0))
+        answer = await send(self._client, "GET", metadata.jwks_uri, deadline=self._timeout)
+        found = _read_keys(_object(answer, "JWKS"))
+        self._keys = (found, self._clock.monotonic())
+        return found
 
     async def _discover(self) -> ProviderMetadata:
         found: dict[str, object] = {}
@@ -141,11 +148,25 @@ class Provider:
         return value
 
 
+def _read_keys(document: dict[str, object]) -> KeySet:
+    """Read a JWKS. Keys of kinds that are not supported are ignored (RFC 7517 section 5)."""
+    entries = document.get("keys")
+    if not isinstance(entries, list):
+        raise BankBadAnswer("the bank's JWKS has no list of keys")
+    keys: list[Key] = []
+    for entry in entries:
+        with contextlib.suppress(JoseError, ValueError, KeyError, TypeError):
+            keys += KeySet.import_key_set({"keys": [entry]}).keys
+    if not keys:
+        raise BankBadAnswer("the bank's JWKS has no key that can be used")
+    return KeySet(keys)
+
+
 def _object(answer: Answer, what: str) -> dict[str, object]:
     if answer.status != 200:
         raise BankBadAnswer(f"the bank answered {answer.status} for its {what} document")
     try:
-        value = json.loads(answer.body)
+        value = read_json(answer.body)
     except ValueError as error:
         raise BankBadAnswer(f"the bank's {what} document is not JSON") from error
     if not isinstance(value, dict):

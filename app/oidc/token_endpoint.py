@@ -1,7 +1,6 @@
 """The token endpoint: exchange, refresh, revoke (RFC 6749 sections 4.1.3 and 6, RFC 7009)."""
 
 import email.utils
-import json
 import math
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +10,7 @@ from pydantic import SecretStr
 
 from app.clock import Clock
 from app.errors import BankError
+from app.json_text import read_json, storable
 from app.oidc.client_authentication import ClientAuthentication
 from app.oidc.discovery import Provider
 from app.oidc.transport import Answer, BankBadAnswer, send
@@ -154,7 +154,7 @@ def read_tokens(body: SecretStr) -> TokenResponse:
     A rotated refresh token must never be lost over a detail, so only a body without any token raises BankBadAnswer.
     """
     try:
-        values = json.loads(body.get_secret_value())
+        values = read_json(body.get_secret_value())
     except ValueError as error:
         raise BankBadAnswer("the bank's token response is not JSON") from error
     if not isinstance(values, dict):
@@ -169,7 +169,7 @@ def read_tokens(body: SecretStr) -> TokenResponse:
         id_token=_secret(values, "id_token"),
         lifetime=_lifetime(values.get("expires_in")),
         token_type=token_type if isinstance(token_type, str) else "",
-        scopes=scope.split() if isinstance(scope, str) else None,
+        scopes=scope.split() if isinstance(scope, str) and storable(scope) else None,
     )
 
 
@@ -189,7 +189,7 @@ def parse_retry_after(headers: httpx.Headers, now: datetime) -> float | None:
 
 def _secret(values: dict[str, object], name: str) -> SecretStr | None:
     value = values.get(name)
-    return SecretStr(value) if isinstance(value, str) and value else None
+    return SecretStr(value) if isinstance(value, str) and value and storable(value) else None
 
 
 def _lifetime(value: object) -> int:
@@ -197,6 +197,8 @@ def _lifetime(value: object) -> int:
         seconds = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
     except ValueError:
         seconds = math.nan
+    except OverflowError:
+        seconds = math.inf
     if math.isnan(seconds):
         return _DEFAULT_LIFETIME
     return int(min(max(seconds, 0.0), _MAX_LIFETIME))
@@ -205,7 +207,7 @@ def _lifetime(value: object) -> int:
 def _read_error(body: bytes) -> str | None:
     """Return the OAuth error, if there is one that is safe to show."""
     try:
-        values = json.loads(body)
+        values = read_json(body)
     except ValueError:
         return None
     error = values.get("error") if isinstance(values, dict) else None

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlencode
 
 import aiohttp
@@ -19,6 +20,7 @@ from app.errors import BankError, BankTimeout
 from app.proxies import proxy_for
 
 _MAX_ANSWER_BYTES = 1_048_576
+_LONGEST_OPENING = 5.0
 
 
 class BankUnreachable(BankError):
@@ -54,9 +56,16 @@ async def bank_client() -> AsyncIterator[httpx.AsyncClient]:
     connector = aiohttp.TCPConnector(force_close=True, limit=200, ttl_dns_cache=10)
     async with (
         aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session,
-        httpx.AsyncClient(transport=_ProxyingTransport(session), follow_redirects=False) as client,
+        httpx.AsyncClient(
+            transport=_ProxyingTransport(session), cookies=_no_cookies(), follow_redirects=False
+        ) as client,
     ):
         yield client
+
+
+def _no_cookies() -> CookieJar:
+    """Return a jar that takes none: one user's must never go along with another's request."""
+    return CookieJar(policy=DefaultCookiePolicy(allowed_domains=()))
 
 
 class _ProxyingTransport(httpx.AsyncBaseTransport):
@@ -92,17 +101,20 @@ async def send(
     sent = {"accept": "application/json", "accept-encoding": "identity", **(headers or {})}
     if content is not None:
         sent["content-type"] = "application/x-www-form-urlencoded"
+    # Opening the connection ends well before the deadline, so that "never sent" is known for what it is.
+    opening = min(deadline / 2, _LONGEST_OPENING)
+    timeout = httpx.Timeout(deadline, connect=opening, pool=opening)
     answered = False
     try:
         async with (
             asyncio.timeout(deadline),
-            client.stream(method, url, content=content, headers=sent, timeout=deadline) as response,
+            client.stream(method, url, content=content, headers=sent, timeout=timeout) as response,
         ):
             answered = True
             answer = Answer(response.status_code, response.headers, await _read(response))
     except TimeoutError as error:
         raise BankSilent(f"the bank did not answer within {deadline:g} s") from error
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _translate(error, answered=answered) from error
     except (aiohttp.ClientError, OSError) as error:
         raise _translate(error, answered=answered) from error

@@ -1,14 +1,13 @@
 """What a GraphQL request asks for, told by parsing each distinct document once."""
 
 import hashlib
-import json
 from dataclasses import dataclass
-from typing import Any
 
 from cachetools import LRUCache
 from graphql import GraphQLError, OperationDefinitionNode, OperationType, Source, parse
 
 from app.errors import InvalidRequest
+from app.json_text import read_json
 
 _REMEMBERED = 1_000
 # Beyond this, a document costs more to parse than any query is worth (graphql-core raises GraphQLError).
@@ -35,15 +34,21 @@ class Documents:
         hash alone. Raises InvalidRequest where the body is no GraphQL request at all.
         """
         try:
-            request = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise InvalidRequest("the body must be a JSON object with `query`, `variables`, `operationName`") from error
+            request = read_json(body, members_once=True)
+        except ValueError as error:
+            raise InvalidRequest(
+                "the body must be JSON, with `query`, `variables`, `operationName` each once"
+            ) from error
         requests = request if isinstance(request, list) else [request]
-        if not requests or not all(isinstance(one, dict) for one in requests):
-            raise InvalidRequest("the body must be an object with `query`, or a list of such objects")
-        return any(self._mutates(one) for one in requests)
+        if not requests:
+            raise InvalidRequest("the batch is empty")
+        # Each is looked at, so that a batch is refused for any part of it that is no request.
+        mutating = [self._mutates(one) for one in requests]
+        return any(mutating)
 
-    def _mutates(self, request: dict[str, Any]) -> bool:
+    def _mutates(self, request: object) -> bool:
+        if not isinstance(request, dict):
+            raise InvalidRequest("the body must be an object with `query`, or a list of such objects")
         query, name = request.get("query"), request.get("operationName")
         if query is None and "extensions" in request:
             return True

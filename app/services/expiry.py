@@ -4,8 +4,9 @@ Stitch says so with a 401, or with a 200 whose `extensions.code` stands at the t
 `errors[].extensions.code`. Either is short and has no data.
 """
 
-import json
 import zlib
+
+from app.json_text import read_json
 
 # An answer that is longer holds data.
 LONGEST_REFUSAL = 4_096
@@ -26,8 +27,8 @@ def is_refusal(body: bytes, content_encoding: str) -> bool:
     if _CODE not in text:
         return False
     try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
+        answer = read_json(text)
+    except ValueError:
         return False
     if not isinstance(answer, dict) or answer.get("data") is not None:
         return False

@@ -4,7 +4,7 @@ The claim is committed before the bank is called, so a database that cannot be w
 no transaction open and a deadline shorter than the claim's lease. The answer goes to disk, then to the database.
 """
 
-import contextlib
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from app.clock import Clock
 from app.encryption import KeyRing
-from app.errors import BankError, ConnectionRevoked, ReauthorizationRequired
+from app.errors import BankError, BrokerError, ConnectionRevoked, ReauthorizationRequired
 from app.logs import get_logger
 from app.metrics import REFRESHES
 from app.oidc.discovery import Provider
@@ -127,7 +127,10 @@ class Refresher:
             self._breaker.succeeded()
             await self._believe_invalid_grant(claim)
         except BankError as error:
-            self._breaker.failed(error.retry_after)
+            if isinstance(error, TokenRequestRefused):
+                self._breaker.succeeded()
+            else:
+                self._breaker.failed(error.retry_after)
             await self._record_failure(claim, error)
             raise
         else:
@@ -155,10 +158,14 @@ class Refresher:
 
     async def replay(self) -> None:
         """Save what an earlier process was killed or stopped with."""
-        for unsaved in self._spool.left_over():
+        left_over = list(self._spool.left_over())
+        for unsaved in left_over:
             logger.warning("spool_replayed", connection_id=unsaved.claim.connection_id, version=unsaved.claim.version)
-            with contextlib.suppress(ConnectionRevoked, ReauthorizationRequired):
-                await self.save(unsaved)
+        # All at once: one that waits, or that the database does not take, must not hold up the others.
+        results = await asyncio.gather(*(self.save(unsaved) for unsaved in left_over), return_exceptions=True)
+        for unsaved, result in zip(left_over, results, strict=True):
+            if isinstance(result, Exception) and not isinstance(result, BrokerError):
+                logger.error("spool_not_saved", connection_id=unsaved.claim.connection_id, exc_info=result)
 
     async def _store(self, unsaved: Unsaved) -> Saved | None:
         claim, new = unsaved.claim, unsaved.new

@@ -4,6 +4,7 @@ Each file is encrypted, forced to disk before the save is tried, and removed aft
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,7 +51,10 @@ class Spool:
 
     async def discard(self, claim: Claim) -> None:
         """Remove an answer that is saved, or that nobody needs any more."""
-        await asyncio.to_thread(self._path(claim.connection_id, claim.fence).unlink, missing_ok=True)
+        path = self._path(claim.connection_id, claim.fence)
+        # What cannot be removed is replayed at the next start, and then found to be saved.
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(path.unlink, missing_ok=True)
 
     def left_over(self) -> Iterator[Unsaved]:
         """Read what an earlier process left. A file that cannot be read stays, and is logged."""

@@ -17,6 +17,7 @@ from app.errors import (
     BankError,
     BankTimeout,
     BrokerError,
+    Conflict,
     ConnectionNotFound,
     ConnectionNotReady,
     ConnectionRevoked,
@@ -177,6 +178,9 @@ class Tokens:
     async def _refresh_or_keep(self, tenant: str, known: _Known) -> _Known:
         """Refresh; where the bank cannot, keep a token that is still good."""
         connection = known.held.connection
+        is_good = self._token(known).good_until > self._clock.monotonic()
+        if is_good and not connection.refreshable:
+            return known
         try:
             return await self._refreshed(tenant, connection.id, connection.version, Cause.EXPIRED) or known
         except (BankError, DatabaseUnavailable):
@@ -212,6 +216,8 @@ class Tokens:
                 if held.connection.version != version:
                     return known
                 if not held.connection.refreshable:
+                    if held.seconds_left > 0 and cause is not Cause.REJECTED:
+                        raise Conflict("the user did not grant offline_access: no refresh", code="not_refreshable")
                     await self._end_unrefreshable(tenant, connection_id, version)
                 if held.seconds_until_retry > 0:
                     raise _backing_off(held)

@@ -44,9 +44,12 @@ class Database:
 
     async def connect(self) -> asyncpg.Connection:
         """Open a connection outside the pool, for what holds one for long."""
-        return await asyncpg.connect(
-            self._url.get_secret_value(), timeout=CONNECT_TIMEOUT, command_timeout=STATEMENT_TIMEOUT
-        )
+        try:
+            return await asyncpg.connect(
+                self._url.get_secret_value(), timeout=CONNECT_TIMEOUT, command_timeout=STATEMENT_TIMEOUT
+            )
+        except ValueError as error:
+            raise asyncpg.exceptions.ClientConfigurationError("the address cannot be read") from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -74,10 +77,15 @@ class Database:
         await self._engine.dispose()
 
 
+def _is_configuration(error: BaseException) -> bool:
+    kind = asyncpg.exceptions.ClientConfigurationError
+    return isinstance(error, kind) or isinstance(error.__cause__, kind)
+
+
 def _translate(error: Exception) -> BrokerError | None:
     """Return what an error of the driver means for the broker; None for a fault of ours."""
-    original = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
-    if isinstance(original, asyncpg.exceptions.ClientConfigurationError):
+    original: BaseException | None = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+    if original is not None and _is_configuration(original):
         return ConfigurationError("BROKER_DATABASE_URL cannot be used: it is not an address as libpq has it")
     state = str(getattr(original, "sqlstate", None) or "")
     if state in _UNMIGRATED:

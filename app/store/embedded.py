@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import importlib.util
 import os
-import pwd
 import shutil
 import subprocess
 import tempfile
@@ -23,6 +22,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from app.errors import ConfigurationError
+from app.store.embedded_root import USER, hand_over, places_for_root
 
 _SUPERUSER = "broker"
 _DATABASE = "postgres"
@@ -40,16 +40,26 @@ def embedded_postgresql(data_dir: Path) -> Iterator[SecretStr]:
     Raises ConfigurationError where the extra is not installed or the server does not start.
     """
     server = EmbeddedPostgreSQL(data_dir)
-    with server.lock_file() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        server.start()
-        fcntl.flock(lock, fcntl.LOCK_SH)
+    with server.lock_file("users") as users, server.lock_file("start") as starting:
+        # One lock says who uses the server; the other lets nobody come while it is started or stopped.
+        with _exclusively(starting):
+            fcntl.flock(users, fcntl.LOCK_SH)
+            server.start()
         try:
             yield server.url
         finally:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with _exclusively(starting), contextlib.suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 server.stop()
+
+
+@contextmanager
+def _exclusively(lock: IO[bytes]) -> Iterator[None]:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 class EmbeddedPostgreSQL:
@@ -57,9 +67,10 @@ class EmbeddedPostgreSQL:
 
     def __init__(self, data_dir: Path) -> None:
         self._home = data_dir.resolve() / "postgresql"
-        self._cluster = self._home / "cluster"
+        self._cluster, self._binaries = self._home / "cluster", _binaries()
+        if os.geteuid() == 0:
+            self._cluster, self._binaries = places_for_root(self._home, self._binaries)
         self._sockets = _short_directory(self._home)
-        self._binaries = _binaries()
 
     @property
     def url(self) -> SecretStr:
@@ -67,10 +78,10 @@ class EmbeddedPostgreSQL:
         return SecretStr(f"postgresql://{_SUPERUSER}@/{_DATABASE}?host={quote(str(self._sockets), safe='/')}")
 
     @contextmanager
-    def lock_file(self) -> Iterator[IO[bytes]]:
-        """Open the file whose lock says who uses the server."""
+    def lock_file(self, name: str) -> Iterator[IO[bytes]]:
+        """Open a file to be locked."""
         self._home.mkdir(parents=True, exist_ok=True)
-        with (self._home / "users.lock").open("ab") as lock:
+        with (self._home / f"{name}.lock").open("ab") as lock:
             yield lock
 
     def start(self) -> None:
@@ -78,7 +89,8 @@ class EmbeddedPostgreSQL:
         self._cluster.mkdir(parents=True, exist_ok=True)
         self._sockets.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
-            self._hand_over()
+            hand_over(self._cluster)
+            hand_over(self._sockets)
         if not (self._cluster / "PG_VERSION").exists():
             self._run("initdb", "-D", str(self._cluster), "-U", _SUPERUSER, "-E", "UTF8", "-A", "trust", "--locale=C")
         if self.is_running():
@@ -94,7 +106,9 @@ class EmbeddedPostgreSQL:
         )
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop the server; `immediate` is what a power cut does."""
+        """Stop the server, if it runs; `immediate` is what a power cut does."""
+        if not self.is_running():
+            return
         self._run("pg_ctl", "-D", str(self._cluster), "-m", mode, "-w", "-t", "60", "stop")
         shutil.rmtree(self._sockets, ignore_errors=True)
 
@@ -102,14 +116,8 @@ class EmbeddedPostgreSQL:
         """Tell whether a server has the cluster open."""
         return self._run("pg_ctl", "-D", str(self._cluster), "status", may_fail=True) == 0
 
-    def _hand_over(self) -> None:
-        """PostgreSQL refuses to run as root, so root's server belongs to `nobody`."""
-        owner = pwd.getpwnam("nobody")
-        for directory in (self._cluster, self._sockets):
-            os.chown(directory, owner.pw_uid, owner.pw_gid)
-
     def _run(self, program: str, *arguments: str, may_fail: bool = False) -> int:
-        user = "nobody" if os.geteuid() == 0 else None
+        user = USER if os.geteuid() == 0 else None
         # Files, not pipes: the server inherits them and would keep a pipe open.
         with tempfile.TemporaryFile() as output:
             finished = subprocess.run(  # noqa: S603 - a program of the wheel, without a shell

@@ -4,12 +4,13 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Select, Table, literal, tuple_
 
 from app.errors import InvalidRequest
+from app.json_text import read_json, storable
 
 Item = TypeVar("Item")
 
@@ -38,10 +39,19 @@ def cursor_after(created_at: datetime, identifier: str) -> str:
 
 def _decode(cursor: str) -> tuple[datetime, str]:
     try:
-        created_at, identifier = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        created_at, identifier = _pair(read_json(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))))
         moment = datetime.fromisoformat(created_at)
-        if moment.tzinfo is None or not isinstance(identifier, str) or "\x00" in identifier:
+        if moment.tzinfo is None or not storable(identifier):
             raise ValueError(cursor)
-    except (binascii.Error, ValueError, TypeError) as error:
+        moment = moment.astimezone(UTC)
+    except (binascii.Error, ValueError, OverflowError) as error:
         raise InvalidRequest("`cursor` must be a `next_cursor` of the same list", code="invalid_cursor") from error
     return moment, identifier
+
+
+def _pair(value: object) -> tuple[str, str]:
+    match value:
+        case [str(created_at), str(identifier)]:
+            return created_at, identifier
+        case _:
+            raise ValueError(value)

@@ -107,6 +107,9 @@ async def claim_refresh(
     """
     free = or_(connections.c.lease_until.is_(None), connections.c.lease_until <= func.clock_timestamp())
     due = or_(connections.c.retry_at.is_(None), connections.c.retry_at <= func.clock_timestamp())
+    # Locked first: while an UPDATE waits for a lock, the lease that it is to write would already be running out.
+    if await lock_connection(transaction, tenant, connection_id) is None:
+        return None
     abandoned = exists().where(
         refresh_attempts.c.connection_id == connection_id,
         refresh_attempts.c.version == version,
@@ -270,10 +273,15 @@ async def _require_consent(transaction: Transaction, claim: Claim, reason: Outco
 
 
 async def end_attempt(transaction: Transaction, claim: Claim, outcome: Outcome) -> None:
-    """Write down how the attempt ended."""
+    """Write down how the attempt ended; once it is known, a repeated save does not change it."""
+    not_known = or_(refresh_attempts.c.outcome.is_(None), refresh_attempts.c.outcome == Outcome.UNKNOWN)
     await transaction.execute(
         update(refresh_attempts)
-        .where(refresh_attempts.c.connection_id == claim.connection_id, refresh_attempts.c.fence == claim.fence)
+        .where(
+            refresh_attempts.c.connection_id == claim.connection_id,
+            refresh_attempts.c.fence == claim.fence,
+            not_known,
+        )
         .values(outcome=outcome, ended_at=func.now())
     )
 

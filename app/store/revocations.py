@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 from sqlalchemy import delete, func, insert, select, update
 
-from app.encryption import Binding, KeyRing
+from app.encryption import Binding, DecryptionError, KeyRing
+from app.logs import get_logger
 from app.randomness import identifier
 from app.store.connections import TokenPair
 from app.store.database import Transaction
 from app.store.moments import from_now
 from app.store.tables import revocations as table
+
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,16 @@ async def take_due_revocations(
         .values(next_attempt_at=from_now(lease), attempts=table.c.attempts + 1)
         .returning(table)
     )
-    return [
-        Revocation(row.id, row.tenant, row.attempts, row.token_type_hint, key_ring.decrypt(row.token, _binding(row.id)))
-        for row in rows
-    ]
+    taken: list[Revocation] = []
+    for row in rows:
+        try:
+            token = key_ring.decrypt(row.token, _binding(row.id))
+        except DecryptionError as error:
+            # It stays, and is tried again when the lease is over: its key may come back.
+            logger.error("revocation_unreadable", revocation_id=row.id, detail=error.detail)  # noqa: TRY400
+            continue
+        taken.append(Revocation(row.id, row.tenant, row.attempts, row.token_type_hint, token))
+    return taken
 
 
 async def finish_revocation(transaction: Transaction, revocation_id: str) -> None:
