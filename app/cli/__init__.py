@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from app.cli import callers, doctor, encryption, keys, pkce, rows, server
+from app.cli import audit, callers, doctor, encryption, keys, pkce, rows, server
 from app.errors import BrokerError
 
 command = typer.Typer(
@@ -15,6 +15,7 @@ command.command()(doctor.doctor)
 command.add_typer(callers.group, name="callers")
 command.add_typer(keys.group, name="keys")
 command.add_typer(encryption.group, name="encryption")
+command.add_typer(audit.group, name="audit")
 command.add_typer(rows.connections, name="connections")
 command.add_typer(rows.sessions, name="sessions")
 command.add_typer(pkce.group, name="pkce")

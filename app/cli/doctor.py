@@ -14,7 +14,7 @@ from app.encryption import KeyRing
 from app.errors import BrokerError
 from app.oidc.discovery import Provider
 from app.oidc.transport import bank_client
-from app.runtime import client_authentication, open_provider
+from app.runtime import client_authentication, open_provider, open_service_tokens
 from app.settings import Settings, load_settings
 from app.store.address import database_address
 from app.store.database import Database
@@ -72,6 +72,9 @@ async def _examine(settings: Settings) -> list[Finding]:
             await _attempt("signing keys", "check the way out, or BROKER_STITCH_JWKS_URI", _keys(provider)),
             await _attempt("graphql", "check BROKER_STITCH_GRAPHQL_URL and the way out", _graphql(client, settings)),
         ]
+        if tokens := open_service_tokens(settings, client, SystemClock()):
+            mend = "check BROKER_SERVICE_TOKEN_ISSUER and the way there"
+            findings.append(await _attempt("service token keys", mend, _keys(tokens.provider, "service token keys")))
     return findings
 
 
@@ -143,9 +146,9 @@ async def _discovery(provider: Provider) -> Finding:
     return Finding("discovery", True, f"{metadata.token_endpoint}")
 
 
-async def _keys(provider: Provider) -> Finding:
+async def _keys(provider: Provider, check: str = "signing keys") -> Finding:
     keys = await provider.keys()
-    return Finding("signing keys", True, f"{len(keys.keys)} published")
+    return Finding(check, True, f"{len(keys.keys)} published")
 
 
 async def _graphql(client: httpx.AsyncClient, settings: Settings) -> Finding:

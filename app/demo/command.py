@@ -38,15 +38,19 @@ def run_demo(*, keep_running: bool, port: int) -> int:
             with ExitStack() as stack:
                 try:
                     holds = _run(printer, signals, stack, port=port, keep_running=keep_running, has_proxy=has_proxy)
+                    signals.heed()
                 finally:
                     signals.ignore()
         except Stopped as stopped:
+            printer.renew()
             printer.line()
             printer.line("Stopped, with everything that was started.")
             return 0 if keep_running else stopped.exit_status
     printer.line()
     if not holds:
-        printer.line(f"It did not hold: step {printer.steps} failed.", "bold red")
+        printer.line(
+            "It did not hold." if printer.steps == 0 else f"It did not hold: step {printer.steps} failed.", "bold red"
+        )
         return 1
     printer.line(f"It all held: {printer.steps} steps in {printer.seconds:.1f} s.", "bold green")
     return 0
@@ -70,7 +74,7 @@ def _run(
     except StepFailed:
         _show_logs(printer, place)
         return False
-    except Unexpected as error:
+    except (Unexpected, OSError) as error:
         printer.line(f"✗ {error}", "bold red")
         _show_logs(printer, place)
         return False

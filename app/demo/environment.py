@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KEPT = Path(".data/run")
-CLIENT_ID = "test-00000000-0000-4000-8000-000000000000"
+CLIENT_ID = "test-demo"
 # A login that is to be tried by hand may take a day.
 _LOGIN_SECONDS = 86_400
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})

@@ -10,7 +10,7 @@ import httpx
 from app.demo.expectations import Unexpected
 from app.demo.printing import Step
 
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 
 
 def open_client(base_url: str = "", headers: Mapping[str, str] | None = None) -> httpx.Client:
@@ -66,4 +66,4 @@ def require_status(response: httpx.Response, expected: int) -> None:
 
 def said(response: httpx.Response) -> str:
     """Return the beginning of an answer's body."""
-    return response.text[:500].strip() or "and an empty body"
+    return response.text[:500].strip() or "an empty body"

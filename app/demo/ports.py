@@ -1,5 +1,6 @@
 """Ports of this machine that nothing else uses."""
 
+import os
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ def choose_ports(preferred: Sequence[int]) -> list[tuple[int, str | None]]:
             try:
                 held = stack.enter_context(socket.create_server((HOST, port)))
             except OSError as error:
-                obstacle = error.strerror or "it cannot be used"
+                obstacle = os.strerror(error.errno) if error.errno else str(error)
                 held = stack.enter_context(_any_port())
             chosen.append((held.getsockname()[1], obstacle))
         return chosen
@@ -29,4 +30,4 @@ def _any_port() -> socket.socket:
     try:
         return socket.create_server((HOST, 0))
     except OSError as error:
-        raise Unexpected(f"a free port of {HOST}", error.strerror or "none") from error
+        raise Unexpected(f"a free port of {HOST}", str(error)) from error

@@ -42,8 +42,9 @@ class Step:
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
         """Show rows under heads; the columns `right` are aligned as numbers."""
-        widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-        for row in (heads, *rows):
+        shown = [heads, *([self._disguise.apply(cell) for cell in row] for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+        for row in shown:
             cells = [
                 cell.rjust(width) if head in right else cell.ljust(width)
                 for head, cell, width in zip(heads, row, widths, strict=True)
@@ -70,7 +71,7 @@ class Printer:
             sys.stdout.reconfigure(errors="replace")
         self.disguise = disguise
         self.steps = 0
-        self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._console = _open_console()
         self._began = time.perf_counter()
 
     @property
@@ -103,6 +104,11 @@ class Printer:
             for line in (head, *step.lines):
                 self._console.print(line)
 
+    def renew(self) -> None:
+        """Make printing work again after a signal, which may have broken off a print in its middle."""
+        self._console = _open_console()
+        self._console.show_cursor()
+
     def line(self, text: str = "", style: str = "") -> None:
         """Print a line between the steps."""
         self._console.print(Text(self.disguise.apply(text), style))
@@ -110,3 +116,7 @@ class Printer:
     def reveal(self, text: str = "", style: str = "") -> None:
         """Print a line as it is, for what somebody is meant to copy."""
         self._console.print(Text(text, style))
+
+
+def _open_console() -> Console:
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from app.demo.expectations import Unexpected
 
 _STOP_SECONDS = 10
-_COMMAND_SECONDS = 60
+_COMMAND_SECONDS = 120
 _TAIL_LINES = 15
 
 
@@ -22,7 +22,7 @@ class Child:
         self._process = process
         self._log = log
 
-    def wait_until(self, is_so: Callable[[], bool], *, expected: str, seconds: float = 30) -> None:
+    def wait_until(self, is_so: Callable[[], bool], *, expected: str, seconds: float = 60) -> None:
         """Return as soon as `is_so` says yes. Raises Unexpected where the process ends or the time runs out."""
         deadline = time.monotonic() + seconds
         while not is_so():
@@ -98,8 +98,9 @@ def run_broker(*arguments: str, environment: Mapping[str, str]) -> str:
 
 
 def tail(log: Path, lines: int | None = _TAIL_LINES) -> list[str]:
-    """Return the last lines of a log, or all; none where there is no log."""
-    if not log.exists():
+    """Return the last lines of a log, or all; none where there is no log to be read."""
+    try:
+        found = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
         return []
-    found = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return found if lines is None else found[-lines:]

@@ -27,7 +27,7 @@ class StopSignals:
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Handle the signals during the block, then leave them as they were."""
+        """Handle the signals during the block, then leave them as they were; ignored, where one has ended the block."""
         # What `nohup` had ignored stays so.
         is_detached = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         heeded = _SIGNALS[:2] if is_detached else _SIGNALS
@@ -35,8 +35,9 @@ class StopSignals:
         try:
             yield
         finally:
-            for number, handler in self._before.items():
-                signal.signal(number, handler)
+            if self._arrived is None:
+                for number, handler in self._before.items():
+                    signal.signal(number, handler)
 
     @contextmanager
     def postponed(self) -> Iterator[None]:
@@ -46,6 +47,10 @@ class StopSignals:
             yield
         finally:
             self._is_postponed = False
+            self.heed()
+
+    def heed(self) -> None:
+        """Raise Stopped if a signal has arrived; also instead of an error, of which it may be the cause."""
         if self._arrived is not None:
             raise Stopped(self._arrived)
 

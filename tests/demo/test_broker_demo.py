@@ -1,0 +1,189 @@
+"""`broker demo` as a user runs it."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.demo.customer import Customer
+
+BROKER = Path(sysconfig.get_path("scripts")) / "broker"
+# A setting that would break every process, and a proxy that answers nobody.
+HOSTILE = {
+    "BROKER_PUBLIC_URL": "junk",
+    "BROKER_DATABASE_URL": "junk",
+    "BROKER_ENCRYPTION_KEYS_FILE": "/nowhere",
+    "HTTP_PROXY": "http://127.0.0.1:1",
+    "https_proxy": "http://127.0.0.1:1",
+    "PGPORT": "1",
+}
+# Coverage of processes that tests start.
+MEASURED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+# Tokens, states, codes, keys: 256 random bits have 43 characters of base64url, in hexadecimal more.
+SECRET = re.compile(r"[A-Za-z0-9_-]{40,}")
+STEPS = (
+    "Start a database",
+    "Make the broker's tables",
+    "Create a caller",
+    "Start the sandbox bank",
+    "Start the broker",
+    "Ask the broker to link an account",
+    "The customer opens the link",
+    "The customer chooses a bank",
+    "The customer logs in",
+    "The customer consents",
+    "The browser comes back",
+    "Wait for the end of the login",
+    "Look at the connection",
+    "Ask for accounts and balances",
+    "Ask for the newest page of transactions",
+    "The browser opens the callback again",
+    "The access token expires",
+    "Query again",
+    "The access token expires",
+    "20 queries at once",
+    "Revoke the connection",
+    "A query is refused",
+    "The bank has revoked the tokens too",
+    "Read who did what",
+)
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory with a space in its name, which root's PostgreSQL can reach too. It is TMPDIR as well.
+
+    Not tmp_path: a socket's path must be short, and whatever is left behind must be seen.
+    """
+    with tempfile.TemporaryDirectory(prefix="a demo ") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [BROKER, "demo", *arguments],
+        cwd=directory,
+        env={"PATH": os.environ["PATH"], "TMPDIR": str(directory), "PYTHONIOENCODING": "utf-8", **HOSTILE, **MEASURED},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    )
+
+
+def processes_of(directory: Path) -> dict[int, str]:
+    """The processes that were told of the directory, by their ids."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(directory).encode() in (process / "environ").read_bytes():
+                found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+    return found
+
+
+def read_until(process: subprocess.Popen[str], wanted: str) -> str:
+    """Read the output up to a line that begins so; fails where it ends before."""
+    assert process.stdout is not None
+    read = ""
+    for line in process.stdout:
+        read += line
+        if line.startswith(wanted):
+            return read
+    raise AssertionError(read)
+
+
+def stop(process: subprocess.Popen[str], number: signal.Signals) -> str:
+    """Send a signal, and return what was printed from then on."""
+    assert process.stdout is not None
+    process.send_signal(number)
+    rest = process.stdout.read()
+    process.wait(120)
+    return rest
+
+
+def test_the_demo_walks_the_whole_journey_without_showing_a_secret(directory: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        port = occupied.getsockname()[1]
+        with start(directory, "--port", str(port)) as process:
+            output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert f"Port {port} cannot be used (Address already in use); the broker gets port" in output
+    position = 0
+    for step in STEPS:
+        position = output.index(f". {step}", position) + 1
+    assert "Fusion Cheque Account" in output
+    assert "Authorization: Bearer ••• (66 characters)" in output
+    assert re.fullmatch(r"It all held: 25 steps in [\d.]+ s\.", output.splitlines()[-1])
+    assert SECRET.findall(output) == []
+    assert "\x1b" not in output
+    assert list(directory.iterdir()) == []
+    assert processes_of(directory) == {}
+
+
+def test_a_demo_that_is_stopped_leaves_nothing_behind(directory: Path) -> None:
+    with start(directory) as process:
+        output = read_until(process, " 4. ")
+        output += stop(process, signal.SIGTERM)
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert output.splitlines()[-1] == "Stopped, with everything that was started."
+    assert list(directory.iterdir()) == []
+    assert processes_of(directory) == {}
+
+
+def test_a_step_that_does_not_hold_says_why_and_fails_the_demo(directory: Path) -> None:
+    with start(directory) as process:
+        output = read_until(process, " 4. ")
+        bank = next(number for number, command in processes_of(directory).items() if "-m sandbox" in command)
+        os.kill(bank, signal.SIGKILL)
+        assert process.stdout is not None
+        output += process.stdout.read()
+    assert process.returncode == 1, output
+    assert "✗ expected " in output
+    assert "The last lines of broker.log:" in output
+    assert re.fullmatch(r"It did not hold: step [67] failed\.", output.splitlines()[-1])
+    assert SECRET.findall(output) == []
+    assert list(directory.iterdir()) == []
+    assert processes_of(directory) == {}
+
+
+def test_what_is_left_running_can_be_used_and_its_key_is_good_the_next_time(directory: Path) -> None:
+    keys = []
+    for _ in range(2):
+        with start(directory, "--keep-running", "--port", "0") as process:
+            lines = [line.strip() for line in read_until(process, "Everything runs").splitlines()]
+            keys.append(lines[lines.index("A development API key, with every permission") + 1])
+            link = lines[lines.index("A login to try: open this in a browser") + 1]
+            shell = lines[lines.index("The same from a shell") + 1 : -2]
+            log_in(link)
+            read_until(process, "The login has ended: completed. Query the connection with")
+            printed = subprocess.run(
+                ["sh", "-e", "-c", "\n".join(shell)], capture_output=True, text=True, check=True, timeout=120
+            ).stdout
+            assert '"connect_url":"http://127.0.0.1:' in printed
+            assert '"name":"MyMo Plus Account"' in printed
+            stop(process, signal.SIGINT)
+        assert process.returncode == 0
+        assert processes_of(directory) == {}
+    assert keys[0] == keys[1]
+    assert [path.name for path in directory.iterdir()] == [".data"]
+
+
+def log_in(link: str) -> None:
+    """Do in a browser what the output asks for."""
+    answers = {"username": "johan", "password": "johan-123"}
+    customer = Customer(answers, {("bank", "standard_bank"), ("decision", "allow")})
+    page = customer.open(customer.open(link).headers["location"])
+    for _ in range(3):
+        page = customer.submit(page).response
+    assert customer.open(page.headers["location"]).status_code == 200
+    customer.browser.close()
