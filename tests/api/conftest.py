@@ -1,0 +1,130 @@
+"""A broker that most tests share, each with a tenant of its own, and others for those that need different settings."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from sandbox.client import SandboxClient
+from tests.support.broker import Api, Broker, Browser, served, settings_for
+from tests.support.hostile import HostileServer, hostile_server
+from tests.support.logs import Logs, captured_logs
+from tests.support.postgresql import Databases
+
+BrokerFactory = Callable[..., Awaitable[Broker]]
+ApiFactory = Callable[..., Awaitable[Api]]
+
+
+@pytest.fixture(scope="session")
+async def shared_database_url(databases: Databases) -> AsyncIterator[SecretStr]:
+    """The address of the database of the shared brokers."""
+    async with databases.fresh() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def broker(
+    bank_url: str, shared_database_url: SecretStr, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Broker]:
+    """The broker that most tests use. What is left behind in it must not matter to others."""
+    async with served(settings_for(bank_url, shared_database_url, tmp_path_factory.mktemp("broker"))) as broker:
+        yield broker
+
+
+@pytest.fixture
+async def brokers(bank_url: str, shared_database_url: SecretStr, tmp_path: Path) -> AsyncIterator[BrokerFactory]:
+    """Serves further brokers until the test ends. Options are settings, of which `database_url` is one."""
+    async with AsyncExitStack() as stack:
+
+        async def serve(**changes: Any) -> Broker:
+            database_url = changes.pop("database_url", shared_database_url)
+            settings = settings_for(bank_url, database_url, changes.pop("data_dir", tmp_path), **changes)
+            return await stack.enter_async_context(served(settings))
+
+        yield serve
+
+
+@pytest.fixture
+async def sign_up(broker: Broker) -> AsyncIterator[ApiFactory]:
+    """Makes callers; options are those of `Broker.sign_up`, and `broker` for another than the shared one."""
+    async with AsyncExitStack() as stack:
+
+        async def enter(*, broker: Broker = broker, **options: Any) -> Api:
+            return await stack.enter_async_context(await broker.sign_up(**options))
+
+        yield enter
+
+
+@pytest.fixture
+async def api(sign_up: ApiFactory) -> Api:
+    """A caller that may do everything, in a tenant of its own."""
+    return await sign_up()
+
+
+@pytest.fixture
+async def stranger(sign_up: ApiFactory) -> Api:
+    """A caller that may do everything in another tenant."""
+    return await sign_up()
+
+
+@pytest.fixture
+async def browser(broker: Broker) -> AsyncIterator[Browser]:
+    """The user's browser."""
+    async with broker.new_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+async def other_browser(broker: Broker) -> AsyncIterator[Browser]:
+    """Somebody else's browser."""
+    async with broker.new_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+async def _upstream() -> AsyncIterator[HostileServer]:
+    async with hostile_server() as server:
+        yield server
+
+
+@pytest.fixture
+def upstream(_upstream: HostileServer) -> HostileServer:
+    """A GraphQL server at `/graphql` that answers by script, and keeps what it was sent."""
+    _upstream.replies.clear()
+    _upstream.received.clear()
+    return _upstream
+
+
+@pytest.fixture(scope="session")
+async def proxy(
+    _upstream: HostileServer,
+    bank_url: str,
+    shared_database_url: SecretStr,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Broker]:
+    """A broker whose queries go to `upstream`."""
+    settings = settings_for(
+        bank_url,
+        shared_database_url,
+        tmp_path_factory.mktemp("proxy"),
+        stitch_graphql_url=f"{_upstream.url}/graphql",
+        query_timeout=1,
+    )
+    async with served(settings) as broker:
+        yield broker
+
+
+@pytest.fixture
+async def connection_id(broker: Broker, api: Api, bank: SandboxClient) -> str:
+    """A connection of `api`'s whose tokens the bank knows."""
+    return (await broker.rows.link(bank, tenant=api.tenant)).id
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[Logs]:
+    """Everything that is logged during this test, debug lines too."""
+    with captured_logs() as logs:
+        yield logs

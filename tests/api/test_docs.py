@@ -1,0 +1,157 @@
+"""`/docs` and `/openapi.json`."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from app.main import create_api
+from tests.support.broker import Browser
+
+# The table of the contract, call by call.
+CALLS = {
+    ("/v1/sessions", "post"),
+    ("/v1/sessions", "get"),
+    ("/v1/sessions/{session_id}", "get"),
+    ("/v1/sessions/{session_id}/confirm", "post"),
+    ("/v1/sessions/{session_id}", "delete"),
+    ("/connect/{ticket}", "get"),
+    ("/callback", "get"),
+    ("/v1/connections", "get"),
+    ("/v1/connections/{connection_id}", "get"),
+    ("/v1/connections/{connection_id}/refresh", "post"),
+    ("/v1/connections/{connection_id}", "delete"),
+    ("/v1/users/{user_id}", "delete"),
+    ("/v1/connections/{connection_id}/token", "post"),
+    ("/v1/connections/{connection_id}/graphql", "post"),
+    ("/v1/callers", "get"),
+    ("/v1/callers", "post"),
+    ("/v1/callers/{caller_id}", "delete"),
+    ("/v1/callers/{caller_id}/keys", "get"),
+    ("/v1/callers/{caller_id}/keys", "post"),
+    ("/v1/callers/{caller_id}/keys/{key_id}", "delete"),
+    ("/v1/audit", "get"),
+    ("/healthz", "get"),
+    ("/readyz", "get"),
+    ("/metrics", "get"),
+}
+DOCUMENT: dict[str, Any] = create_api().openapi()
+OPERATIONS = [(path, method) for path, operations in DOCUMENT["paths"].items() for method in operations]
+VERSIONED = [(path, method) for path, method in OPERATIONS if path.startswith("/v1/")]
+
+
+class _Assets(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.inline_scripts = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "script" and not values.get("src"):
+            self.inline_scripts += 1
+        self.addresses += [value for name, value in values.items() if name in ("src", "href") and value]
+
+
+async def test_the_docs_use_nothing_from_elsewhere(browser: Browser) -> None:
+    answer = await browser.get("/docs")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assets = _Assets()
+    assets.feed(answer.text)
+    assert assets.inline_scripts == 0
+    assert len(assets.addresses) >= 4
+    for address in assets.addresses:
+        assert "//" not in address
+        asset = await browser.get(address if address.startswith("/") else f"/{address}")
+        assert asset.status_code == 200
+        assert asset.headers["x-content-type-options"] == "nosniff"
+        if address.endswith("docs.js"):
+            assert 'url: "openapi.json"' in asset.text
+            assert "http" not in asset.text
+        if address.endswith(".css"):
+            assert not re.search(r"url\(\s*['\"]?(https?:)?//", asset.text)
+            assert "@import" not in asset.text
+
+
+async def test_the_document_is_served(browser: Browser) -> None:
+    answer = await browser.get("/openapi.json")
+    assert answer.status_code == 200
+    assert answer.json() == DOCUMENT
+    assert DOCUMENT["openapi"].startswith("3.1")
+
+
+def test_every_call_of_the_contract_is_described() -> None:
+    assert set(OPERATIONS) >= CALLS
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_a_call_says_what_it_is_and_how_it_ends(path: str, method: str) -> None:
+    operation = DOCUMENT["paths"][path][method]
+    assert operation["summary"]
+    assert operation["tags"]
+    assert operation["description"]
+    if path.startswith("/v1/"):
+        assert operation["security"] == [{"API key": []}]
+        assert {"401", "403", "503"} <= operation["responses"].keys()
+
+
+def test_errors_have_their_media_type_schema_and_examples() -> None:
+    wrong = []
+    for path, method in VERSIONED:
+        expected = "application/json" if path.endswith("/graphql") else "application/problem+json"
+        for status, response in DOCUMENT["paths"][path][method]["responses"].items():
+            if int(status) < 400:
+                continue
+            content = response["content"].get(expected, {})
+            if list(response["content"]) != [expected] or not content.get("schema") or not content.get("examples"):
+                wrong.append(f"{method} {path} {status}")
+    assert wrong == []
+
+
+def test_what_is_sent_and_answered_has_examples() -> None:
+    wrong = []
+    for path, method in VERSIONED:
+        operation = DOCUMENT["paths"][path][method]
+        body = operation.get("requestBody")
+        if body is not None and not has_example(body["content"]["application/json"]):
+            wrong.append(f"{method} {path}")
+        for status, response in operation["responses"].items():
+            if status in ("200", "201") and not has_example(response["content"]["application/json"]):
+                wrong.append(f"{method} {path} {status}")
+    assert wrong == []
+
+
+def has_example(content: Any) -> bool:
+    """Tell whether an example stands here, or in what the schema refers to."""
+    if "example" in content or "examples" in content:
+        return True
+    schema = content.get("schema", content)
+    for one in (schema, *schema.get("anyOf", [])):
+        name = one.get("$ref", "").rpartition("/")[2]
+        if not name:
+            continue
+        resolved = DOCUMENT["components"]["schemas"][name]
+        members = [resolved, *resolved.get("properties", {}).values()]
+        if any("example" in member or "examples" in member for member in members):
+            return True
+        items = resolved.get("properties", {}).get("items", {}).get("items")
+        if items and has_example({"schema": items}):
+            return True
+    return False
+
+
+def test_the_codes_of_the_query_path_are_all_there() -> None:
+    schema = DOCUMENT["components"]["schemas"]["GraphQLError"]
+    codes = schema["properties"]["errors"]["items"]["properties"]["extensions"]["properties"]["code"]["enum"]
+    assert set(codes) == {
+        *("UNAUTHORIZED_CALLER", "PERMISSION_DENIED", "CONNECTION_NOT_FOUND", "REAUTHORIZATION_REQUIRED"),
+        *("CONNECTION_NOT_READY", "CONNECTION_REVOKED", "REQUEST_TOO_LARGE", "BAD_REQUEST", "RATE_LIMITED"),
+        *("BANK_UNAVAILABLE", "BANK_TIMEOUT", "BROKER_UNAVAILABLE"),
+    }

@@ -1,0 +1,161 @@
+"""`graphql:mutate`: whoever was not granted it gets nothing but queries to the bank."""
+
+import json
+
+import pytest
+
+from tests.api.conftest import ApiFactory
+from tests.support.answers import assert_graphql_refusal
+from tests.support.broker import Api, Broker
+from tests.support.hostile import HostileServer, json_reply
+
+DATA = {"data": {"a": 1}}
+BOTH = "query Look { a } mutation Change { b } subscription Watch { c }"
+
+
+@pytest.fixture
+async def reader(proxy: Broker, sign_up: ApiFactory) -> Api:
+    """A caller that may query, and not mutate."""
+    return await sign_up(broker=proxy, permissions=["graphql:query"])
+
+
+@pytest.fixture
+async def linked(proxy: Broker, reader: Api) -> str:
+    """A connection of `reader`'s."""
+    return (await proxy.rows.insert(tenant=reader.tenant)).id
+
+
+@pytest.fixture(autouse=True)
+def _answered(upstream: HostileServer) -> None:
+    upstream.replies["/graphql"] = json_reply(DATA)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"query": "{ a }"},
+        {"query": "query { a }"},
+        {"query": "query A($x: Int) { a(x: $x) } fragment F on B { c }", "operationName": "A"},
+        {"query": BOTH, "operationName": "Look"},
+        {"query": "# mutation\n{ a }"},
+        {"query": '{ a(text: "mutation { b }") }'},
+        {"query": "{ mutation }"},
+        [{"query": "{ a }"}, {"query": "{ b }"}],
+        {"query": "{ a }", "variables": None, "operationName": None},
+        {"query": "{ a }", "operationName": ""},
+    ],
+    ids=str,
+)
+async def test_a_query_passes(reader: Api, linked: str, upstream: HostileServer, request_: object) -> None:
+    answer = await reader.post(f"/v1/connections/{linked}/graphql", json=request_)
+    assert answer.json() == DATA
+    assert upstream.count("/graphql") == 1
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"query": "mutation { b }"},
+        {"query": "mutation Change { b }", "operationName": "Change"},
+        {"query": "\ufeffmutation { b }"},
+        {"query": "#\n\nmutation{b}"},
+        {"query": "subscription { c }"},
+        {"query": BOTH},
+        {"query": BOTH, "operationName": "Change"},
+        {"query": BOTH, "operationName": "Watch"},
+        {"query": BOTH, "operationName": "Nobody"},
+        {"query": BOTH, "operationName": ""},
+        {"query": "query A { a } mutation A { b }", "operationName": "A"},
+        {"query": "mutation A { b } query A { a }", "operationName": "A"},
+        {"query": "mutation { b } { a }"},
+        {"query": "{ a } mutation { b }"},
+        {"query": "mutation { b } query { a }"},
+        {"query": "this does not parse"},
+        {"query": ""},
+        {"query": "fragment F on B { c }"},
+        {"query": "{" * 3_000},
+        {"query": "{ " + "a " * 25_000 + "}"},
+        {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": "x"}}},
+        {"query": None, "extensions": {}},
+        [{"query": "{ a }"}, {"query": "mutation { b }"}],
+    ],
+    ids=lambda request: str(request)[:60],
+)
+async def test_what_may_be_more_than_a_query_is_refused(
+    reader: Api, linked: str, upstream: HostileServer, request_: object
+) -> None:
+    answer = await reader.post(f"/v1/connections/{linked}/graphql", json=request_)
+    assert_graphql_refusal(answer, 403, "PERMISSION_DENIED")
+    assert upstream.count("/graphql") == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"7",
+        b'"{ a }"',
+        b"[]",
+        b"[7]",
+        b"[[]]",
+        b"{}",
+        b'{"query": 7}',
+        b'{"query": null}',
+        b'{"query": ["{ a }"]}',
+        b'{"query": "{ a }", "operationName": ["A"]}',
+        b'{"query": "{ a }", "operationName": {"A": 1}}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"query": "\\ud800"}',
+    ],
+    ids=lambda body: body[:40].decode("latin-1"),
+)
+async def test_what_is_no_graphql_request_is_refused(
+    reader: Api, linked: str, upstream: HostileServer, body: bytes
+) -> None:
+    answer = await reader.post(
+        f"/v1/connections/{linked}/graphql", content=body, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code in (400, 403), answer.text
+    assert_graphql_refusal(
+        answer, answer.status_code, "BAD_REQUEST" if answer.status_code == 400 else "PERMISSION_DENIED"
+    )
+    assert upstream.count("/graphql") == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"query": "mutation { b }", "query": "{ a }"}',
+        b'{"query": "query Q { a } mutation M { b }", "operationName": "M", "operationName": "Q"}',
+    ],
+)
+async def test_a_body_that_says_two_things_is_not_taken_for_the_harmless_one(
+    reader: Api, linked: str, upstream: HostileServer, body: bytes
+) -> None:
+    """Which of two members of one name counts, JSON leaves to each reader (RFC 8259 section 4)."""
+    await reader.post(f"/v1/connections/{linked}/graphql", content=body, headers={"content-type": "application/json"})
+    assert upstream.count("/graphql") == 0
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/x-www-form-urlencoded", "application/graphql", "multipart/form-data; boundary=x"]
+)
+async def test_a_body_that_the_bank_would_read_as_something_else_does_not_pass(
+    reader: Api, linked: str, upstream: HostileServer, content_type: str
+) -> None:
+    body = json.dumps({"query": "{ a }", "x": "&query=mutation { b }&y="})
+    await reader.post(f"/v1/connections/{linked}/graphql", content=body, headers={"content-type": content_type})
+    assert all(one[1]["content-type"].startswith("application/json") for one in upstream.received)
+
+
+async def test_a_caller_that_may_mutate_sends_what_it_likes(
+    proxy: Broker, sign_up: ApiFactory, upstream: HostileServer
+) -> None:
+    writer = await sign_up(broker=proxy, permissions=["graphql:query", "graphql:mutate"])
+    connection = await proxy.rows.insert(tenant=writer.tenant)
+    for text in ("mutation { b }", BOTH, "this does not parse"):
+        assert (await writer.query(connection.id, text)).json() == DATA
+    assert upstream.count("/graphql") == 3

@@ -1,0 +1,107 @@
+"""`/healthz`, `/readyz`, `/metrics`."""
+
+import re
+
+from app.store.moments import from_now
+from sandbox.client import SandboxClient
+from tests.api.conftest import ApiFactory, BrokerFactory
+from tests.support.broker import Api, Broker, Browser
+from tests.support.eventually import eventually
+from tests.support.journey import log_in
+from tests.support.logs import Logs
+from tests.support.outage import Relay
+
+
+async def test_a_living_process_says_so(browser: Browser) -> None:
+    answer = await browser.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+async def test_a_ready_replica_says_so(brokers: BrokerFactory) -> None:
+    broker = await brokers()
+    async with broker.new_browser() as browser:
+
+        async def notifications_are_heard() -> bool:
+            checks: dict[str, str] = (await browser.get("/readyz")).json()["checks"]
+            return checks["notifications"] == "ok"
+
+        await eventually(notifications_are_heard)
+        answer = await browser.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ready", "checks": {"database": "ok", "notifications": "ok"}}
+
+
+async def test_without_its_database_a_replica_is_alive_but_not_ready(brokers: BrokerFactory, relay: Relay) -> None:
+    broker = await brokers(database_url=relay.url)
+    async with broker.new_browser() as browser:
+        assert (await browser.get("/readyz")).status_code == 200
+        await relay.cut()
+        answer = await browser.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["status"] == "not ready"
+        assert answer.json()["checks"]["database"] == "unavailable"
+        assert (await browser.get("/healthz")).status_code == 200
+        await relay.mend()
+
+        async def is_ready_again() -> bool:
+            return (await browser.get("/readyz")).status_code == 200
+
+        await eventually(is_ready_again)
+
+
+def sample(text: str, name: str) -> float:
+    """Return one value of the metrics."""
+    found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+async def test_requests_are_counted_by_route_and_never_by_id(
+    api: Api, bank: SandboxClient, browser: Browser, broker: Broker
+) -> None:
+    before = (await browser.get("/metrics")).text
+    session, _ = await log_in(api, bank, browser)
+    connection_id = session["connection_id"]
+    await api.query(connection_id)
+    await api.post(f"/v1/connections/{connection_id}/refresh")
+    await api.get("/v1/sessions/ses_unknown")
+    await api.get(f"/nobody/{connection_id}")
+    await api.request("PROPFIND", "/v1/sessions")
+    await api.delete(f"/v1/connections/{connection_id}")
+    answer = await browser.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    after = answer.text
+
+    def grown(name: str) -> float:
+        return sample(after, name) - sample(before, name)
+
+    route = 'route="/v1/connections/{connection_id}/graphql"'
+    assert grown(f'broker_http_requests_total{{method="POST",{route},status="200"}}') == 1
+    assert grown('broker_http_requests_total{method="GET",route="unmatched",status="404"}') == 1
+    assert grown('broker_sessions_total{status="completed"}') == 1
+    assert grown('broker_queries_total{status="200"}') == 1
+    assert grown('broker_refreshes_total{cause="requested",outcome="refreshed"}') == 1
+    for secret in (session["id"], connection_id, api.caller.id, api.tenant, "ses_unknown", "user-1", "PROPFIND"):
+        assert secret not in after
+
+
+async def test_probes_are_not_logged(browser: Browser, logs: Logs) -> None:
+    for path in ("/healthz", "/readyz", "/metrics"):
+        await browser.get(path)
+    assert logs.of("request") == []
+
+
+async def test_an_expired_login_is_counted_once_it_is_found(
+    brokers: BrokerFactory, sign_up: ApiFactory, browser: Browser
+) -> None:
+    broker = await brokers()
+    api = await sign_up(broker=broker)
+    name = 'broker_sessions_total{status="expired"}'
+    before = sample((await browser.get("/metrics")).text, name)
+    session = await api.start()
+    await broker.rows.change_session(session["id"], expires_at=from_now(-1))
+
+    async def is_counted() -> bool:
+        return sample((await browser.get("/metrics")).text, name) > before
+
+    await eventually(is_counted)
+    assert "session.expired" in [one["action"] for one in (await api.get("/v1/audit")).json()["items"]]

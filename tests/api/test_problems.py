@@ -1,0 +1,182 @@
+"""Errors outside GraphQL: problem documents (RFC 9457), whatever went wrong."""
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+from pydantic import SecretStr
+
+from app.services.login import Logins
+from tests.api.conftest import ApiFactory, BrokerFactory
+from tests.support.answers import assert_problem
+from tests.support.broker import Api, Broker
+from tests.support.logs import Logs
+from tests.support.outage import Relay
+
+FIELDS = {"type", "title", "status", "detail", "code", "request_id"}
+
+
+async def test_a_problem_has_the_fields_of_the_contract(api: Api) -> None:
+    problem = assert_problem(await api.get("/v1/sessions/ses_unknown"), 404, "session_not_found")
+    assert problem.keys() == FIELDS
+
+
+class TestRequestId:
+    @pytest.mark.parametrize("given", ["trace-42", "A.b_c:d-9", "x" * 64])
+    async def test_a_well_formed_one_is_taken_over(self, api: Api, given: str, logs: Logs) -> None:
+        answer = await api.get("/v1/sessions/ses_unknown", headers={"x-request-id": given})
+        assert answer.headers["x-request-id"] == answer.json()["request_id"] == given
+        assert [line["request_id"] for line in logs.of("request")] == [given]
+
+    @pytest.mark.parametrize("given", ["", "x" * 65, "two words", "a,b", 'a"b', "<script>", "é"])
+    async def test_a_malformed_one_is_replaced(self, api: Api, given: str) -> None:
+        answer = await api.get("/v1/sessions/ses_unknown", headers=[(b"x-request-id", given.encode())])
+        drawn = answer.headers["x-request-id"]
+        assert re.fullmatch(r"req_[0-9a-f]+", drawn)
+        assert answer.json()["request_id"] == drawn
+        assert drawn != given
+
+    async def test_each_request_has_its_own(self, api: Api) -> None:
+        answers = [await api.get("/healthz") for _ in range(3)]
+        assert len({answer.headers["x-request-id"] for answer in answers}) == 3
+
+    async def test_success_carries_it_as_well(self, api: Api) -> None:
+        answer = await api.get("/v1/connections", headers={"x-request-id": "trace-42"})
+        assert answer.headers.get_list("x-request-id") == ["trace-42"]
+
+
+class TestFramework:
+    @pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v1/sessions/a/b/c", "/%00", "/callback/x"])
+    async def test_a_path_that_nobody_serves(self, api: Api, path: str) -> None:
+        assert_problem(await api.get(path), 404, "not_found")
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [("PUT", "/v1/sessions"), ("PATCH", "/v1/connections/x"), ("POST", "/healthz"), ("DELETE", "/v1/connections")],
+    )
+    async def test_a_method_that_nobody_serves(self, api: Api, method: str, path: str) -> None:
+        answer = await api.request(method, path)
+        assert_problem(answer, 405, "method_not_allowed")
+        assert answer.headers["allow"]
+
+    async def test_an_unheard_of_method(self, api: Api, logs: Logs) -> None:
+        assert_problem(await api.request("PROPFIND", "/v1/sessions"), 405, "method_not_allowed")
+        assert logs.of("request")[0]["method"] == "other"
+
+    @pytest.mark.parametrize("body", [b"{", b"", b"nonsense", b"[1, 2", b"null", b"7", b'"text"', b"[]", b"\xff"])
+    async def test_a_body_that_is_no_object(self, api: Api, body: bytes) -> None:
+        answer = await api.post("/v1/sessions", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code in (400, 422)
+        assert_problem(answer, answer.status_code, answer.json()["code"])
+
+    async def test_a_body_of_another_type(self, api: Api) -> None:
+        answer = await api.post("/v1/sessions", data={"user_id": "user-1"})
+        assert_problem(answer, 422, "invalid_request")
+
+    async def test_a_body_that_is_too_large(self, api: Api) -> None:
+        body = b'{"user_id": "user-1", "metadata": {"a": "' + b"x" * 70_000 + b'"}}'
+        answer = await api.post("/v1/sessions", content=body, headers={"content-type": "application/json"})
+        assert_problem(answer, 413, "request_too_large")
+
+    async def test_a_body_that_is_too_large_and_of_no_announced_length(self, api: Api) -> None:
+        async def pieces() -> AsyncIterator[bytes]:
+            for _ in range(10):
+                yield b" " * 10_000
+
+        answer = await api.post(
+            "/v1/sessions",
+            content=pieces(),
+            headers={"content-type": "application/json"},
+        )
+        assert_problem(answer, 413, "request_too_large")
+
+    async def test_a_large_body_where_none_is_wanted_does_no_harm(self, api: Api) -> None:
+        answer = await api.request("GET", "/healthz", content=b"x" * 100_000)
+        assert answer.status_code in (200, 413)
+
+
+class TestSecrecy:
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            ("/v1/sessions", {"user_id": ["planted-value"]}),
+            ("/v1/sessions", {"user_id": "u", "scopes": ["planted-value planted-value"]}),
+            ("/v1/sessions", {"user_id": "u", "metadata": "planted-value"}),
+            ("/v1/sessions", {"user_id": "u", "return_url": "https://evil.example/planted-value"}),
+            ("/v1/sessions", {"user_id": "u", "unknown": "planted-value"}),
+            ("/v1/sessions", {"user_id": "u", "metadata": {"planted-value": "x" * 5_000}}),
+            ("/v1/sessions/ses_1/confirm", {"confirmation_code": {"a": "planted-value"}}),
+            ("/v1/sessions/ses_1/confirm", {"confirmation_code": "planted-value" + "x" * 200}),
+            ("/v1/callers", {"name": "n", "permissions": ["planted-value"]}),
+        ],
+    )
+    async def test_what_was_wrong_is_told_and_not_what_was_sent(
+        self, api: Api, logs: Logs, path: str, body: dict[str, object]
+    ) -> None:
+        answer = await api.post(path, json=body)
+        assert answer.status_code == 422
+        assert "planted-value" not in answer.text
+        assert "planted-value" not in logs.text
+
+    async def test_json_that_does_not_parse_is_not_quoted(self, api: Api, logs: Logs) -> None:
+        answer = await api.post(
+            "/v1/sessions", content=b'{"user_id": "planted-value', headers={"content-type": "application/json"}
+        )
+        assert answer.status_code in (400, 422)
+        assert "planted-value" not in answer.text
+        assert "planted-value" not in logs.text
+
+
+class TestDatabaseAway:
+    async def test_every_call_says_when_to_try_again(
+        self, brokers: BrokerFactory, sign_up: ApiFactory, relay: Relay
+    ) -> None:
+        broker = await brokers(database_url=relay.url)
+        api = await sign_up(broker=broker)
+        assert (await api.get("/v1/connections")).status_code == 200
+        await relay.cut()
+        for method, path in (("GET", "/v1/connections"), ("POST", "/v1/sessions"), ("DELETE", "/v1/users/u")):
+            answer = await api.request(method, path, json={"user_id": "u"} if method == "POST" else None)
+            assert_problem(answer, 503, "database_unavailable")
+            assert answer.headers["retry-after"] == "1"
+        async with broker.new_browser() as browser:
+            for path in ("/connect/unknown", "/callback?state=unknown&code=c"):
+                shown = await browser.get(path)
+                assert shown.status_code == 503
+                assert shown.headers["content-type"].startswith("text/html")
+                assert "try again" in shown.text
+        assert (await api.get("/healthz")).status_code == 200
+        await relay.mend()
+        assert (await api.get("/v1/connections")).status_code == 200
+
+
+class TestFaultOfOurs:
+    async def test_it_is_told_without_what_happened(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch, logs: Logs
+    ) -> None:
+        async def crash(*_: object, **__: object) -> None:
+            raise ZeroDivisionError("planted-value")
+
+        monkeypatch.setattr(Logins, "page", crash)
+        problem = assert_problem(await api.get("/v1/sessions"), 500, "internal_error")
+        assert "planted-value" not in str(problem)
+        assert "planted-value" not in logs.text
+        [line] = logs.of("request_crashed")
+        assert line["exception"][0]["type"] == "builtins.ZeroDivisionError"
+        assert line["request_id"] == problem["request_id"]
+        assert [line["status"] for line in logs.of("request")] == [500]
+
+
+async def test_the_body_limit_is_a_setting(brokers: BrokerFactory, sign_up: ApiFactory) -> None:
+    broker: Broker = await brokers(max_body_bytes=1_024)
+    api = await sign_up(broker=broker)
+    body = {"user_id": "u", "metadata": {"a": "x" * 1_024}}
+    assert_problem(await api.post("/v1/sessions", json=body), 413, "request_too_large")
+
+
+async def test_settings_do_not_print_their_secrets(broker: Broker) -> None:
+    shown = repr(broker.settings) + str(broker.settings.model_dump())
+    secret = broker.settings.stitch_client_secret
+    assert isinstance(secret, SecretStr)
+    for value in (secret, broker.settings.encryption_keys):
+        assert value.get_secret_value() not in shown

@@ -1,0 +1,231 @@
+"""Planted secrets: after a whole journey, no secret of it can be read anywhere."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from pydantic import JsonValue, SecretStr
+from sqlalchemy import text
+
+from app.encryption import Ciphertext, KeyRing
+from app.store.moments import from_now
+from app.store.sessions import session_binding
+from app.store.tables import Sealed, metadata
+from sandbox.client import SandboxClient
+from sandbox.settings import CLIENT_SECRET
+from tests.api.conftest import ApiFactory, BrokerFactory
+from tests.support.broker import ENCRYPTION_KEY, Api, Broker, Browser
+from tests.support.hostile import HostileServer, json_reply
+from tests.support.journey import go_to_bank, log_in, parameters_of
+from tests.support.logs import Logs
+
+
+class Hunt:
+    """Gathers secrets and every text that must not hold them."""
+
+    def __init__(self) -> None:
+        self.secrets: dict[str, str] = {}
+        self.places: dict[str, str] = {}
+
+    def assert_nothing_is_found(self) -> None:
+        """Search everything for everything."""
+        assert len(self.secrets) >= 10
+        assert all(len(value) >= 6 for value in self.secrets.values())
+        found = [
+            f"{name} in {place}"
+            for place, content in self.places.items()
+            for name, value in self.secrets.items()
+            if value in content or json.dumps(value)[1:-1] in content
+        ]
+        assert found == []
+
+
+async def plain_columns(broker: Broker) -> str:
+    """Return everything that the database holds, but for sealed columns."""
+    content = []
+    async with broker.database.transaction() as transaction:
+        for table in metadata.sorted_tables:
+            plain = [column.name for column in table.columns if not isinstance(column.type, Sealed)]
+            rows = await transaction.execute(text(f"SELECT {', '.join(plain)} FROM {table.name}"))
+            content += [f"{table.name}: {row}" for row in rows]
+    return "\n".join(content)
+
+
+async def everything_stored(broker: Broker) -> str:
+    """Return every table as it is, ciphertexts too."""
+    content = []
+    async with broker.database.transaction() as transaction:
+        names = (
+            await transaction.execute(
+                text("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
+            )
+        ).scalars()
+        for name in list(names):
+            rows = await transaction.execute(text(f'SELECT t::text FROM "{name}" t'))
+            content += [f"{name}: {row}" for row in rows.scalars()]
+    return "\n".join(content)
+
+
+@pytest.fixture
+async def own_broker(brokers: BrokerFactory, database_url: SecretStr) -> Broker:
+    """A broker with a database of its own, all of which is searched."""
+    return await brokers(database_url=database_url)
+
+
+@pytest.fixture
+async def own_api(own_broker: Broker, sign_up: ApiFactory) -> Api:
+    """A caller of that broker."""
+    return await sign_up(broker=own_broker)
+
+
+@pytest.fixture
+async def own_browser(own_broker: Broker) -> AsyncIterator[Browser]:
+    """A browser for that broker."""
+    async with own_broker.new_browser() as browser:
+        yield browser
+
+
+async def tokens_of(broker: Broker, connection_id: str) -> dict[str, str]:
+    """Return a connection's tokens as the bank knows them."""
+    tokens = (await broker.rows.held(connection_id)).tokens
+    assert tokens is not None
+    assert tokens.refresh_token is not None
+    return {
+        "access token": tokens.access_token.get_secret_value(),
+        "refresh token": tokens.refresh_token.get_secret_value(),
+    }
+
+
+async def test_a_whole_journey_leaves_no_secret_anywhere(
+    *, own_broker: Broker, own_api: Api, own_browser: Browser, bank: SandboxClient, logs: Logs, tmp_path: Any
+) -> None:
+    api, browser, hunt = own_api, own_browser, Hunt()
+
+    def keep(place: str, content: str) -> None:
+        hunt.places[place] = content
+
+    hunt.secrets |= {"API key": api.api_key, "secret of the API key": api.api_key[17:]}
+    hunt.secrets |= {"client secret": CLIENT_SECRET, "encryption key": ENCRYPTION_KEY}
+    further = (await api.post(f"/v1/callers/{api.caller.id}/keys")).json()["api_key"]
+    hunt.secrets["further API key"] = further
+
+    # A login with its confirmation, in pieces, to see every secret of it.
+    session = await api.start(require_confirmation=True, return_url="https://shop.example/done")
+    asked = parameters_of(session["authorization_url"])
+    hunt.secrets |= {"state": asked["state"], "nonce": asked["nonce"]}
+    hunt.secrets["ticket"] = session["connect_url"].rpartition("/")[2]
+    async with own_broker.database.transaction() as transaction:
+        sealed = (
+            await transaction.execute(text("SELECT code_verifier FROM stitch_authorization_requests"))
+        ).scalar_one()
+    ring = KeyRing.parse(own_broker.settings.encryption_keys.get_secret_value())
+    verifier = ring.decrypt(Ciphertext(sealed), session_binding("code_verifier", session["id"]))
+    hunt.secrets["verifier"] = verifier.get_secret_value()
+    keep("database, login pending", await everything_stored(own_broker))
+    location = await go_to_bank(bank, browser, session)
+    hunt.secrets["code"] = parameters_of(location)["code"]
+    hunt.secrets["browser's cookie"] = next(iter(browser.cookies.jar)).value or ""
+    shown = await browser.open(location)
+    hunt.secrets["confirmation code"] = parameters_of(shown.headers["location"])["confirmation_code"]
+    connection_id = (await api.session(session["id"]))["connection_id"]
+    first = await tokens_of(own_broker, connection_id)
+    hunt.secrets |= first
+    keep("database, awaiting confirmation", await everything_stored(own_broker))
+    wrong = await api.post(f"/v1/sessions/{session['id']}/confirm", json={"confirmation_code": "planted-wrong-code"})
+    hunt.secrets["wrong confirmation code"] = "planted-wrong-code"
+    keep("refused confirmation", wrong.text)
+    code = hunt.secrets["confirmation code"]
+    confirmed = await api.post(f"/v1/sessions/{session['id']}/confirm", json={"confirmation_code": code})
+    keep("confirmed session", confirmed.text)
+    keep("second callback", (await browser.open(location)).text)
+    keep("used link", (await browser.open(session["connect_url"])).text)
+
+    # Use, expiry, refresh, and what can fail about it.
+    assert (await api.query(connection_id)).json()["data"]
+    await bank.control("expire")
+    keep("query", (await api.query(connection_id)).text)
+    second = await tokens_of(own_broker, connection_id)
+    hunt.secrets |= {f"second {name}": value for name, value in second.items()}
+    assert not set(first.values()) & set(second.values())
+    handed_out = (await api.post(f"/v1/connections/{connection_id}/token")).json()
+    assert handed_out["access_token"] == second["access token"]
+    faults: tuple[JsonValue, ...] = ({"status": 503}, {"garbage": True}, {"error": "invalid_client"})
+    for fault in faults:
+        await bank.set_faults(token=fault)
+        keep(f"refresh, bank suffers {fault}", (await api.post(f"/v1/connections/{connection_id}/refresh")).text)
+        await own_broker.rows.let_refresh_be_tried_again(connection_id)
+    await bank.set_faults(token={"claims": {"nonce": "another"}})
+    failed, page = await log_in(api, bank, browser)
+    assert failed["status"] == "failed"
+    keep("failed login", page.text + json.dumps(failed))
+    await bank.set_faults(token=None, graphql={"half_answer": True, "times": 1})
+    keep("query, answer broken", (await api.query(connection_id)).text)
+    for authorization in (f"Bearer {api.api_key}x", f"Basic {api.api_key}", api.api_key):
+        refused = await api.get("/v1/connections", headers={"authorization": authorization})
+        assert refused.status_code == 401
+        keep(f"refusal {len(hunt.places)}", refused.text + str(refused.headers))
+    forged = await browser.get("/callback", params={"state": asked["state"] + "x", "code": hunt.secrets["code"]})
+    keep("unknown state", forged.text)
+    keep("database, linked", await everything_stored(own_broker))
+    keep("spool", "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file()))
+
+    await api.delete(f"/v1/connections/{connection_id}")
+    expired = await api.start(user_id="late")
+    await own_broker.rows.change_session(expired["id"], expires_at=from_now(-1))
+    keep("expired link", (await browser.open(expired["connect_url"])).text)
+    for path in (
+        "/v1/sessions",
+        "/v1/connections",
+        "/v1/audit?limit=200",
+        "/v1/callers",
+        "/metrics",
+        "/readyz",
+        "/openapi.json",
+    ):
+        keep(path, (await api.get(path)).text)
+    keep("keys", (await api.get(f"/v1/callers/{api.caller.id}/keys")).text)
+    keep("database", await everything_stored(own_broker))
+    keep("plain columns", await plain_columns(own_broker))
+    keep("logs", logs.text)
+    assert len(logs.of("request")) > 20
+    # The link of the one session that is still pending stands in its list; the search is for the others'.
+    hunt.assert_nothing_is_found()
+
+
+async def test_digests_of_secrets_are_not_shown_either(
+    own_broker: Broker, own_api: Api, own_browser: Browser, bank: SandboxClient, logs: Logs
+) -> None:
+    await log_in(own_api, bank, own_browser)
+    async with own_broker.database.transaction() as transaction:
+        digests = (
+            await transaction.execute(
+                text(
+                    "SELECT stitch_state, nonce_digest, ticket_digest, browser_digest, keyed_hash "
+                    "FROM stitch_authorization_requests, api_keys"
+                )
+            )
+        ).one()
+    shown = logs.text
+    for path in ("/v1/sessions", "/v1/connections", "/v1/audit", "/v1/callers", "/metrics"):
+        shown += (await own_api.get(path)).text
+    for digest in digests:
+        assert re.fullmatch(r"[0-9a-f]{64}", digest)
+        assert digest not in shown
+
+
+async def test_what_a_query_carries_is_not_logged(
+    proxy: Broker, sign_up: ApiFactory, upstream: HostileServer, logs: Logs
+) -> None:
+    api = await sign_up(broker=proxy)
+    connection = await proxy.rows.insert(tenant=api.tenant)
+    upstream.replies["/graphql"] = json_reply({"data": {"planted": "planted-answer"}})
+    await api.query(
+        connection.id, "{ planted_query }", variables={"x": "planted-variable"}, headers={"cookie": "planted=cookie"}
+    )
+    upstream.replies["/graphql"] = json_reply({"errors": ["planted-error"]}, 500)
+    await api.query(connection.id, "mutation { planted_mutation }")
+    assert len(logs.of("request")) == 2
+    assert "planted" not in logs.text
+    assert "an access token" not in logs.text

@@ -1,0 +1,174 @@
+"""What every test may ask for: a real PostgreSQL, a real bank, and replicas of the broker's services on both."""
+
+import itertools
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from joserfc.jwk import RSAKey
+from pydantic import SecretStr
+
+from app.encryption import KeyRing
+from app.oidc.discovery import Provider
+from app.oidc.token_endpoint import TokenEndpoint
+from app.store.database import Database
+from sandbox.client import SandboxClient
+from tests.support.bank import running_bank
+from tests.support.clock import SteerableClock
+from tests.support.hostile import HostileServer, hostile_server
+from tests.support.outage import Relay, relayed
+from tests.support.postgresql import Databases, opened_databases, shared_postgresql
+from tests.support.replica import Replica, open_replica
+from tests.support.rows import Rows
+
+# Found or not found must not depend on the day, nor on how busy the machine is.
+hypothesis_settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+hypothesis_settings.load_profile("steady")
+
+
+class ReplicaFactory(Protocol):
+    """Opens a replica that lives until the end of the test."""
+
+    async def __call__(self, **options: Any) -> Replica:
+        """`options` are those of `open_replica`."""
+        ...
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecretStr]:
+    """The address of the one server of this run, which all pytest-xdist workers share."""
+    base = tmp_path_factory.getbasetemp()
+    with shared_postgresql(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def databases(postgresql: SecretStr) -> AsyncIterator[Databases]:
+    """Makes databases, quickly."""
+    async with opened_databases(postgresql) as databases:
+        yield databases
+
+
+@pytest.fixture
+async def database_url(databases: Databases) -> AsyncIterator[SecretStr]:
+    """The address of a migrated database that is this test's own."""
+    async with databases.fresh() as url:
+        yield url
+
+
+@pytest.fixture
+async def database(database_url: SecretStr) -> AsyncIterator[Database]:
+    """This test's database."""
+    database = Database(database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def relay(database_url: SecretStr) -> AsyncIterator[Relay]:
+    """A way to this test's database that can be cut."""
+    async with relayed(database_url) as relay:
+        yield relay
+
+
+@pytest.fixture(scope="session")
+def client_key() -> RSAKey:
+    """The private key of the bank's one client."""
+    return RSAKey.generate_key(2048, {"kid": "client-key", "use": "sig", "alg": "RS256"})
+
+
+@pytest.fixture(scope="session")
+def client_jwks_file(client_key: RSAKey, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the bank knows of that key."""
+    file = tmp_path_factory.mktemp("client") / "jwks.json"
+    file.write_text(json.dumps({"keys": [client_key.as_dict(private=False)]}))
+    return file
+
+
+@pytest.fixture(scope="session")
+def bank_url(client_jwks_file: Path) -> Iterator[str]:
+    """The sandbox's address and issuer; one sandbox for each worker."""
+    with running_bank(client_jwks_file) as url:
+        yield url
+
+
+@pytest.fixture
+async def bank(bank_url: str) -> AsyncIterator[SandboxClient]:
+    """The sandbox in its start state."""
+    async with httpx.AsyncClient(base_url=bank_url, timeout=20) as http:
+        bank = SandboxClient(http)
+        await bank.control("reset")
+        yield bank
+
+
+@pytest.fixture
+async def hostile() -> AsyncIterator[HostileServer]:
+    """A server that answers by script."""
+    async with hostile_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def key_ring() -> KeyRing:
+    """A key ring of one key."""
+    return KeyRing({"test": bytes(range(32))})
+
+
+@pytest.fixture
+def clock() -> SteerableClock:
+    """A clock that can be put forward; all replicas of a test share it."""
+    return SteerableClock()
+
+
+@pytest.fixture
+async def replicas(
+    database_url: SecretStr, bank_url: str, key_ring: KeyRing, clock: SteerableClock, tmp_path: Path
+) -> AsyncIterator[ReplicaFactory]:
+    """Opens replicas on this test's database and bank; each has a spool of its own, unless one is given."""
+    spools = (tmp_path / f"spool-{number}" for number in itertools.count(1))
+    async with AsyncExitStack() as stack:
+
+        async def open_one(**options: Any) -> Replica:
+            defaults = {"database_url": database_url, "issuer": bank_url, "key_ring": key_ring, "clock": clock}
+            chosen = {**defaults, "spool": next(spools), **options}
+            return await stack.enter_async_context(open_replica(**chosen))
+
+        yield open_one
+
+
+@pytest.fixture
+async def replica(replicas: ReplicaFactory, bank: SandboxClient) -> Replica:
+    """One replica."""
+    return await replicas()
+
+
+@pytest.fixture
+def provider(replica: Replica) -> Provider:
+    """The sandbox as an OpenID provider."""
+    return replica.provider
+
+
+@pytest.fixture
+def token_endpoint(replica: Replica) -> TokenEndpoint:
+    """The sandbox's token endpoint."""
+    return replica.token_endpoint
+
+
+@pytest.fixture
+def rows(database: Database, key_ring: KeyRing) -> Rows:
+    """Makes, reads and changes rows of this test's database."""
+    return Rows(database, key_ring)

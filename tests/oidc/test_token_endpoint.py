@@ -1,0 +1,304 @@
+import json
+from collections.abc import Callable
+from datetime import timedelta
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from app.errors import BankError
+from app.oidc.client_authentication import ClientSecret
+from app.oidc.discovery import EndpointOverrides, Provider
+from app.oidc.token_endpoint import (
+    BankFailed,
+    BankRateLimited,
+    ClientRefused,
+    InvalidGrant,
+    TokenEndpoint,
+    TokenRequestRefused,
+    parse_retry_after,
+    read_tokens,
+)
+from app.oidc.transport import BankBadAnswer, BankSilent
+from sandbox.client import SandboxClient
+from sandbox.settings import CLIENT_ID, CLIENT_SECRET, REDIRECT_URIS
+from tests.support.clock import SteerableClock
+from tests.support.hostile import HostileServer, Reply, json_reply
+
+Wire = Callable[[str], TokenEndpoint]
+LOST = SecretStr("a refresh token")
+
+
+@pytest.fixture
+def endpoint_of(client: httpx.AsyncClient, clock: SteerableClock) -> Wire:
+    """Wires a token endpoint to an issuer."""
+
+    def wire(issuer: str) -> TokenEndpoint:
+        provider = Provider(
+            client, clock, issuer=issuer, overrides=EndpointOverrides(), timeout=10, is_allowed=lambda _: True
+        )
+        authentication = ClientSecret(CLIENT_ID, SecretStr(CLIENT_SECRET), "client_secret_post")
+        return TokenEndpoint(client, provider, authentication, clock)
+
+    return wire
+
+
+@pytest.fixture
+def endpoint(endpoint_of: Wire, bank_url: str) -> TokenEndpoint:
+    return endpoint_of(bank_url)
+
+
+@pytest.fixture
+def scripted(endpoint_of: Wire, hostile: HostileServer) -> TokenEndpoint:
+    """The token endpoint that the hostile server plays."""
+    hostile.announce()
+    return endpoint_of(hostile.url)
+
+
+def body(**members: object) -> SecretStr:
+    return SecretStr(json.dumps({"access_token": "at", "token_type": "Bearer", **members}))
+
+
+async def test_a_code_is_exchanged(bank: SandboxClient, endpoint: TokenEndpoint) -> None:
+    login = await bank.log_in("openid accounts offline_access")
+    answer = await endpoint.exchange(
+        code=SecretStr(login.answer["code"]),
+        code_verifier=SecretStr(login.code_verifier),
+        redirect_uri=REDIRECT_URIS[0],
+        deadline=20,
+    )
+    tokens = read_tokens(answer)
+    assert tokens.access_token is not None
+    assert tokens.refresh_token is not None
+    assert tokens.id_token is not None
+    assert (tokens.lifetime, tokens.token_type) == (900, "Bearer")
+    assert tokens.scopes == ["openid", "accounts", "offline_access"]
+    for secret in (tokens.access_token, tokens.refresh_token, tokens.id_token):
+        assert secret.get_secret_value() not in repr(tokens)
+
+
+async def test_a_refresh_rotates(bank: SandboxClient, endpoint: TokenEndpoint) -> None:
+    before = await bank.link()
+    after = await endpoint.refresh(SecretStr(before["refresh_token"]), deadline=20)
+    assert after.refresh_token is not None
+    assert after.refresh_token.get_secret_value() != before["refresh_token"]
+    with pytest.raises(InvalidGrant):
+        await endpoint.refresh(SecretStr(before["refresh_token"]), deadline=20)
+
+
+async def test_a_revocation_ends_the_consent(bank: SandboxClient, endpoint: TokenEndpoint) -> None:
+    tokens = await bank.link()
+    await endpoint.revoke(SecretStr(tokens["refresh_token"]), "refresh_token", deadline=20)
+    assert [family.alive for family in (await bank.ledger()).families] == [False]
+    await endpoint.revoke(SecretStr("unknown"), "access_token", deadline=20)
+
+
+async def test_a_bank_without_a_revocation_endpoint_is_asked_nothing(
+    scripted: TokenEndpoint, hostile: HostileServer
+) -> None:
+    hostile.announce(revocation_endpoint=None)
+    await scripted.revoke(LOST, "refresh_token", deadline=20)
+    assert len(hostile.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ({"error": "invalid_grant"}, InvalidGrant),
+        ({"error": "invalid_client"}, ClientRefused),
+        ({"error": "unauthorized_client"}, ClientRefused),
+        ({"status": 401}, ClientRefused),
+        ({"error": "invalid_scope"}, TokenRequestRefused),
+        ({"error": "invalid_request"}, TokenRequestRefused),
+        ({"status": 429}, BankRateLimited),
+        ({"status": 500}, BankFailed),
+        ({"status": 503, "retry_after": 7}, BankFailed),
+        ({"status": 403}, BankBadAnswer),
+        ({"status": 404}, BankBadAnswer),
+        ({"garbage": True}, BankBadAnswer),
+        ({"huge": 2_000_000}, BankBadAnswer),
+        ({"redirect": "https://evil.example/"}, BankBadAnswer),
+        ({"half_answer": True}, BankBadAnswer),
+        ({"lose_answer": True}, BankSilent),
+        ({"hang": 0.05}, BankSilent),
+    ],
+)
+async def test_every_failure_is_told_apart(
+    bank: SandboxClient, endpoint: TokenEndpoint, fault: dict[str, object], expected: type[BankError]
+) -> None:
+    tokens = await bank.link()
+    await bank.set_faults(token=fault)  # type: ignore[arg-type]
+    with pytest.raises(BankError) as failed:
+        await endpoint.refresh(SecretStr(tokens["refresh_token"]), deadline=20)
+    assert type(failed.value) is expected
+    assert failed.value.retry_after == fault.get("retry_after")
+    assert tokens["refresh_token"] not in failed.value.detail
+
+
+async def test_an_answer_that_comes_too_late_leaves_the_outcome_unknown(
+    bank: SandboxClient, endpoint: TokenEndpoint
+) -> None:
+    tokens = await bank.link()
+    await bank.set_faults(token={"delay_after": 4})
+    with pytest.raises(BankSilent):
+        await endpoint.refresh(SecretStr(tokens["refresh_token"]), deadline=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "expected"),
+    [
+        (401, {"error": "invalid_client"}, ClientRefused),
+        (401, {"error": "invalid_grant"}, InvalidGrant),
+        (400, {"error": 1}, BankBadAnswer),
+        (400, {"error": "not\u00e9ascii"}, BankBadAnswer),
+        (400, {"error": "a\nb"}, BankBadAnswer),
+        (400, ["invalid_grant"], BankBadAnswer),
+        (400, {}, BankBadAnswer),
+        (503, {"error": "invalid_grant"}, BankFailed),
+        (429, {"error": "invalid_grant"}, BankRateLimited),
+        (201, {"access_token": "at"}, BankBadAnswer),
+    ],
+)
+async def test_odd_refusals_end_no_consent_by_mistake(
+    scripted: TokenEndpoint, hostile: HostileServer, status: int, answer: object, expected: type[BankError]
+) -> None:
+    hostile.replies["/token"] = json_reply(answer, status)
+    with pytest.raises(BankError) as failed:
+        await scripted.refresh(LOST, deadline=20)
+    assert type(failed.value) is expected
+
+
+async def test_an_error_is_shown_shortened(scripted: TokenEndpoint, hostile: HostileServer) -> None:
+    hostile.replies["/token"] = json_reply({"error": "x" * 1_000}, 400)
+    with pytest.raises(TokenRequestRefused, match=r"with x{64}$"):
+        await scripted.refresh(LOST, deadline=20)
+
+
+async def test_a_retry_after_that_is_a_date_is_understood(
+    scripted: TokenEndpoint, hostile: HostileServer, clock: SteerableClock
+) -> None:
+    date = (clock.now() + timedelta(seconds=100)).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    hostile.replies["/token"] = json_reply({}, 429, retry_after=date)
+    with pytest.raises(BankRateLimited) as failed:
+        await scripted.refresh(LOST, deadline=20)
+    assert failed.value.retry_after is not None
+    assert 0 < failed.value.retry_after <= 100
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        ("", None),
+        ("0", 0),
+        (" 120 ", 120),
+        ("1000000", 3_600),
+        ("9" * 5_000, 3_600),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("²", None),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 3_600),
+        ("Thu, 01 Jan 1970 00:00:00", None),
+        ("Thu, 99 Jan 1970 00:00:00 GMT", None),
+    ],
+)
+def test_a_retry_after_is_a_bounded_number_of_seconds(
+    clock: SteerableClock, value: str | None, expected: float | None
+) -> None:
+    headers = httpx.Headers([] if value is None else [(b"retry-after", value.encode())])
+    assert parse_retry_after(headers, clock.now()) == expected
+
+
+@given(st.text())
+def test_no_retry_after_can_do_harm(value: str) -> None:
+    seconds = parse_retry_after(httpx.Headers([(b"retry-after", value.encode())]), SteerableClock().now())
+    assert seconds is None or 0 <= seconds <= 3_600
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "lifetime"),
+    [
+        (900, 900),
+        ("900", 900),
+        (900.7, 900),
+        (None, 300),
+        ("", 300),
+        ("soon", 300),
+        (True, 300),
+        ([900], 300),
+        (float("nan"), 300),
+        ("nan", 300),
+        (float("inf"), 86_400),
+        (-1, 0),
+        (10**9, 86_400),
+    ],
+)
+def test_an_odd_lifetime_is_made_a_sensible_one(expires_in: object, lifetime: int) -> None:
+    assert read_tokens(body(expires_in=expires_in)).lifetime == lifetime
+
+
+# Found a bug: float() of such a number is an OverflowError, and the rotated refresh token is lost with it.
+def test_a_lifetime_beyond_all_measure_loses_no_token() -> None:
+    assert 0 < read_tokens(body(expires_in=10**400)).lifetime <= 86_400
+
+
+def test_a_missing_lifetime_is_a_short_one() -> None:
+    assert read_tokens(body()).lifetime == 300
+
+
+@pytest.mark.parametrize(("token_type", "read"), [("Bearer", "Bearer"), (1, ""), (None, "")])
+def test_an_odd_token_type_loses_no_token(token_type: object, read: str) -> None:
+    tokens = read_tokens(body(token_type=token_type))
+    assert tokens.token_type == read
+    assert tokens.access_token is not None
+
+
+@pytest.mark.parametrize(("scope", "scopes"), [("a  b", ["a", "b"]), ("", []), (None, None), (["a"], None)])
+def test_scopes_are_split_where_they_are_a_text(scope: object, scopes: list[str] | None) -> None:
+    assert read_tokens(body(scope=scope)).scopes == scopes
+
+
+def test_a_rotated_refresh_token_alone_is_kept() -> None:
+    tokens = read_tokens(SecretStr('{"refresh_token": "rt"}'))
+    assert tokens.access_token is None
+    assert tokens.refresh_token is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "[]", "1", "null", "{}", '{"access_token": ""}', '{"access_token": 1, "refresh_token": []}', "{" * 9],
+)
+def test_an_answer_without_tokens_is_a_bad_one(text: str) -> None:
+    with pytest.raises(BankBadAnswer):
+        read_tokens(SecretStr(text))
+
+
+# Found a bug: json.loads raises RecursionError, which is no ValueError.
+def test_an_answer_that_nests_without_end_is_a_bad_one() -> None:
+    with pytest.raises(BankBadAnswer):
+        read_tokens(SecretStr("[" * 100_000))
+
+
+# Found a bug: a NUL or half a surrogate pair in a token or scope passes here, and cannot be encrypted or stored later.
+@pytest.mark.parametrize("text", ['"scope": "a\\u0000b"', '"scope": "\\ud800"'])
+def test_scopes_that_cannot_be_stored_are_not_passed_on(text: str) -> None:
+    tokens = read_tokens(SecretStr(f'{{"access_token": "at", {text}}}'))
+    for scope in tokens.scopes or []:
+        assert "\x00" not in scope
+        scope.encode()
+
+
+# Found a bug: as above.
+def test_a_token_that_cannot_be_stored_is_a_bad_answer() -> None:
+    with pytest.raises(BankBadAnswer):
+        read_tokens(SecretStr('{"access_token": "\\ud800"}'))
+
+
+async def test_bytes_that_are_no_text_are_a_bad_answer(scripted: TokenEndpoint, hostile: HostileServer) -> None:
+    hostile.replies["/token"] = Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n\xff\xfe")
+    with pytest.raises(BankBadAnswer):
+        await scripted.refresh(LOST, deadline=20)

@@ -1,0 +1,55 @@
+import asyncio
+
+import pytest
+import structlog
+
+from app.errors import BankTimeout
+from app.services.background import BackgroundTasks
+
+
+async def test_a_caller_that_goes_away_cuts_nothing_short() -> None:
+    tasks, go, done = BackgroundTasks(), asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await go.wait()
+        done.set()
+
+    async def call() -> None:
+        await asyncio.shield(tasks.spawn(work(), "work"))
+
+    caller = asyncio.create_task(call())
+    await asyncio.sleep(0)
+    caller.cancel()
+    go.set()
+    assert await tasks.drain(5) == []
+    assert done.is_set()
+
+
+async def test_a_stop_waits_for_work_and_names_what_it_cancels() -> None:
+    tasks = BackgroundTasks()
+    quick = tasks.spawn(asyncio.sleep(0, "done"), "quick")
+    tasks.spawn(asyncio.Event().wait(), "b stuck")
+    tasks.spawn(asyncio.Event().wait(), "a stuck")
+    assert await tasks.drain(0.05) == ["a stuck", "b stuck"]
+    assert quick.result() == "done"
+    assert await tasks.drain(0) == []
+
+
+async def test_faults_of_ours_are_logged_and_reports_to_callers_are_not() -> None:
+    async def fail(error: Exception) -> None:
+        raise error
+
+    tasks = BackgroundTasks()
+    with structlog.testing.capture_logs() as logs:
+        tasks.spawn(fail(BankTimeout("slow")), "reported")
+        tasks.spawn(fail(KeyError("oops")), "broken")
+        assert await tasks.drain(5) == []
+    assert [(line["event"], line["task"]) for line in logs] == [("background_task_failed", "broken")]
+
+
+async def test_the_result_is_there_for_who_waits() -> None:
+    async def fail() -> None:
+        raise BankTimeout("slow")
+
+    with pytest.raises(BankTimeout):
+        await asyncio.shield(BackgroundTasks().spawn(fail(), "work"))

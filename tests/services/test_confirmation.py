@@ -1,0 +1,172 @@
+import asyncio
+
+import pytest
+from pydantic import SecretStr
+
+from app.errors import Conflict, ConnectionNotReady, ConnectionRevoked, NotFound, UnprocessableRequest
+from app.store.connections import ConnectionStatus
+from app.store.moments import from_now
+from app.store.sessions import Session, SessionStatus
+from app.store.tables import connections, revocations
+from sandbox.client import SandboxClient
+from tests.support.bank import living_families_at
+from tests.support.replica import CALLER, STRANGER, Replica, consent
+from tests.support.rows import TENANT, Rows, now_at
+
+
+@pytest.fixture
+async def awaiting(replica: Replica, bank: SandboxClient) -> Session:
+    """A login that is ended but for its confirmation."""
+    session = await replica.log_in(bank, require_confirmation=True)
+    assert session.status is SessionStatus.AWAITING_CONFIRMATION
+    return session
+
+
+def code_of(replica: Replica, session: Session) -> SecretStr:
+    code = replica.confirmations.code_of(session)
+    assert code is not None
+    return SecretStr(code)
+
+
+async def test_an_unconfirmed_link_cannot_be_used(replica: Replica, awaiting: Session) -> None:
+    assert awaiting.connection_id is not None
+    with pytest.raises(ConnectionNotReady):
+        await replica.tokens.usable(TENANT, awaiting.connection_id)
+
+
+async def test_the_right_code_makes_it_usable_once(replica: Replica, rows: Rows, awaiting: Session) -> None:
+    code = code_of(replica, awaiting)
+    confirmed = await replica.confirmations.confirm(CALLER, awaiting.id, code)
+    assert (confirmed.status, confirmed.connection_id) == (SessionStatus.COMPLETED, awaiting.connection_id)
+    assert (confirmed.token_response, confirmed.confirmation_code) == (None, None)
+    assert replica.confirmations.code_of(confirmed) is None
+    assert awaiting.connection_id is not None
+    assert (await replica.tokens.usable(TENANT, awaiting.connection_id)).version == 1
+    with pytest.raises(Conflict) as again:
+        await replica.confirmations.confirm(CALLER, awaiting.id, code)
+    assert again.value.code == "nothing_to_confirm"
+    assert await rows.count(revocations) == 0
+
+
+async def test_a_wrong_code_confirms_nothing(replica: Replica, awaiting: Session) -> None:
+    for wrong in ("", "x" * 43, code_of(replica, awaiting).get_secret_value()[:-1]):
+        with pytest.raises(UnprocessableRequest) as refused:
+            await replica.confirmations.confirm(CALLER, awaiting.id, SecretStr(wrong))
+        assert refused.value.code == "confirmation_code_wrong"
+    assert (await replica.logins.get(TENANT, awaiting.id)).status is SessionStatus.AWAITING_CONFIRMATION
+
+
+async def test_another_tenant_confirms_nothing(replica: Replica, awaiting: Session) -> None:
+    with pytest.raises(NotFound):
+        await replica.confirmations.confirm(STRANGER, awaiting.id, code_of(replica, awaiting))
+    with pytest.raises(NotFound):
+        await replica.confirmations.confirm(CALLER, "ses_unknown", SecretStr("x"))
+
+
+async def test_a_session_that_needs_no_confirmation_has_no_code(replica: Replica, bank: SandboxClient) -> None:
+    session = await replica.log_in(bank)
+    assert replica.confirmations.code_of(session) is None
+    with pytest.raises(Conflict):
+        await replica.confirmations.confirm(CALLER, session.id, SecretStr("x"))
+
+
+async def test_a_confirmation_that_comes_too_late_is_refused(replica: Replica, rows: Rows, awaiting: Session) -> None:
+    await rows.change_session(awaiting.id, expires_at=from_now(-1))
+    with pytest.raises(Conflict):
+        await replica.confirmations.confirm(CALLER, awaiting.id, code_of(replica, awaiting))
+
+
+async def test_whoever_logged_in_at_the_last_moment_has_time_to_confirm(
+    replica: Replica, rows: Rows, bank: SandboxClient
+) -> None:
+    session = await replica.start_login(require_confirmation=True)
+    location = await consent(bank, replica.authorization_url(session))
+    await rows.change_session(session.id, expires_at=from_now(20))
+    assert (await replica.call_back(location)).seconds_left > 250
+
+
+async def test_what_is_not_confirmed_in_time_is_revoked_and_erased(
+    replica: Replica, rows: Rows, bank: SandboxClient, awaiting: Session
+) -> None:
+    await rows.change_session(awaiting.id, expires_at=from_now(-1))
+    await replica.housekeeping.end_overdue_sessions()
+    ended = await replica.logins.get(TENANT, awaiting.id)
+    assert (ended.status, ended.error_code) == (SessionStatus.EXPIRED, "unconfirmed")
+    assert ended.token_response is None
+    assert awaiting.connection_id is not None
+    held = await rows.held(awaiting.connection_id)
+    assert (held.connection.status, held.tokens) == (ConnectionStatus.REVOKED, None)
+    await replica.revoker.revoke_due()
+    assert await living_families_at(bank) == 0
+    with pytest.raises(Conflict):
+        await replica.confirmations.confirm(CALLER, awaiting.id, SecretStr("x"))
+
+
+async def test_a_confirmation_and_its_withdrawal_do_not_both_happen(
+    replica: Replica, rows: Rows, awaiting: Session
+) -> None:
+    await asyncio.gather(
+        replica.confirmations.confirm(CALLER, awaiting.id, code_of(replica, awaiting)),
+        replica.confirmations.withdraw(awaiting),
+        return_exceptions=True,
+    )
+    ended = await replica.logins.get(TENANT, awaiting.id)
+    assert awaiting.connection_id is not None
+    connection = (await rows.held(awaiting.connection_id)).connection
+    assert (ended.status, connection.status) in (
+        (SessionStatus.COMPLETED, ConnectionStatus.ACTIVE),
+        (SessionStatus.EXPIRED, ConnectionStatus.REVOKED),
+    )
+    await replica.confirmations.withdraw(awaiting)
+    assert (await replica.logins.get(TENANT, awaiting.id)).status is ended.status
+
+
+async def test_an_unconfirmed_link_that_was_disconnected_stays_so(
+    replica: Replica, bank: SandboxClient, awaiting: Session
+) -> None:
+    assert awaiting.connection_id is not None
+    await replica.disconnecting.disconnect(TENANT, awaiting.connection_id, actor=CALLER.id)
+    with pytest.raises(ConnectionRevoked):
+        await replica.confirmations.confirm(CALLER, awaiting.id, code_of(replica, awaiting))
+    assert await living_families_at(bank) == 0
+
+
+async def test_a_renewal_takes_effect_when_it_is_confirmed(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
+    connection = await rows.link(bank)
+    before = await rows.held(connection.id)
+    session = await replica.log_in(bank, connection_id=connection.id, require_confirmation=True)
+    assert (await rows.held(connection.id)).tokens == before.tokens
+    assert (await replica.tokens.usable(TENANT, connection.id)).version == 1
+    confirmed = await replica.confirmations.confirm(CALLER, session.id, code_of(replica, session))
+    assert (confirmed.status, confirmed.connection_id) == (SessionStatus.COMPLETED, connection.id)
+    after = await rows.held(connection.id)
+    assert after.connection.version == 2
+    assert after.tokens != before.tokens
+    assert await rows.count(connections) == 1
+
+
+async def test_a_renewal_that_is_not_confirmed_leaves_the_old_tokens(
+    replica: Replica, rows: Rows, bank: SandboxClient
+) -> None:
+    connection = await rows.link(bank)
+    session = await replica.log_in(bank, connection_id=connection.id, require_confirmation=True)
+    await rows.change_session(session.id, expires_at=from_now(-1))
+    await replica.housekeeping.end_overdue_sessions()
+    assert (await replica.tokens.usable(TENANT, connection.id)).version == 1
+    await replica.revoker.revoke_due()
+    assert await living_families_at(bank) == 1
+    assert (await rows.held(connection.id)).connection.status is ConnectionStatus.ACTIVE
+
+
+# Found a bug: the lifetime of waiting tokens is counted from the confirmation, not from when the bank issued them.
+async def test_tokens_that_waited_for_their_confirmation_have_not_grown_younger(
+    replica: Replica, rows: Rows, bank: SandboxClient
+) -> None:
+    connection = await rows.link(bank)
+    session = await replica.log_in(bank, connection_id=connection.id, require_confirmation=True)
+    async with replica.database.transaction() as transaction:
+        issued_before = await now_at(transaction)
+    await replica.confirmations.confirm(CALLER, session.id, code_of(replica, session))
+    expires_at = (await rows.held(connection.id)).connection.access_token_expires_at
+    assert expires_at is not None
+    assert (expires_at - issued_before).total_seconds() <= 900

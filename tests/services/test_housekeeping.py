@@ -1,0 +1,110 @@
+import asyncio
+
+import pytest
+import structlog
+from sqlalchemy import text
+
+from app.errors import DatabaseUnavailable
+from app.store.moments import from_now
+from app.store.sessions import SessionStatus
+from app.store.tables import revocations
+from sandbox.client import SandboxClient
+from tests.conftest import ReplicaFactory
+from tests.support.bank import living_families_at
+from tests.support.eventually import eventually
+from tests.support.outage import Relay
+from tests.support.replica import CALLER, Replica
+from tests.support.rows import TENANT, Rows
+
+
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_PERIOD", "_USAGE_PERIOD", "_PAUSE_AFTER_FAULT"):
+        monkeypatch.setattr(f"app.services.housekeeping.{name}", 0.05)
+
+
+async def test_a_login_that_nobody_finished_expires(replica: Replica, rows: Rows) -> None:
+    session = await replica.start_login()
+    await rows.change_session(session.id, expires_at=from_now(-1))
+    await replica.housekeeping.end_overdue_sessions()
+    ended = await replica.logins.get(TENANT, session.id)
+    assert ended.status is SessionStatus.EXPIRED
+    assert (ended.code_verifier, ended.authorization_url, ended.ticket) == (None, None, None)
+
+
+async def test_two_replicas_keep_house_without_getting_in_each_others_way(replicas: ReplicaFactory, rows: Rows) -> None:
+    both = [await replicas(), await replicas()]
+    made = [await both[0].start_login() for _ in range(10)]
+    for session in made:
+        await rows.change_session(session.id, expires_at=from_now(-1))
+    await asyncio.gather(*(replica.housekeeping.end_overdue_sessions() for replica in both))
+    for session in made:
+        assert (await both[0].logins.get(TENANT, session.id)).ticket is None
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_it_goes_on_by_itself_and_through_outages(
+    replicas: ReplicaFactory, relay: Relay, rows: Rows, bank: SandboxClient
+) -> None:
+    replica = await replicas(database_url=relay.url)
+    session = await replica.start_login()
+    connection = await rows.link(bank)
+    await replica.tokens.usable(TENANT, connection.id)
+    await rows.change_session(session.id, expires_at=from_now(-1))
+    await bank.set_faults(revocation={"status": 503, "times": 1})
+    await replica.disconnecting.disconnect(TENANT, connection.id, actor=CALLER.id)
+    await relay.cut()
+    with structlog.testing.capture_logs() as logs:
+        keeping = asyncio.create_task(replica.housekeeping.run())
+
+        async def has_paused() -> bool:
+            return {line["event"] for line in logs} >= {"housekeeping_paused"}
+
+        await eventually(has_paused)
+    await relay.mend()
+
+    async def is_done() -> bool:
+        held = await rows.held(connection.id)
+        return await rows.count(revocations) == 0 and held.connection.last_used_at is not None
+
+    await eventually(is_done)
+    assert await living_families_at(bank) == 0
+    keeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await keeping
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_a_fault_of_ours_is_logged_and_stops_nothing(replica: Replica) -> None:
+    async with replica.database.transaction() as transaction:
+        await transaction.execute(text("ALTER TABLE revocations ALTER COLUMN next_attempt_at TYPE text"))
+    with structlog.testing.capture_logs() as logs:
+        keeping = asyncio.create_task(replica.housekeeping.run())
+
+        async def has_complained_twice() -> bool:
+            return len([line for line in logs if line.get("work") == "_revoke"]) >= 2
+
+        await eventually(has_complained_twice)
+        assert not keeping.done()
+    keeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await keeping
+
+
+async def test_uses_that_could_not_be_written_are_kept(replicas: ReplicaFactory, relay: Relay, rows: Rows) -> None:
+    replica = await replicas(database_url=relay.url, listens=False)
+    connection = await rows.insert()
+    replica.usage.connection_used(connection.id)
+    replica.usage.key_used("key_1")
+    await relay.cut()
+    with pytest.raises(DatabaseUnavailable):
+        await replica.housekeeping.flush_usage()
+    await relay.mend()
+    await replica.housekeeping.flush_usage()
+    assert (await rows.held(connection.id)).connection.last_used_at is not None
+
+
+async def test_no_use_costs_no_write(replicas: ReplicaFactory, relay: Relay) -> None:
+    replica = await replicas(database_url=relay.url, listens=False)
+    await relay.cut()
+    await replica.housekeeping.flush_usage()

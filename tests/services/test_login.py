@@ -1,0 +1,251 @@
+import asyncio
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from app.errors import (
+    BankError,
+    Conflict,
+    ConnectionNotFound,
+    ConnectionRevoked,
+    InvalidRequest,
+    NotFound,
+    UnprocessableRequest,
+)
+from app.oidc.authorization import code_challenge
+from app.randomness import digest
+from app.services.login import LoginRequest
+from app.store.connections import ConnectionStatus
+from app.store.moments import from_now
+from app.store.sessions import SessionStatus, session_binding
+from app.store.tables import sessions
+from sandbox.client import SandboxClient
+from tests.conftest import ReplicaFactory
+from tests.support.eventually import eventually
+from tests.support.hostile import HostileServer
+from tests.support.replica import BASE_URL, CALLER, STRANGER, Replica, consent
+from tests.support.rows import TENANT, Rows
+
+
+async def test_a_session_is_pending_and_leads_to_the_bank(replica: Replica, bank_url: str) -> None:
+    wanted = LoginRequest("user-1", return_url="https://shop.example/done", metadata={"order": 1})
+    session = await replica.logins.start(CALLER, wanted, None)
+    assert session.status is SessionStatus.PENDING
+    assert (session.user_id, session.return_url, session.metadata) == ("user-1", wanted.return_url, {"order": 1})
+    assert session.scopes == ["openid", "accounts", "offline_access"]
+    assert 890 < session.seconds_left <= 900
+    links = replica.logins.links(session)
+    assert links.authorization_url is not None
+    assert links.connect_url is not None
+    assert links.authorization_url.startswith(f"{bank_url}/connect/authorize?client_id=")
+    assert links.connect_url.startswith(f"{BASE_URL}/connect/")
+    assert "state" not in repr(links)
+
+
+async def test_what_is_kept_of_a_login_is_digested_or_sealed(replica: Replica, rows: Rows) -> None:
+    session = await replica.start_login()
+    query = parse_qs(urlsplit(replica.authorization_url(session)).query)
+    (state,), (nonce,) = query["state"], query["nonce"]
+    assert session.stitch_state == digest(state)
+    assert session.nonce_digest == digest(nonce)
+    assert session.code_verifier is not None
+    verifier = replica.key_ring.decrypt(session.code_verifier, session_binding("code_verifier", session.id))
+    assert query["code_challenge"] == [session.code_challenge]
+    assert code_challenge(verifier.get_secret_value()) == session.code_challenge
+    connect_url = replica.logins.links(session).connect_url
+    assert connect_url is not None
+    ticket = connect_url.rpartition("/")[2]
+    for name in sessions.c:
+        (value,) = await rows.column(sessions, name.name)
+        text = getattr(value, "text", str(value))
+        for secret in (state, nonce, verifier.get_secret_value(), ticket):
+            assert secret not in text
+
+
+@pytest.mark.parametrize(
+    ("scopes", "asked"),
+    [
+        (["accounts"], ["openid", "accounts"]),
+        (["accounts", "openid", "accounts"], ["accounts", "openid"]),
+        ([], ["openid"]),
+    ],
+)
+async def test_openid_is_always_asked_for_and_nothing_twice(
+    replica: Replica, scopes: list[str], asked: list[str]
+) -> None:
+    session = await replica.logins.start(CALLER, LoginRequest("user-1", scopes=scopes), None)
+    assert session.scopes == asked
+    assert parse_qs(urlsplit(replica.authorization_url(session)).query)["scope"] == [" ".join(asked)]
+
+
+async def test_a_return_url_that_is_not_allowed_is_refused(replica: Replica, rows: Rows) -> None:
+    with pytest.raises(UnprocessableRequest):
+        await replica.logins.start(CALLER, LoginRequest("user-1", return_url="https://evil.example/"), None)
+    assert await rows.count(sessions) == 0
+
+
+async def test_a_bank_that_cannot_be_discovered_starts_nothing(
+    replicas: ReplicaFactory, hostile: HostileServer, rows: Rows
+) -> None:
+    with pytest.raises(BankError):
+        await (await replicas(issuer=hostile.url)).start_login()
+    assert await rows.count(sessions) == 0
+
+
+async def test_the_same_idempotency_key_gives_the_same_session(replica: Replica, rows: Rows) -> None:
+    wanted = LoginRequest("user-1", metadata={"b": 1, "a": 2})
+    same = LoginRequest("user-1", metadata={"a": 2, "b": 1})
+    started = await asyncio.gather(*(replica.logins.start(CALLER, one, "key") for one in (wanted, same) * 5))
+    assert len({session.id for session in started}) == 1
+    assert await rows.count(sessions) == 1
+    other = await replica.logins.start(STRANGER, wanted, "key")
+    assert other.id != started[0].id
+
+
+async def test_an_idempotency_key_is_not_for_another_request(replica: Replica) -> None:
+    await replica.logins.start(CALLER, LoginRequest("user-1"), "key")
+    for other in (LoginRequest("user-2"), LoginRequest("user-1", require_confirmation=True)):
+        with pytest.raises(UnprocessableRequest) as refused:
+            await replica.logins.start(CALLER, other, "key")
+        assert refused.value.code == "idempotency_key_reused"
+
+
+async def test_only_a_users_own_living_connection_is_renewed(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
+    connection = await rows.link(bank)
+    session = await replica.start_login(connection_id=connection.id)
+    assert session.renews_connection_id == connection.id
+    with pytest.raises(Conflict) as refused:
+        await replica.start_login(user_id="user-2", connection_id=connection.id)
+    assert refused.value.code == "user_mismatch"
+    with pytest.raises(ConnectionNotFound):
+        await replica.start_login(connection_id="con_unknown")
+    with pytest.raises(ConnectionNotFound):
+        await replica.logins.start(STRANGER, LoginRequest("user-1", connection_id=connection.id), None)
+    await rows.change_connection(connection.id, status=ConnectionStatus.REVOKED)
+    with pytest.raises(ConnectionRevoked):
+        await replica.start_login(connection_id=connection.id)
+
+
+async def test_a_session_is_its_tenants_only(replica: Replica) -> None:
+    session = await replica.start_login()
+    assert (await replica.logins.get(TENANT, session.id)).id == session.id
+    with pytest.raises(NotFound):
+        await replica.logins.get(STRANGER.tenant, session.id)
+    with pytest.raises(NotFound):
+        await replica.logins.cancel(STRANGER, session.id)
+    elsewhere = await replica.logins.page(STRANGER.tenant, user_id=None, status=None, limit=9, cursor=None)
+    assert elsewhere.items == []
+    page = await replica.logins.page(TENANT, user_id="user-1", status=SessionStatus.PENDING, limit=9, cursor=None)
+    assert [one.id for one in page.items] == [session.id]
+
+
+async def test_whoever_waits_is_woken_by_the_end_on_another_replica(replicas: ReplicaFactory) -> None:
+    first, second = await replicas(), await replicas()
+    session = await first.start_login()
+    waiting = asyncio.create_task(first.ended(session, wait=60))
+    await asyncio.sleep(0)
+    await second.logins.cancel(CALLER, session.id)
+    assert (await waiting).status is SessionStatus.CANCELLED
+
+
+async def test_waiting_ends_with_its_time_or_with_the_process(replica: Replica) -> None:
+    session = await replica.start_login()
+    assert (await replica.ended(session, wait=0.05)).status is SessionStatus.PENDING
+    replica.stopping.begin()
+    assert (await replica.ended(session, wait=1_000)).status is SessionStatus.PENDING
+
+
+async def test_a_lapsed_session_counts_as_ended(replica: Replica, rows: Rows) -> None:
+    session = await replica.start_login()
+    await rows.change_session(session.id, expires_at=from_now(0.3))
+    ended = await replica.ended(session)
+    assert ended.status is SessionStatus.EXPIRED
+    assert replica.logins.links(ended).authorization_url is None
+
+
+async def test_a_pending_login_can_be_called_off_once_or_again(
+    replica: Replica, bank: SandboxClient, rows: Rows
+) -> None:
+    session = await replica.start_login()
+    location = await consent(bank, replica.authorization_url(session))
+    for _ in range(2):
+        await replica.logins.cancel(CALLER, session.id)
+    cancelled = await replica.logins.get(TENANT, session.id)
+    assert cancelled.status is SessionStatus.CANCELLED
+    assert (cancelled.code_verifier, cancelled.ticket, cancelled.authorization_url) == (None, None, None)
+    assert replica.logins.links(cancelled).connect_url is None
+    assert (await replica.call_back(location)).status is SessionStatus.CANCELLED
+    assert (await bank.ledger()).totals.codes_exchanged == 0
+
+
+async def test_a_login_that_has_gone_on_is_not_called_off(replica: Replica, bank: SandboxClient) -> None:
+    session = await replica.log_in(bank)
+    with pytest.raises(Conflict) as refused:
+        await replica.logins.cancel(CALLER, session.id)
+    assert refused.value.code == "session_not_pending"
+
+
+def ticket_of(replica: Replica, session: object) -> str:
+    url = replica.logins.links(session).connect_url  # type: ignore[arg-type]
+    assert url is not None
+    return url.rpartition("/")[2]
+
+
+async def test_a_link_binds_the_first_browser_and_goes_on_to_the_bank(replica: Replica) -> None:
+    session = await replica.start_login()
+    ticket = ticket_of(replica, session)
+    url, browser = await replica.links.open(ticket, None)
+    assert url.get_secret_value() == replica.authorization_url(session)
+    assert await replica.links.open(ticket, browser) == (url, browser)
+    bound = await replica.logins.get(TENANT, session.id)
+    assert bound.browser_digest == digest(browser)
+    for other in (None, "", "another"):
+        with pytest.raises(InvalidRequest) as refused:
+            await replica.links.open(ticket, other)
+        assert refused.value.code == "other_browser"
+
+
+async def test_a_browser_cannot_choose_its_own_secret(replica: Replica) -> None:
+    session = await replica.start_login()
+    _, browser = await replica.links.open(ticket_of(replica, session), "planted by an attacker")
+    assert browser != "planted by an attacker"
+
+
+async def test_two_browsers_that_open_a_link_at_once_do_not_both_get_it(replica: Replica) -> None:
+    session = await replica.start_login()
+    calls = [replica.links.open(ticket_of(replica, session), None) for _ in range(5)]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(result, InvalidRequest) for result in results) == 4
+
+
+async def test_a_link_that_is_unknown_used_or_expired_leads_nowhere(
+    replica: Replica, rows: Rows, bank: SandboxClient
+) -> None:
+    with pytest.raises(NotFound):
+        await replica.links.open("unknown", None)
+    session, lapsed = await replica.start_login(), await replica.start_login()
+    used_ticket, lapsed_ticket = ticket_of(replica, session), ticket_of(replica, lapsed)
+    await replica.call_back(await consent(bank, replica.authorization_url(session)))
+    await rows.change_session(lapsed.id, expires_at=from_now(-1))
+    for ticket in (used_ticket, lapsed_ticket):
+        with pytest.raises(InvalidRequest) as refused:
+            await replica.links.open(ticket, None)
+        assert refused.value.code == "ticket_used"
+
+
+async def test_a_login_can_be_ended_only_in_the_browser_that_opened_its_link(
+    replica: Replica, bank: SandboxClient
+) -> None:
+    session = await replica.start_login()
+    _, browser = await replica.links.open(ticket_of(replica, session), None)
+    location = await consent(bank, replica.authorization_url(session))
+    for other in (None, "another"):
+        with pytest.raises(InvalidRequest) as refused:
+            await replica.call_back(location, browser=other)
+        assert refused.value.code == "other_browser"
+    assert (await replica.call_back(location, browser=browser)).status is SessionStatus.COMPLETED
+
+    async def is_ended() -> bool:
+        return (await replica.logins.get(TENANT, session.id)).ended_at is not None
+
+    await eventually(is_ended)

@@ -1,0 +1,383 @@
+import asyncio
+import contextlib
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy.exc
+import structlog
+from pydantic import SecretStr
+
+from app.encryption import KeyRing
+from app.errors import BankError, ConnectionRevoked, ReauthorizationRequired
+from app.oidc.transport import BankBadAnswer, BankSilent, BankUnreachable
+from app.services.spool import Spool, Unsaved
+from app.store.connections import Connection, ConnectionStatus, TokenPair
+from app.store.refreshes import Claim, NewTokens
+from app.store.tables import revocations
+from sandbox.client import SandboxClient
+from tests.conftest import ReplicaFactory
+from tests.support.bank import living_families_at, refresh_requests_at, refreshes_at
+from tests.support.eventually import eventually
+from tests.support.hostile import HostileServer, json_reply
+from tests.support.outage import Relay
+from tests.support.replica import Replica
+from tests.support.rows import TENANT, Rows
+
+
+@pytest.fixture
+async def connection(rows: Rows, bank: SandboxClient) -> Connection:
+    """One whose access token has expired."""
+    return await rows.link(bank, seconds_left=-1)
+
+
+async def claim_of(replica: Replica, connection: Connection) -> Claim:
+    claim = await replica.refresher.claim(
+        tenant=TENANT, connection_id=connection.id, version=connection.version, cause="expired"
+    )
+    assert claim is not None
+    return claim
+
+
+async def carry_out(replica: Replica, claim: Claim) -> None:
+    await replica.refresher.carry_out(claim, claimed_at=replica.clock.monotonic())
+
+
+async def test_a_refresh_is_claimed_carried_out_and_saved(
+    replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
+) -> None:
+    before = (await rows.held(connection.id)).tokens
+    await carry_out(replica, await claim_of(replica, connection))
+    held = await rows.held(connection.id)
+    assert (held.connection.version, held.connection.status) == (2, ConnectionStatus.ACTIVE)
+    assert 880 < held.seconds_left <= 900
+    assert held.tokens is not None
+    assert held.tokens != before
+    assert len(replica.spool) == 0
+    assert (await bank.query(held.tokens.access_token.get_secret_value(), "{ user { id } }")).status_code == 200
+
+
+FAILURES = [
+    ({"status": 500}, "bank_failed", "bank_failed"),
+    ({"status": 503, "retry_after": 40}, "bank_failed", "bank_failed"),
+    ({"status": 429, "retry_after": 40}, "bank_rate_limited", "rate_limited"),
+    ({"error": "invalid_client"}, "bank_refused_client", "invalid_client"),
+    ({"error": "invalid_scope"}, "bank_refused_request", "request_refused"),
+    ({"garbage": True}, "bank_bad_answer", "bad_answer"),
+    ({"half_answer": True}, "bank_bad_answer", "bad_answer"),
+    ({"lose_answer": True}, "bank_outcome_unknown", "unknown"),
+    ({"hang": 0.05}, "bank_outcome_unknown", "unknown"),
+]
+
+
+@pytest.mark.parametrize(("fault", "code", "outcome"), FAILURES)
+async def test_every_failure_keeps_the_tokens_and_is_told_apart(
+    *,
+    replica: Replica,
+    rows: Rows,
+    bank: SandboxClient,
+    connection: Connection,
+    fault: dict[str, float],
+    code: str,
+    outcome: str,
+) -> None:
+    before = (await rows.held(connection.id)).tokens
+    await bank.set_faults(token=fault)  # type: ignore[arg-type]
+    claim = await claim_of(replica, connection)
+    with structlog.testing.capture_logs() as logs, pytest.raises(BankError) as failed:
+        await carry_out(replica, claim)
+    held = await rows.held(connection.id)
+    assert failed.value.code == code
+    assert held.tokens == before
+    assert (held.connection.status, held.connection.version) == (ConnectionStatus.ACTIVE, 1)
+    assert (held.connection.failures, held.connection.last_failure) == (1, outcome)
+    assert held.seconds_until_retry > 0
+    if "retry_after" in fault:
+        assert 30 < held.seconds_until_retry <= 40
+    assert await rows.attempts(connection.id) == [(1, outcome)]
+    assert [line["outcome"] for line in logs if line["event"] == "refresh_ended"] == [outcome]
+
+
+async def test_a_bank_that_is_not_there_was_sent_nothing(
+    replicas: ReplicaFactory, rows: Rows, hostile: HostileServer, connection: Connection
+) -> None:
+    hostile.announce(token_endpoint="http://bank.localhost:1/token")
+    replica = await replicas(issuer=hostile.url)
+    claim = await claim_of(replica, connection)
+    with pytest.raises(BankUnreachable):
+        await carry_out(replica, claim)
+    assert await rows.attempts(connection.id) == [(1, "not_sent")]
+
+
+async def test_a_bank_that_cannot_be_discovered_costs_no_claim(
+    replicas: ReplicaFactory, rows: Rows, hostile: HostileServer, connection: Connection
+) -> None:
+    replica = await replicas(issuer=hostile.url)
+    with pytest.raises(BankBadAnswer):
+        await claim_of(replica, connection)
+    assert await rows.attempts(connection.id) == []
+
+
+async def test_a_process_that_was_held_up_sends_nothing(
+    replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
+) -> None:
+    claimed_at = replica.clock.monotonic()
+    claim = await claim_of(replica, connection)
+    replica.clock.advance(6)
+    with pytest.raises(BankUnreachable):
+        await replica.refresher.carry_out(claim, claimed_at=claimed_at)
+    assert await refresh_requests_at(bank) == {}
+    assert await rows.attempts(connection.id) == [(1, "not_sent")]
+
+
+async def test_a_withdrawn_consent_ends_the_connection(
+    replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
+) -> None:
+    await bank.control("revoke-consent", sub=connection.subject)
+    claim = await claim_of(replica, connection)
+    with pytest.raises(ReauthorizationRequired):
+        await carry_out(replica, claim)
+    held = await rows.held(connection.id)
+    assert held.tokens is None
+    assert held.connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED
+    assert held.connection.reauthorization_reason == "invalid_grant"
+
+
+@pytest.mark.parametrize("fault", [{"lose_answer": True}, {"half_answer": True}])
+async def test_a_refresh_whose_answer_was_lost_is_tried_once_more_and_then_given_up(
+    replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection, fault: dict[str, bool]
+) -> None:
+    await bank.set_faults(token={**fault, "times": 1})
+    with pytest.raises(BankError):
+        await carry_out(replica, await claim_of(replica, connection))
+    await rows.let_refresh_be_tried_again(connection.id)
+    with pytest.raises(ReauthorizationRequired):
+        await carry_out(replica, await claim_of(replica, connection))
+    assert (await rows.held(connection.id)).connection.reauthorization_reason == "refresh_outcome_lost"
+
+
+async def test_a_refresh_whose_answer_was_lost_succeeds_at_a_bank_that_allows_it(
+    replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
+) -> None:
+    await bank.set_faults(token={"lose_answer": True, "times": 1}, refresh_reuse_grace=60)
+    with pytest.raises(BankSilent):
+        await carry_out(replica, await claim_of(replica, connection))
+    await rows.let_refresh_be_tried_again(connection.id)
+    await carry_out(replica, await claim_of(replica, connection))
+    assert (await rows.held(connection.id)).connection.version == 2
+
+
+async def test_an_answer_without_an_access_token_still_keeps_the_rotated_one(
+    replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
+) -> None:
+    await bank.set_faults(token={"token_response": {"access_token": None}, "times": 1})
+    with pytest.raises(BankBadAnswer):
+        await carry_out(replica, await claim_of(replica, connection))
+    held = await rows.held(connection.id)
+    assert held.connection.version == 2
+    assert held.seconds_left <= 0
+    await carry_out(replica, await claim_of(replica, held.connection))
+    assert await refresh_requests_at(bank) == {"ok": 2}
+
+
+async def test_tokens_of_another_user_are_refused_and_revoked(
+    replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
+) -> None:
+    await bank.set_faults(token={"claims": {"sub": "somebody else"}})
+    with pytest.raises(ReauthorizationRequired):
+        await carry_out(replica, await claim_of(replica, connection))
+    assert (await rows.held(connection.id)).connection.reauthorization_reason == "subject_mismatch"
+    await replica.revoker.revoke_due()
+    assert await living_families_at(bank) == 0
+
+
+# Found a bug: scopes of an answer are stored as they are, and PostgreSQL takes no NUL: the rotated token is lost.
+async def test_scopes_that_cannot_be_stored_lose_no_token(
+    replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
+) -> None:
+    await bank.set_faults(token={"token_response": {"scope": "openid \x00"}})
+    await carry_out(replica, await claim_of(replica, connection))
+    assert (await rows.held(connection.id)).connection.version == 2
+
+
+async def test_tokens_of_a_connection_deleted_meanwhile_are_revoked(
+    replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
+) -> None:
+    claim = await claim_of(replica, connection)
+    await bank.set_faults(token={"delay_after": 0.3})
+    refreshing = asyncio.create_task(carry_out(replica, claim))
+
+    async def has_rotated() -> bool:
+        return await refreshes_at(bank) == 1
+
+    await eventually(has_rotated)
+    await rows.change_connection(connection.id, status=ConnectionStatus.REVOKED)
+    with pytest.raises(ConnectionRevoked):
+        await refreshing
+    assert await rows.count(revocations) == 1
+    await replica.revoker.revoke_due()
+    assert await living_families_at(bank) == 0
+    assert await rows.count(revocations) == 0
+
+
+async def test_a_database_that_goes_away_between_answer_and_save_costs_nothing(
+    replicas: ReplicaFactory, relay: Relay, rows: Rows, bank: SandboxClient, connection: Connection
+) -> None:
+    replica = await replicas(database_url=relay.url, listens=False)
+    claim = await claim_of(replica, connection)
+    await relay.cut()
+    refreshing = asyncio.create_task(carry_out(replica, claim))
+
+    async def is_spooled() -> bool:
+        return len(replica.spool) == 1
+
+    await eventually(is_spooled)
+    assert await refreshes_at(bank) == 1
+    await relay.mend()
+    await refreshing
+    held = await rows.held(connection.id)
+    assert held.connection.version == 2
+    assert len(replica.spool) == 0
+
+
+async def test_a_process_that_was_stopped_before_the_save_loses_nothing(
+    replicas: ReplicaFactory, relay: Relay, rows: Rows, tmp_path: Path, connection: Connection
+) -> None:
+    stopped = await replicas(database_url=relay.url, spool=tmp_path / "spool", listens=False)
+    claim = await claim_of(stopped, connection)
+    await relay.cut()
+    stopped.tasks.spawn(carry_out(stopped, claim), "refresh")
+
+    async def is_spooled() -> bool:
+        return len(stopped.spool) == 1
+
+    await eventually(is_spooled)
+    assert await stopped.tasks.drain(0) == ["refresh"]
+
+    started = await replicas(spool=tmp_path / "spool")
+    await started.refresher.replay()
+    held = await rows.held(connection.id)
+    assert held.connection.version == 2
+    assert held.tokens is not None
+    assert held.tokens.refresh_token is not None
+    await carry_out(started, await claim_of(started, held.connection))
+    assert len(started.spool) == 0
+
+
+def unsaved(replica: Replica, claim: Claim, *, seconds_ago: float = 0) -> Unsaved:
+    """An answer of no bank's."""
+    new = NewTokens(TokenPair(SecretStr("planted access"), SecretStr("planted refresh")), 900, None)
+    return Unsaved(claim, new, replica.clock.now() - timedelta(seconds=seconds_ago))
+
+
+async def test_a_replayed_answer_is_as_old_as_it_is(replica: Replica, rows: Rows, connection: Connection) -> None:
+    await replica.spool.keep(unsaved(replica, await claim_of(replica, connection), seconds_ago=600))
+    await replica.refresher.replay()
+    assert 250 < (await rows.held(connection.id)).seconds_left <= 300
+
+
+async def test_a_clock_that_was_set_back_does_not_prolong_a_token(
+    replica: Replica, rows: Rows, connection: Connection
+) -> None:
+    await replica.spool.keep(unsaved(replica, await claim_of(replica, connection), seconds_ago=-600))
+    await replica.refresher.replay()
+    assert (await rows.held(connection.id)).seconds_left <= 900
+
+
+async def test_a_replayed_answer_of_a_revoked_connection_is_revoked(
+    replica: Replica, rows: Rows, connection: Connection
+) -> None:
+    await replica.spool.keep(unsaved(replica, await claim_of(replica, connection)))
+    await rows.change_connection(connection.id, status=ConnectionStatus.REVOKED)
+    await replica.refresher.replay()
+    assert await rows.count(revocations) == 1
+    assert len(replica.spool) == 0
+
+
+# Found a bug: an answer that the database does not take ends the replay, and those behind it wait for ever.
+async def test_one_answer_that_cannot_be_saved_does_not_hold_up_the_others(
+    replica: Replica, rows: Rows, bank: SandboxClient
+) -> None:
+    # Files are read in the order of their names.
+    linked = [await rows.link(bank, seconds_left=-1) for _ in range(2)]
+    first, second = sorted(linked, key=lambda connection: connection.id)
+    answer = unsaved(replica, await claim_of(replica, first))
+    await replica.spool.keep(replace(answer, new=replace(answer.new, scopes=["a\x00"])))
+    await replica.spool.keep(unsaved(replica, await claim_of(replica, second)))
+    with contextlib.suppress(sqlalchemy.exc.DBAPIError):
+        await replica.refresher.replay()
+    assert (await rows.held(second.id)).connection.version == 2
+
+
+async def test_the_spool_is_private_and_encrypted(replica: Replica, connection: Connection, tmp_path: Path) -> None:
+    directory = tmp_path / "private"
+    spool = Spool(directory, replica.key_ring)
+    await spool.keep(unsaved(replica, await claim_of(replica, connection)))
+    (file,) = directory.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert "planted" not in file.read_text()
+    (found,) = spool.left_over()
+    assert found.new.pair.refresh_token == SecretStr("planted refresh")
+    assert "planted" not in repr(found)
+
+
+async def test_a_spooled_answer_comes_back_as_it_was(replica: Replica, connection: Connection) -> None:
+    claim = await claim_of(replica, connection)
+    kept = Unsaved(claim, NewTokens(TokenPair(SecretStr("a"), None), 1, ["x"], "sub"), replica.clock.now())
+    await replica.spool.keep(kept)
+    assert list(replica.spool.left_over()) == [kept]
+    await replica.spool.discard(claim)
+    await replica.spool.discard(claim)
+    assert list(replica.spool.left_over()) == []
+
+
+async def test_a_file_that_cannot_be_read_stays_and_is_told(
+    replica: Replica, connection: Connection, tmp_path: Path
+) -> None:
+    directory = tmp_path / "mixed"
+    claim = await claim_of(replica, connection)
+    await Spool(directory, KeyRing({"lost": bytes(32)})).keep(unsaved(replica, claim))
+    (directory / "con_x.y.refresh").write_text("garbage")
+    (directory / "con_x.1.refresh").write_bytes(b"\xff")
+    with structlog.testing.capture_logs() as logs:
+        assert list(Spool(directory, replica.key_ring).left_over()) == []
+    assert [line["event"] for line in logs] == ["spool_unreadable"] * 3
+    assert len(list(directory.iterdir())) == 3
+
+
+# Found a bug: what could not be written cannot be removed either, and that error ends a refresh that was saved.
+async def test_a_disk_that_refuses_costs_only_its_protection(
+    replicas: ReplicaFactory, bank: SandboxClient, rows: Rows, tmp_path: Path, connection: Connection
+) -> None:
+    (tmp_path / "file").touch()
+    replica = await replicas(spool=tmp_path / "file" / "spool")
+    with structlog.testing.capture_logs() as logs:
+        await carry_out(replica, await claim_of(replica, connection))
+    assert "spool_unwritable" in [line["event"] for line in logs]
+    assert (await rows.held(connection.id)).connection.version == 2
+
+
+async def test_a_draft_that_was_not_finished_is_no_answer(
+    replica: Replica, connection: Connection, tmp_path: Path
+) -> None:
+    directory = tmp_path / "drafts"
+    claim = await claim_of(replica, connection)
+    (directory / f"{claim.connection_id}.{claim.fence}.refresh").mkdir(parents=True)
+    with structlog.testing.capture_logs():
+        await Spool(directory, replica.key_ring).keep(unsaved(replica, claim))
+    assert [path.suffix for path in directory.iterdir()] == [".refresh"]
+
+
+async def test_an_answer_of_a_foreign_bank_is_saved_without_id_token(
+    replicas: ReplicaFactory, rows: Rows, hostile: HostileServer, connection: Connection
+) -> None:
+    hostile.announce()
+    hostile.replies["/token"] = json_reply({"access_token": "at", "expires_in": "60", "id_token": "no JWT"})
+    replica = await replicas(issuer=hostile.url)
+    await carry_out(replica, await claim_of(replica, connection))
+    held = await rows.held(connection.id)
+    assert held.tokens is not None
+    assert held.tokens.access_token == SecretStr("at")
+    assert held.connection.access_token_lifetime == 60

@@ -1,0 +1,467 @@
+"""Callers that come with a signed token: each attack against an issuer that really answers over HTTP."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from joserfc.jwk import ECKey, Key, RSAKey
+from pydantic import SecretStr
+
+from app.encryption import KeyRing
+from app.errors import BrokerUnavailable, PermissionDenied, UnauthorizedCaller
+from app.oidc.discovery import KEYS_LIFETIME
+from app.oidc.transport import bank_client
+from app.runtime import open_service_tokens
+from app.services.caller_registry import CallerRegistry
+from app.services.callers import Caller, CallerAuthenticator, Permission
+from app.services.usage import Usage
+from app.settings import Settings
+from app.store.database import Database
+from tests.oidc.test_id_token import signed, unsigned
+from tests.support.clock import SteerableClock
+from tests.support.hostile import DROP, HANG, HostileServer, json_reply
+
+AUDIENCE = "broker"
+CACHE_TTL = 5.0
+DISCOVERY = "/.well-known/openid-configuration"
+HOUR = 3_600
+# Service tokens need no database.
+NOWHERE = Database(SecretStr("postgresql://nowhere.invalid/"))
+
+
+class Issuer:
+    """An issuer of service tokens under the test's control."""
+
+    def __init__(self, server: HostileServer, clock: SteerableClock, key: RSAKey) -> None:
+        self.server = server
+        self.clock = clock
+        self.key = key
+        # What Kubernetes says of itself: there is nowhere to log in.
+        server.announce(authorization_endpoint=None, token_endpoint=None, revocation_endpoint=None)
+        self.publish(key)
+
+    def publish(self, *keys: Key) -> None:
+        self.server.replies["/jwks"] = json_reply({"keys": [key.as_dict(private=False) for key in keys]})
+
+    def claims(self, **changes: Any) -> dict[str, Any]:
+        """Return good claims; a change of None removes one, a callable gets the time."""
+        now = int(self.clock.now().timestamp())
+        good = {
+            "iss": self.server.url,
+            "aud": AUDIENCE,
+            "sub": "billing",
+            "tenant": "acme",
+            "permissions": ["graphql:query", "audit:read"],
+            "iat": now,
+            "nbf": now,
+            "exp": now + 300,
+        }
+        merged = {name: value(now) if callable(value) else value for name, value in {**good, **changes}.items()}
+        return {name: value for name, value in merged.items() if value is not None}
+
+    def token(self, header: dict[str, Any] | None = None, **changes: Any) -> str:
+        return signed(self.claims(**changes), self.key, header)
+
+
+@pytest.fixture(scope="session")
+def key() -> RSAKey:
+    return RSAKey.generate_key(2048, {"kid": "one", "use": "sig", "alg": "RS256"})
+
+
+@pytest.fixture(scope="session")
+def other_key() -> RSAKey:
+    return RSAKey.generate_key(2048, {"kid": "two", "use": "sig", "alg": "RS256"})
+
+
+@pytest.fixture
+def issuer(hostile: HostileServer, clock: SteerableClock, key: RSAKey, monkeypatch: pytest.MonkeyPatch) -> Issuer:
+    monkeypatch.setattr("app.oidc.discovery.KEYS_MIN_AGE", 0.0)
+    return Issuer(hostile, clock, key)
+
+
+def settings_for(issuer: Issuer, **changes: Any) -> Settings:
+    values: dict[str, Any] = {
+        "public_url": "https://broker.example",
+        "stitch_client_id": "client",
+        "stitch_client_secret": SecretStr("secret"),
+        "encryption_keys": SecretStr("k:" + base64.b64encode(bytes(32)).decode()),
+        "service_token_issuer": issuer.server.url,
+        "service_token_audience": AUDIENCE,
+        "bank_timeout": 1,
+    }
+    return Settings(**(values | changes))
+
+
+class Edge:
+    """The authenticator, as requests meet it."""
+
+    def __init__(self, authenticator: CallerAuthenticator) -> None:
+        self.authenticator = authenticator
+
+    async def caller(self, token: str) -> Caller:
+        return await self.authenticator.authenticate(f"Bearer {token}")
+
+    async def refusal_of(self, token: str) -> str:
+        """Return the code of the refusal, which must not echo the token."""
+        with pytest.raises(UnauthorizedCaller) as refused:
+            await self.caller(token)
+        for part in token.split("."):
+            assert len(part) < 4 or part not in refused.value.detail
+        assert refused.value.graphql_code == "UNAUTHORIZED_CALLER"
+        return refused.value.code
+
+    async def outage_with(self, token: str) -> str:
+        """Return the code of the outage."""
+        with pytest.raises(BrokerUnavailable) as unavailable:
+            await self.caller(token)
+        assert unavailable.value.status == 503
+        assert unavailable.value.retry_after
+        return unavailable.value.code
+
+
+MakeEdge = Callable[..., Edge]
+
+
+@pytest.fixture
+async def make_edge(key_ring: KeyRing, issuer: Issuer, clock: SteerableClock) -> AsyncIterator[MakeEdge]:
+    async with bank_client() as client:
+
+        def make(database: Database = NOWHERE, **changes: Any) -> Edge:
+            tokens = open_service_tokens(settings_for(issuer, **changes), client, clock)
+            return Edge(
+                CallerAuthenticator(database, key_ring, Usage(), clock, cache_ttl=CACHE_TTL, service_tokens=tokens)
+            )
+
+        yield make
+
+
+@pytest.fixture
+def edge(make_edge: MakeEdge) -> Edge:
+    return make_edge()
+
+
+async def test_a_good_token_names_caller_tenant_and_permissions(edge: Edge, issuer: Issuer) -> None:
+    caller = await edge.caller(issuer.token())
+    assert (caller.id, caller.tenant, caller.key_id) == ("svc_billing", "acme", None)
+    assert caller.permissions == {Permission.GRAPHQL_QUERY, Permission.AUDIT_READ}
+    caller.require(Permission.GRAPHQL_QUERY)
+    with pytest.raises(PermissionDenied, match="svc_billing"):
+        caller.require(Permission.ADMIN)
+
+
+GOOD: list[dict[str, Any]] = [
+    {"aud": ["another", AUDIENCE]},
+    {"nbf": None},
+    {"exp": lambda now: now - 50},
+    {"iat": lambda now: now + 50, "nbf": lambda now: now + 50},
+    {"iat": lambda now: now - 23 * HOUR},
+    {"exp": lambda now: now + 24 * HOUR},
+    {"exp": lambda now: now + 0.5},
+    {"azp": "whoever", "nonce": 1},
+]
+
+
+@pytest.mark.parametrize("changes", GOOD)
+async def test_claims_within_the_rules_pass(edge: Edge, issuer: Issuer, changes: dict[str, Any]) -> None:
+    assert (await edge.caller(issuer.token(**changes))).id == "svc_billing"
+
+
+@pytest.mark.parametrize("kind", ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", None])
+async def test_a_token_may_name_its_type(edge: Edge, issuer: Issuer, kind: str | None) -> None:
+    assert await edge.caller(issuer.token({"typ": kind}))
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"iss": None}, "issuer"),
+    ({"iss": "https://evil.example"}, "issuer"),
+    ({"iss": ["https://evil.example"]}, "issuer"),
+    ({"aud": None}, "audience"),
+    ({"aud": "another"}, "audience"),
+    ({"aud": []}, "audience"),
+    ({"aud": {AUDIENCE: 1}}, "audience"),
+    ({"aud": f"{AUDIENCE} another"}, "audience"),
+    ({"exp": None}, "expired"),
+    ({"exp": lambda now: now - 61}, "expired"),
+    ({"exp": "9999999999"}, "expired"),
+    ({"exp": True}, "expired"),
+    ({"exp": float("nan")}, "expired"),
+    ({"exp": float("inf")}, "expired"),
+    ({"exp": 10**400}, "expired"),
+    ({"exp": lambda now: now + 25 * HOUR}, "lifetime"),
+    ({"exp": 1e300}, "lifetime"),
+    ({"iat": lambda now: now - 24 * HOUR}, "lifetime"),
+    ({"iat": -1e300}, "lifetime"),
+    ({"iat": None}, "issued_at"),
+    ({"iat": "now"}, "issued_at"),
+    ({"iat": float("nan")}, "issued_at"),
+    ({"iat": lambda now: now + 120}, "issued_at"),
+    ({"nbf": lambda now: now + 120}, "not_before"),
+    ({"nbf": "now"}, "not_before"),
+    ({"nbf": float("nan")}, "not_before"),
+    ({"sub": None}, "subject"),
+    ({"sub": ""}, "subject"),
+    ({"sub": 1}, "subject"),
+    ({"sub": "a" * 256}, "subject"),
+    ({"sub": "\ud800"}, "subject"),
+    ({"tenant": None}, "tenant"),
+    ({"tenant": ""}, "tenant"),
+    ({"tenant": ["acme"]}, "tenant"),
+    ({"tenant": "a\x00"}, "tenant"),
+    ({"tenant": "\ud800"}, "tenant"),
+    ({"permissions": {"admin": True}}, "permissions"),
+    ({"permissions": 1}, "permissions"),
+]
+
+
+@pytest.mark.parametrize(("changes", "check"), BAD)
+async def test_a_claim_that_is_wrong_or_missing_is_refused(
+    edge: Edge, issuer: Issuer, changes: dict[str, Any], check: str
+) -> None:
+    assert await edge.refusal_of(issuer.token(**changes)) == f"service_token_{check}"
+
+
+def hs256_with_public_key(issuer: Issuer) -> str:
+    """What passes where the key is believed to be of the kind that the header says."""
+    header, claims, _ = unsigned({"alg": "HS256", "kid": "one"}, issuer.claims()).split(".")
+    signature = hmac.digest(issuer.key.as_pem(private=False), f"{header}.{claims}".encode(), hashlib.sha256)
+    return f"{header}.{claims}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+def with_other_claims(issuer: Issuer) -> str:
+    header, _, signature = issuer.token().split(".")
+    return f"{header}.{unsigned({}, issuer.claims(tenant='victim')).split('.')[1]}.{signature}"
+
+
+Forge = Callable[[Issuer, RSAKey], str]
+ATTACKS: dict[str, tuple[Forge, str]] = {
+    "alg none": (lambda issuer, _: unsigned({"alg": "none"}, issuer.claims()), "algorithm"),
+    "alg None": (lambda issuer, _: unsigned({"alg": "None", "kid": "one"}, issuer.claims()), "algorithm"),
+    "no alg": (lambda issuer, _: unsigned({"kid": "one"}, issuer.claims()), "malformed"),
+    "alg a list": (lambda issuer, _: unsigned({"alg": ["RS256"]}, issuer.claims()), "algorithm"),
+    "an algorithm beyond the list": (lambda issuer, _: issuer.token({"alg": "RS512"}), "algorithm"),
+    "HS256 with the public key": (lambda issuer, _: hs256_with_public_key(issuer), "algorithm"),
+    "another key": (lambda issuer, other: signed(issuer.claims(), other), "key"),
+    "another key by the same name": (lambda issuer, other: signed(issuer.claims(), other, {"kid": "one"}), "signature"),
+    "a key brought along": (
+        lambda issuer, other: signed(issuer.claims(), other, {"kid": None, "jwk": other.as_dict(private=False)}),
+        "malformed",
+    ),
+    "no signature": (lambda issuer, _: unsigned({"alg": "RS256", "kid": "one"}, issuer.claims()), "signature"),
+    "other claims": (lambda issuer, _: with_other_claims(issuer), "signature"),
+    "an id_token's type": (lambda issuer, _: issuer.token({"typ": "id_token+jwt"}), "type"),
+    "a logout token": (lambda issuer, _: issuer.token({"typ": "logout+jwt"}), "type"),
+    "a type that is no text": (lambda issuer, _: unsigned({"alg": "RS256", "typ": 1}, {}), "type"),
+    "no token": (lambda issuer, _: "nonsense", "malformed"),
+    "empty parts": (lambda issuer, _: "..", "malformed"),
+    "too many parts": (lambda issuer, _: issuer.token() + ".x", "malformed"),
+    "not JSON": (lambda issuer, _: signed(b"\xff", issuer.key), "malformed"),
+    "no object": (lambda issuer, _: signed([1], issuer.key), "malformed"),
+    "claims without end": (lambda issuer, _: signed(b"[" * 9_000, issuer.key), "malformed"),
+    "a token without end": (lambda issuer, _: issuer.token(filling="a" * 20_000), "too_large"),
+    "critical extension": (
+        lambda issuer, _: unsigned({"alg": "RS256", "kid": "one", "crit": ["x"], "x": 1}, issuer.claims()),
+        "malformed",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+async def test_no_forged_token_is_believed(edge: Edge, issuer: Issuer, other_key: RSAKey, name: str) -> None:
+    forge, check = ATTACKS[name]
+    assert await edge.refusal_of(forge(issuer, other_key)) == f"service_token_{check}"
+
+
+@pytest.mark.parametrize("algorithm", ["PS256", "ES256"])
+async def test_other_listed_algorithms_pass(edge: Edge, issuer: Issuer, algorithm: str) -> None:
+    key: Key = (
+        ECKey.generate_key("P-256", {"kid": "k"})
+        if algorithm == "ES256"
+        else RSAKey.generate_key(2048, {"kid": "k", "use": "sig"})
+    )
+    issuer.publish(key)
+    assert await edge.caller(signed(issuer.claims(), key, {"alg": algorithm}))
+
+
+@pytest.mark.parametrize(
+    ("granted", "permissions"),
+    [
+        (["admin", "tokens:read"], {"admin", "tokens:read"}),
+        ("admin  tokens:read", {"admin", "tokens:read"}),
+        (["admin", "fly", "Admin", 1, None, ["admin"]], {"admin"}),
+        ("openid profile", set()),
+        ("", set()),
+        ([], set()),
+        (None, set()),
+    ],
+)
+async def test_permissions_are_a_list_or_a_text_and_unknown_ones_grant_nothing(
+    edge: Edge, issuer: Issuer, granted: object, permissions: set[str]
+) -> None:
+    assert (await edge.caller(issuer.token(permissions=granted))).permissions == permissions
+
+
+async def test_the_claims_names_can_be_set(make_edge: MakeEdge, issuer: Issuer) -> None:
+    edge = make_edge(service_token_tenant_claim="https://acme.example/unit", service_token_permissions_claim="scope")
+    claims = issuer.claims(scope="sessions:write") | {"https://acme.example/unit": "north"}
+    caller = await edge.caller(signed(claims, issuer.key))
+    assert caller.tenant == "north"
+    assert caller.permissions == {"sessions:write"}
+
+
+SUBJECTS = [
+    "system:serviceaccount:prod:billing",
+    "spiffe://acme.example/billing",
+    "billing@acme.example",
+    "two words",
+    "line\nbreak",
+    "é",
+    "e\u0301",
+    "%C3%A9",
+    "<script>",
+    "a" * 255,
+    "a" * 254,
+    "🦆" * 200,
+    "*",
+    "svc_billing",
+]
+
+
+async def test_a_callers_id_is_stable_safe_in_logs_and_nobody_elses(edge: Edge, issuer: Issuer) -> None:
+    ids = [(await edge.caller(issuer.token(sub=subject))).id for subject in SUBJECTS]
+    assert ids[0] == "svc_system:serviceaccount:prod:billing"
+    assert len(set(ids)) == len(SUBJECTS)
+    for caller_id in ids:
+        assert caller_id.isascii()
+        assert caller_id.isprintable()
+        assert not set(caller_id) & set(' "<>\\')
+        assert len(caller_id) <= 140
+    assert [(await edge.caller(issuer.token(sub=subject, jti="another"))).id for subject in SUBJECTS] == ids
+
+
+async def test_a_remembered_token_costs_no_second_validation(
+    edge: Edge, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = issuer.token()
+    caller = await edge.caller(token)
+    with monkeypatch.context() as patched:
+        patched.setattr("app.services.service_tokens.read_header", None)
+        assert await edge.caller(token) is caller
+        assert await edge.authenticator.authenticate(f"bearer {token}") is caller
+    issuer.clock.advance(CACHE_TTL + 1)
+    assert await edge.caller(token) is not caller
+
+
+async def test_a_remembered_token_expires_in_its_time(edge: Edge, issuer: Issuer) -> None:
+    token = issuer.token(exp=lambda now: now + 2)
+    caller = await edge.caller(token)
+    issuer.clock.advance(3)
+    # Within the leeway it is good, but looked at anew each time.
+    assert await edge.caller(token) is not caller
+    issuer.clock.advance(61)
+    assert await edge.refusal_of(token) == "service_token_expired"
+
+
+async def test_a_refused_token_is_not_remembered(edge: Edge, issuer: Issuer) -> None:
+    token = issuer.token(nbf=lambda now: now + 100)
+    assert await edge.refusal_of(token) == "service_token_not_before"
+    issuer.clock.advance(50)
+    assert await edge.caller(token)
+
+
+async def test_a_rotated_key_is_found_and_the_old_one_is_gone(edge: Edge, issuer: Issuer, other_key: RSAKey) -> None:
+    assert await edge.caller(issuer.token())
+    issuer.publish(other_key)
+    assert await edge.caller(signed(issuer.claims(), other_key))
+    assert await edge.refusal_of(issuer.token(jti="new")) == "service_token_key"
+
+
+async def test_two_keys_alive_serve_both(edge: Edge, issuer: Issuer, other_key: RSAKey) -> None:
+    issuer.publish(issuer.key, other_key)
+    for token in (issuer.token(), signed(issuer.claims(), other_key)):
+        assert await edge.caller(token)
+    assert issuer.server.count("/jwks") == 1
+
+
+async def test_many_callers_at_once_ask_for_the_keys_once(edge: Edge, issuer: Issuer) -> None:
+    tokens = [issuer.token(sub=f"service-{number}") for number in range(50)]
+    callers = await asyncio.gather(*(edge.caller(token) for token in tokens))
+    assert len({caller.id for caller in callers}) == 50
+    assert (issuer.server.count(DISCOVERY), issuer.server.count("/jwks")) == (1, 1)
+
+
+OUTAGES = {
+    "refused": DROP,
+    "silent": HANG,
+    "broken": json_reply({}, 503),
+    "moved": json_reply({}, 302, location="https://evil.example/jwks"),
+    "nonsense": json_reply([]),
+    "empty": json_reply({"keys": []}),
+}
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+@pytest.mark.parametrize("path", [DISCOVERY, "/jwks"])
+async def test_without_keys_the_broker_is_unavailable_rather_than_the_caller_unknown(
+    edge: Edge, issuer: Issuer, path: str, outage: str
+) -> None:
+    working = issuer.server.replies[path]
+    issuer.server.replies[path] = OUTAGES[outage]
+    assert await edge.outage_with(issuer.token()) == "service_token_keys_unavailable"
+    issuer.server.replies[path] = working
+    assert await edge.caller(issuer.token())
+
+
+async def test_a_discovery_document_of_another_issuer_gives_no_keys(edge: Edge, issuer: Issuer) -> None:
+    issuer.server.announce(issuer="https://evil.example")
+    assert await edge.outage_with(issuer.token()) == "service_token_keys_unavailable"
+
+
+async def test_known_keys_outlast_an_outage_of_the_issuer(edge: Edge, issuer: Issuer, other_key: RSAKey) -> None:
+    assert await edge.caller(issuer.token())
+    issuer.server.replies.clear()
+    issuer.clock.advance(KEYS_LIFETIME - 10)
+    assert await edge.caller(issuer.token())
+    # Whether there is such a key by now cannot be known.
+    assert await edge.outage_with(signed(issuer.claims(), other_key)) == "service_token_keys_unavailable"
+    assert await edge.caller(issuer.token(jti="another"))
+    issuer.clock.advance(20)
+    assert await edge.outage_with(issuer.token()) == "service_token_keys_unavailable"
+
+
+async def test_a_flood_of_unknown_keys_holds_nobody_up(edge: Edge, issuer: Issuer, other_key: RSAKey) -> None:
+    assert await edge.caller(issuer.token())
+    issuer.server.replies["/jwks"] = HANG
+    flood = [
+        asyncio.create_task(edge.outage_with(signed(issuer.claims(jti=number), other_key))) for number in range(100)
+    ]
+    await asyncio.sleep(0.1)
+    async with asyncio.timeout(0.5):
+        assert await edge.caller(issuer.token(sub="an honest one"))
+    assert not any(task.done() for task in flood)
+    async with asyncio.timeout(5):
+        assert set(await asyncio.gather(*flood)) == {"service_token_keys_unavailable"}
+    assert issuer.server.count("/jwks") == 2
+
+
+async def test_api_keys_serve_beside_tokens_and_need_no_issuer(
+    make_edge: MakeEdge, issuer: Issuer, database: Database, key_ring: KeyRing
+) -> None:
+    edge = make_edge(database)
+    issuer.server.replies.clear()
+    record, api_key = await CallerRegistry(database, key_ring).create(
+        tenant="default", name="with a key", permissions=["admin"], actor="tests"
+    )
+    caller = await edge.caller(api_key.get_secret_value())
+    assert (caller.id, caller.key_id is not None) == (record.id, True)
+    assert await edge.refusal_of("brk_nonsense") == "unauthorized_caller"
+    assert issuer.server.received == []
+
+
+async def test_without_the_settings_no_token_is_believed(make_edge: MakeEdge, issuer: Issuer) -> None:
+    edge = make_edge(service_token_issuer=None, service_token_audience=None)
+    assert await edge.refusal_of(issuer.token()) == "unauthorized_caller"
+    assert issuer.server.received == []

@@ -1,0 +1,394 @@
+import asyncio
+import contextlib
+
+import pytest
+
+from app.errors import (
+    BankError,
+    BankTimeout,
+    ConnectionNotFound,
+    ConnectionNotReady,
+    ConnectionRevoked,
+    DatabaseUnavailable,
+    ReauthorizationRequired,
+)
+from app.services.tokens import UsableToken
+from app.store.connections import Connection, ConnectionStatus
+from app.store.moments import from_now
+from sandbox.client import SandboxClient
+from tests.conftest import ReplicaFactory
+from tests.support.bank import refresh_requests_at, refreshes_at
+from tests.support.eventually import eventually
+from tests.support.outage import Relay
+from tests.support.replica import CALLER, STRANGER, Replica
+from tests.support.rows import TENANT, Rows
+
+
+@pytest.fixture
+async def expired(rows: Rows, bank: SandboxClient) -> Connection:
+    return await rows.link(bank, seconds_left=-1)
+
+
+@pytest.fixture
+async def live(rows: Rows, bank: SandboxClient) -> Connection:
+    return await rows.link(bank)
+
+
+async def usable(replica: Replica, connection: Connection, *, min_ttl: float = 0) -> UsableToken:
+    return await replica.tokens.usable(TENANT, connection.id, min_ttl=min_ttl)
+
+
+async def test_a_live_token_is_given_out_as_it_is(replica: Replica, bank: SandboxClient, live: Connection) -> None:
+    token = await usable(replica, live)
+    assert (token.version, token.scopes, token.lifetime) == (1, live.scopes, 900)
+    assert token.access_token.get_secret_value() not in repr(token)
+    assert 880 < token.good_until - replica.clock.monotonic() <= 900
+    assert (await bank.query(token.access_token.get_secret_value(), "{ user { id } }")).status_code == 200
+    assert await refreshes_at(bank) == 0
+
+
+@pytest.mark.parametrize("seconds_left", [-1000, 0, 29])
+async def test_a_token_with_little_time_left_is_refreshed_first(
+    replica: Replica, rows: Rows, bank: SandboxClient, seconds_left: float
+) -> None:
+    connection = await rows.link(bank, seconds_left=seconds_left)
+    assert (await usable(replica, connection)).version == 2
+    assert (await usable(replica, connection)).version == 2
+    assert await refreshes_at(bank) == 1
+
+
+async def test_callers_on_two_replicas_make_one_refresh(
+    replicas: ReplicaFactory, bank: SandboxClient, expired: Connection
+) -> None:
+    first, second = await replicas(), await replicas()
+    await bank.set_faults(token={"delay_after": 0.2})
+    calls = [usable(replica, expired) for replica in (first, second) for _ in range(50)]
+    tokens = await asyncio.gather(*calls)
+    assert len({token.access_token.get_secret_value() for token in tokens}) == 1
+    assert {token.version for token in tokens} == {2}
+    assert await refresh_requests_at(bank) == {"ok": 1}
+
+
+async def test_replicas_that_do_not_hear_each_other_make_one_refresh_too(
+    replicas: ReplicaFactory, bank: SandboxClient, expired: Connection
+) -> None:
+    first, second = await replicas(listens=False), await replicas(listens=False)
+    await bank.set_faults(token={"delay_after": 0.2})
+    await asyncio.gather(*(usable(replica, expired) for replica in (first, second) for _ in range(5)))
+    assert await refresh_requests_at(bank) == {"ok": 1}
+
+
+async def test_rejections_of_one_version_make_one_refresh(
+    replicas: ReplicaFactory, bank: SandboxClient, live: Connection
+) -> None:
+    both = [await replicas(), await replicas()]
+    rejected = [(replica, await usable(replica, live)) for replica in both]
+    calls = [replica.tokens.instead_of(TENANT, token) for replica, token in rejected for _ in range(20)]
+    successors = await asyncio.gather(*calls)
+    assert {token.version for token in successors if token} == {2}
+    late = await both[0].tokens.instead_of(TENANT, rejected[0][1])
+    assert late is not None
+    assert late.version == 2
+    assert await refresh_requests_at(bank) == {"ok": 1}
+
+
+async def test_a_bank_that_rejects_every_token_is_not_asked_for_ever_more(
+    replica: Replica, rows: Rows, bank: SandboxClient, live: Connection
+) -> None:
+    token: UsableToken | None = await usable(replica, live)
+    versions = []
+    while token is not None:
+        versions.append(token.version)
+        token = await replica.tokens.instead_of(TENANT, token)
+    assert versions == [1, 2, 3, 4, 5, 6]
+    assert await refreshes_at(bank) == 5
+    assert (await rows.held(live.id)).connection.status is ConnectionStatus.ACTIVE
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"lose_answer": True}, {"error": "invalid_client"}])
+async def test_a_token_that_is_still_good_is_used_while_the_bank_cannot_refresh(
+    replica: Replica, rows: Rows, bank: SandboxClient, fault: dict[str, int]
+) -> None:
+    connection = await rows.link(bank, seconds_left=20)
+    await bank.set_faults(token=fault)  # type: ignore[arg-type]
+    for _ in range(3):
+        assert (await usable(replica, connection)).version == 1
+    assert len(await rows.attempts(connection.id)) == 1
+
+
+async def test_a_failure_is_told_to_all_and_the_bank_is_asked_once(
+    replica: Replica, rows: Rows, bank: SandboxClient, expired: Connection
+) -> None:
+    await bank.set_faults(token={"status": 503, "retry_after": 50})
+    results = await asyncio.gather(*(usable(replica, expired) for _ in range(20)), return_exceptions=True)
+    assert all(isinstance(result, BankError) for result in results)
+    assert await rows.attempts(expired.id) == [(1, "bank_failed")]
+    with pytest.raises(BankError) as later:
+        await usable(replica, expired)
+    assert later.value.code == "refresh_bank_failed"
+    assert later.value.retry_after is not None
+    assert 40 < later.value.retry_after <= 50
+
+
+async def test_an_unknown_outcome_is_a_timeout_until_its_lease_has_ended(
+    replica: Replica, rows: Rows, bank: SandboxClient, expired: Connection
+) -> None:
+    await bank.set_faults(token={"lose_answer": True, "times": 1})
+    for code in ("bank_outcome_unknown", "refresh_unknown"):
+        with pytest.raises(BankTimeout) as failed:
+            await usable(replica, expired)
+        assert failed.value.code == code
+    await rows.let_refresh_be_tried_again(expired.id)
+    for _ in range(2):
+        with pytest.raises(ReauthorizationRequired):
+            await usable(replica, expired)
+    assert await rows.attempts(expired.id) == [(1, "unknown"), (1, "refresh_outcome_lost")]
+
+
+async def test_a_withdrawn_consent_asks_the_bank_once(
+    replica: Replica, rows: Rows, bank: SandboxClient, expired: Connection
+) -> None:
+    await bank.control("revoke-consent", sub=expired.subject)
+    results = await asyncio.gather(*(usable(replica, expired) for _ in range(10)), return_exceptions=True)
+    assert all(isinstance(result, ReauthorizationRequired) for result in results)
+    assert await refresh_requests_at(bank) == {"invalid_grant": 1}
+    assert (await rows.held(expired.id)).connection.reauthorization_reason == "invalid_grant"
+
+
+async def test_many_failures_leave_the_bank_alone(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
+    await bank.set_faults(token={"status": 503})
+    connections = [await rows.link(bank, seconds_left=-1) for _ in range(6)]
+    for connection in connections[:5]:
+        with pytest.raises(BankError):
+            await usable(replica, connection)
+    with pytest.raises(BankError) as refused:
+        await usable(replica, connections[5])
+    assert refused.value.code == "bank_left_alone"
+    assert await rows.attempts(connections[5].id) == []
+
+
+# Found a bug: a refusal that concerns one connection counts against the bank, and so stops all the others.
+async def test_refusals_of_single_requests_do_not_stop_the_others(
+    replica: Replica, rows: Rows, bank: SandboxClient
+) -> None:
+    await bank.set_faults(token={"error": "invalid_scope", "times": 5})
+    for _ in range(5):
+        with pytest.raises(BankError):
+            await usable(replica, await rows.link(bank, seconds_left=-1))
+    assert (await usable(replica, await rows.link(bank, seconds_left=-1))).version == 2
+
+
+async def test_a_caller_that_goes_away_cuts_no_refresh_short(
+    replica: Replica, rows: Rows, bank: SandboxClient, expired: Connection
+) -> None:
+    await bank.set_faults(token={"delay_after": 0.3})
+    caller = asyncio.create_task(usable(replica, expired))
+
+    async def has_rotated() -> bool:
+        return await refreshes_at(bank) == 1
+
+    await eventually(has_rotated)
+    caller.cancel()
+    assert await replica.tasks.drain(20) == []
+    assert (await rows.held(expired.id)).connection.version == 2
+
+
+async def test_a_caller_waits_only_so_long_and_the_refresh_goes_on(
+    replicas: ReplicaFactory, rows: Rows, bank: SandboxClient, expired: Connection
+) -> None:
+    replica = await replicas(longest_wait=0.1)
+    await bank.set_faults(token={"delay_after": 1})
+    with pytest.raises(BankTimeout) as early:
+        await usable(replica, expired)
+    assert (early.value.code, early.value.retry_after) == ("refresh_under_way", 2)
+    assert await replica.tasks.drain(20) == []
+    assert (await rows.held(expired.id)).connection.version == 2
+
+
+async def test_a_lease_of_a_lost_replica_is_waited_for(
+    replica: Replica, rows: Rows, bank: SandboxClient, expired: Connection
+) -> None:
+    await rows.change_connection(expired.id, lease_until=from_now(0.5))
+    assert (await usable(replica, expired)).version == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (ConnectionStatus.PENDING_CONFIRMATION, ConnectionNotReady),
+        (ConnectionStatus.REVOKED, ConnectionRevoked),
+        (ConnectionStatus.REAUTHORIZATION_REQUIRED, ReauthorizationRequired),
+    ],
+)
+async def test_a_connection_that_cannot_be_used_says_why(
+    replica: Replica, rows: Rows, live: Connection, status: ConnectionStatus, error: type[Exception]
+) -> None:
+    await rows.change_connection(live.id, status=status)
+    with pytest.raises(error):
+        await usable(replica, live)
+
+
+async def test_another_tenants_connection_does_not_exist(replica: Replica, live: Connection) -> None:
+    await usable(replica, live)
+    for tenant, connection_id in ((STRANGER.tenant, live.id), (TENANT, "con_unknown")):
+        with pytest.raises(ConnectionNotFound):
+            await replica.tokens.usable(tenant, connection_id)
+        with pytest.raises(ConnectionNotFound):
+            await replica.tokens.refresh(tenant, connection_id, None)
+
+
+async def test_a_wish_for_more_time_is_met_by_a_refresh(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
+    connection = await rows.link(bank, seconds_left=500)
+    assert (await usable(replica, connection, min_ttl=400)).version == 1
+    assert (await usable(replica, connection, min_ttl=600)).version == 2
+
+
+async def test_a_wish_beyond_a_tokens_life_does_not_refresh_again_and_again(
+    replica: Replica, bank: SandboxClient, expired: Connection
+) -> None:
+    for _ in range(3):
+        assert (await usable(replica, expired, min_ttl=100_000)).version == 2
+    assert await refreshes_at(bank) == 1
+
+
+async def test_tokens_of_short_life_are_used_all_the_same(
+    replica: Replica, bank: SandboxClient, expired: Connection
+) -> None:
+    await bank.control("access-token-ttl", seconds=20)
+    for _ in range(3):
+        assert (await usable(replica, expired)).version == 2
+    assert await refreshes_at(bank) == 1
+
+
+async def test_a_refresh_on_request_is_for_the_version_that_was_meant(
+    replica: Replica, rows: Rows, bank: SandboxClient, live: Connection
+) -> None:
+    await asyncio.gather(*(replica.tokens.refresh(TENANT, live.id, 1) for _ in range(5)))
+    await replica.tokens.refresh(TENANT, live.id, 1)
+    assert (await rows.held(live.id)).connection.version == 2
+    await replica.tokens.refresh(TENANT, live.id, None)
+    assert (await rows.held(live.id)).connection.version == 3
+    assert await refreshes_at(bank) == 2
+
+
+@pytest.fixture
+async def access_only(rows: Rows, bank: SandboxClient) -> Connection:
+    """One without offline_access, whose access token has five minutes left."""
+    connection = await rows.link(bank, scope="openid accounts", seconds_left=300)
+    assert not connection.refreshable
+    return connection
+
+
+async def test_without_a_refresh_token_the_end_of_the_token_ends_the_consent(
+    replica: Replica, rows: Rows, bank: SandboxClient, access_only: Connection
+) -> None:
+    assert (await usable(replica, access_only)).version == 1
+    await rows.expire_access_token(access_only.id)
+    replica.tokens.forget_all()
+    for _ in range(2):
+        with pytest.raises(ReauthorizationRequired):
+            await usable(replica, access_only)
+    held = await rows.held(access_only.id)
+    assert held.tokens is None
+    assert held.connection.reauthorization_reason == "not_refreshable"
+    assert await refresh_requests_at(bank) == {}
+
+
+# Found a bug: whoever asks for a token that lasts longer than the rest of this one destroys a consent that still works.
+async def test_a_wish_for_more_time_does_not_end_a_consent_without_refresh_token(
+    replica: Replica, rows: Rows, access_only: Connection
+) -> None:
+    with contextlib.suppress(ReauthorizationRequired):
+        await usable(replica, access_only, min_ttl=600)
+    held = await rows.held(access_only.id)
+    assert held.connection.status is ConnectionStatus.ACTIVE
+    assert held.tokens is not None
+
+
+# Found a bug: likewise, whoever asks for a refresh of it.
+async def test_a_request_for_a_refresh_does_not_end_a_consent_without_refresh_token(
+    replica: Replica, rows: Rows, access_only: Connection
+) -> None:
+    with pytest.raises(Exception):  # noqa: B017 - that it cannot be refreshed may be said in several ways
+        await replica.tokens.refresh(TENANT, access_only.id, None)
+    held = await rows.held(access_only.id)
+    assert held.connection.status is ConnectionStatus.ACTIVE
+    assert held.tokens is not None
+
+
+# Found a bug: the last seconds of such a token are thrown away.
+async def test_the_last_seconds_of_a_token_without_successor_are_used(
+    replica: Replica, rows: Rows, bank: SandboxClient
+) -> None:
+    connection = await rows.link(bank, scope="openid accounts", seconds_left=25)
+    assert (await usable(replica, connection)).version == 1
+
+
+async def test_a_revocation_on_another_replica_is_heard_of(
+    replicas: ReplicaFactory, live: Connection, bank: SandboxClient
+) -> None:
+    first, second = await replicas(cache_ttl=1_000), await replicas(cache_ttl=1_000)
+    await usable(second, live)
+    await first.disconnecting.disconnect(TENANT, live.id, actor="cal_1")
+
+    async def is_refused() -> bool:
+        try:
+            await usable(second, live)
+        except ConnectionRevoked:
+            return True
+        return False
+
+    await eventually(is_refused)
+
+
+async def test_without_notifications_a_memory_lasts_no_longer_than_allowed(
+    replicas: ReplicaFactory, rows: Rows, live: Connection
+) -> None:
+    replica = await replicas(listens=False, cache_ttl=5)
+    await usable(replica, live)
+    await rows.change_connection(live.id, status=ConnectionStatus.REVOKED)
+    await usable(replica, live)
+    replica.clock.advance(6)
+    with pytest.raises(ConnectionRevoked):
+        await usable(replica, live)
+
+
+async def test_a_remembered_token_serves_while_the_database_is_away(
+    replicas: ReplicaFactory, relay: Relay, live: Connection, rows: Rows, bank: SandboxClient
+) -> None:
+    replica = await replicas(database_url=relay.url, listens=False, cache_ttl=1_000)
+    soon = await rows.link(bank, seconds_left=60)
+    await usable(replica, live)
+    await usable(replica, soon)
+    await relay.cut()
+    assert (await usable(replica, live)).version == 1
+    replica.clock.advance(35)
+    assert (await usable(replica, soon)).version == 1
+    replica.clock.advance(30)
+    with pytest.raises(DatabaseUnavailable):
+        await usable(replica, soon)
+    assert await refresh_requests_at(bank) == {}
+
+
+async def test_use_is_written_down(replica: Replica, rows: Rows, live: Connection) -> None:
+    await usable(replica, live)
+    assert (await rows.held(live.id)).connection.last_used_at is None
+    await replica.housekeeping.flush_usage()
+    assert (await rows.held(live.id)).connection.last_used_at is not None
+
+
+async def test_handing_out_a_token_is_audited(replica: Replica, live: Connection) -> None:
+    token = await replica.connections.hand_out(CALLER, live.id, min_ttl=0)
+    assert token.version == 1
+    with pytest.raises(ConnectionNotFound):
+        await replica.connections.hand_out(STRANGER, live.id, min_ttl=0)
+
+
+async def test_connections_are_read_of_one_tenant(replica: Replica, live: Connection) -> None:
+    assert (await replica.connections.get(TENANT, live.id)).id == live.id
+    with pytest.raises(ConnectionNotFound):
+        await replica.connections.get(STRANGER.tenant, live.id)
+    page = await replica.connections.page(TENANT, user_id=None, status=None, limit=9, cursor=None)
+    assert [one.id for one in page.items] == [live.id]
+    elsewhere = await replica.connections.page(STRANGER.tenant, user_id=None, status=None, limit=9, cursor=None)
+    assert elsewhere.items == []

@@ -1,0 +1,96 @@
+import pytest
+from pydantic import SecretStr
+
+from app.encryption import DecryptionError, KeyRing
+from app.store.connections import (
+    ConnectionStatus,
+    TokenPair,
+    change_connection,
+    connections_of_user,
+    erase_tokens,
+    get_connection,
+    hold,
+    lock_connection,
+    record_use,
+    store_tokens,
+)
+from app.store.database import Database
+from app.store.sealed import count_by_key, sealed_columns
+from app.store.tables import tokens
+from tests.support.rows import TENANT, Rows
+
+PAIR = TokenPair(SecretStr("planted access"), SecretStr("planted refresh"))
+
+
+async def test_a_connection_is_its_tenants_only(database: Database, rows: Rows) -> None:
+    connection = await rows.insert()
+    async with database.transaction() as transaction:
+        assert await get_connection(transaction, TENANT, connection.id) == connection
+        assert await lock_connection(transaction, TENANT, connection.id) == connection
+        assert await get_connection(transaction, "elsewhere", connection.id) is None
+        assert await lock_connection(transaction, "elsewhere", connection.id) is None
+        assert await get_connection(transaction, TENANT, "con_unknown") is None
+
+
+async def test_a_users_connections_are_found(database: Database, rows: Rows) -> None:
+    mine = [await rows.insert(user_id="a"), await rows.insert(user_id="a")]
+    await rows.insert(user_id="b")
+    await rows.insert(user_id="a", tenant="elsewhere")
+    async with database.transaction() as transaction:
+        found = await connections_of_user(transaction, TENANT, "a")
+    assert {one.id for one in found} == {one.id for one in mine}
+
+
+async def test_tokens_are_held_sealed_for_their_version(database: Database, rows: Rows, key_ring: KeyRing) -> None:
+    connection = await rows.insert(PAIR)
+    held = await rows.held(connection.id)
+    assert held.tokens == PAIR
+    assert 890 < held.seconds_left <= 900
+    assert (held.seconds_leased, held.seconds_until_retry) == (0, 0)
+    for column in ("access_token", "refresh_token"):
+        (sealed,) = await rows.column(tokens, column)
+        assert "planted" not in sealed.text
+    assert "planted" not in repr(held)
+    async with database.transaction() as transaction:
+        await transaction.execute(tokens.update().values(version=2))
+        with pytest.raises(DecryptionError):
+            await hold(transaction, key_ring, connection.id)
+
+
+async def test_tokens_replace_each_other_and_can_be_erased(database: Database, rows: Rows, key_ring: KeyRing) -> None:
+    connection = await rows.insert(PAIR)
+    access_only = TokenPair(SecretStr("another"), None)
+    async with database.transaction() as transaction:
+        await store_tokens(
+            transaction, key_ring, tenant=TENANT, connection_id=connection.id, version=2, pair=access_only
+        )
+    assert (await rows.held(connection.id)).tokens == access_only
+    assert await rows.count(tokens) == 1
+    async with database.transaction() as transaction:
+        await erase_tokens(transaction, connection.id)
+        held = await hold(transaction, key_ring, connection.id)
+        assert held is not None
+        assert held.tokens is None
+        assert await hold(transaction, key_ring, "con_unknown") is None
+
+
+async def test_use_is_recorded_and_changes_are_written(database: Database, rows: Rows) -> None:
+    used, unused = await rows.insert(), await rows.insert()
+    async with database.transaction() as transaction:
+        await record_use(transaction, [used.id])
+        await change_connection(transaction, unused.id, status=ConnectionStatus.REVOKED)
+    assert (await rows.held(used.id)).connection.last_used_at is not None
+    after = (await rows.held(unused.id)).connection
+    assert (after.last_used_at, after.status) == (None, ConnectionStatus.REVOKED)
+
+
+async def test_what_each_key_has_encrypted_is_counted(database: Database, rows: Rows) -> None:
+    await rows.insert(PAIR)
+    await rows.insert(TokenPair(SecretStr("access"), None))
+    assert await count_by_key(database) == {"test": 3}
+    assert {f"{column.table.name}.{column.name}" for column in sealed_columns()} >= {
+        "tokens.access_token",
+        "tokens.refresh_token",
+        "revocations.token",
+        "hashing_keys.key",
+    }

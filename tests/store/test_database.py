@@ -1,0 +1,142 @@
+import asyncio
+
+import asyncpg
+import pytest
+import sqlalchemy.exc
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from app.errors import ConfigurationError, DatabaseUnavailable
+from app.store.database import Database
+from tests.support.outage import Relay
+
+TERMINATE = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
+    "pg_backend_pid()"
+)
+
+
+async def test_a_block_that_ends_is_committed_and_one_that_raises_is_not(database: Database) -> None:
+    async with database.transaction() as transaction:
+        await transaction.execute(text("CREATE TABLE kept (value text)"))
+    with pytest.raises(LookupError):
+        async with database.transaction() as transaction:
+            await transaction.execute(text("INSERT INTO kept VALUES ('x')"))
+            raise LookupError
+    async with database.transaction() as transaction:
+        assert (await transaction.execute(text("SELECT count(*) FROM kept"))).scalar_one() == 0
+
+
+async def test_an_outage_is_told_and_overcome(relay: Relay) -> None:
+    database = Database(relay.url)
+    await database.ping()
+    await relay.cut()
+    with pytest.raises(DatabaseUnavailable) as away:
+        await database.ping()
+    assert away.value.retry_after == 1
+    await relay.mend()
+    await database.ping()
+    await database.close()
+
+
+async def test_a_connection_that_breaks_within_a_transaction_is_an_outage(relay: Relay) -> None:
+    database = Database(relay.url)
+    with pytest.raises(DatabaseUnavailable):
+        async with database.transaction() as transaction:
+            await transaction.execute(text("SELECT 1"))
+            await relay.cut()
+            await transaction.execute(text("SELECT 1"))
+    await database.close()
+
+
+async def test_a_backend_that_was_terminated_is_an_outage(database: Database, database_url: SecretStr) -> None:
+    killer = Database(database_url)
+    with pytest.raises(DatabaseUnavailable):
+        async with database.transaction() as transaction:
+            await transaction.execute(text("SELECT 1"))
+            async with killer.transaction() as other:
+                await other.execute(TERMINATE)
+            await transaction.execute(text("SELECT 1"))
+    await database.ping()
+    await killer.close()
+
+
+async def test_a_server_that_is_not_there_is_an_outage() -> None:
+    database = Database(SecretStr("postgresql://broker@/postgres?host=/nowhere"))
+    with pytest.raises(DatabaseUnavailable):
+        await database.ping()
+
+
+async def test_a_pool_that_is_used_up_is_an_outage(database_url: SecretStr, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.store.database.CONNECT_TIMEOUT", 0.1)
+    database = Database(database_url, pool_size=1)
+    async with database.transaction():
+        with pytest.raises(DatabaseUnavailable):
+            await database.ping()
+    await database.close()
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_outage"),
+    [
+        ("cannot_connect_now", True),
+        ("admin_shutdown", True),
+        ("too_many_connections", True),
+        ("disk_full", True),
+        ("read_only_sql_transaction", True),
+        ("deadlock_detected", True),
+        ("serialization_failure", True),
+        ("unique_violation", False),
+        ("syntax_error", False),
+    ],
+)
+async def test_conditions_that_pass_are_told_from_faults_of_ours(
+    database: Database, condition: str, is_outage: bool
+) -> None:
+    with pytest.raises(DatabaseUnavailable if is_outage else sqlalchemy.exc.DBAPIError):
+        async with database.transaction() as transaction:
+            await transaction.execute(text(f"DO $$ BEGIN RAISE {condition}; END $$"))
+
+
+async def test_errors_quote_no_parameters(database: Database) -> None:
+    with pytest.raises(sqlalchemy.exc.DBAPIError) as failed:
+        async with database.transaction() as transaction:
+            await transaction.execute(text("SELECT 1 / (:planted = 'x')::int"), {"planted": "planted-secret"})
+    assert "planted-secret" not in str(failed.value)
+
+
+async def test_an_outage_is_told_apart_also_outside_sqlalchemy(database: Database) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        async with database.transaction():
+            raise asyncpg.CannotConnectNowError("starting up")
+    with pytest.raises(asyncpg.UniqueViolationError):
+        async with database.transaction():
+            raise asyncpg.UniqueViolationError("there already")
+
+
+async def test_many_wait_for_few_connections(database_url: SecretStr) -> None:
+    database = Database(database_url, pool_size=2)
+    await asyncio.gather(*(database.ping() for _ in range(30)))
+    await database.close()
+
+
+@pytest.mark.parametrize("condition", ["undefined_table", "undefined_column"])
+async def test_a_database_that_was_never_migrated_is_named(database: Database, condition: str) -> None:
+    with pytest.raises(ConfigurationError, match="broker migrate"):
+        async with database.transaction() as transaction:
+            await transaction.execute(text(f"DO $$ BEGIN RAISE {condition}; END $$"))
+
+
+@pytest.mark.parametrize("part", ["broker@/nothing?", "nobody@/postgres?"])
+async def test_a_database_or_user_that_does_not_exist_is_named(postgresql: SecretStr, part: str) -> None:
+    database = Database(SecretStr(postgresql.get_secret_value().replace("broker@/postgres?", part)))
+    with pytest.raises(ConfigurationError, match="BROKER_DATABASE_URL"):
+        await database.ping()
+
+
+# Found a bug: asyncpg raises a plain ValueError for such a port.
+async def test_an_address_that_cannot_be_read_is_named_and_not_shown() -> None:
+    database = Database(SecretStr("postgresql://user:planted-secret@db:port/broker"))
+    with pytest.raises(ConfigurationError, match="BROKER_DATABASE_URL") as refused:
+        await database.ping()
+    assert "planted-secret" not in refused.value.detail

@@ -1,0 +1,88 @@
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from app.errors import ConfigurationError
+from app.settings import DatabaseSettings
+from app.store.address import database_address
+from app.store.database import Database
+from app.store.embedded import EmbeddedPostgreSQL, embedded_postgresql
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A directory that an unprivileged server can enter, with a blank and an umlaut in its name."""
+    directory = Path(tempfile.mkdtemp(prefix="broker tests ä "))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+async def test_it_keeps_its_data_and_stops_with_its_last_user(home: Path) -> None:
+    server = EmbeddedPostgreSQL(home)
+    settings = DatabaseSettings(data_dir=home)
+    with database_address(settings) as url:
+        database = Database(url)
+        async with database.transaction() as transaction:
+            await transaction.execute(text("CREATE TABLE kept (value text)"))
+
+        # What a power cut does; the next start recovers.
+        server.stop("immediate")
+        assert not server.is_running()
+        server.start()
+        await database.ping()
+        async with database.transaction() as transaction:
+            assert (await transaction.execute(text("SELECT count(*) FROM kept"))).scalar_one() == 0
+        await database.close()
+    assert not server.is_running()
+
+
+# Found a bug: who comes second waits, for an exclusive lock, until the first has left.
+def test_a_second_process_joins_and_the_last_one_stops_it(home: Path) -> None:
+    program = (
+        "import pathlib, sys\n"
+        "from app.store.embedded import embedded_postgresql\n"
+        "with embedded_postgresql(pathlib.Path(sys.argv[1])) as url: print(url.get_secret_value())"
+    )
+    with embedded_postgresql(home) as url:
+        other = subprocess.run(
+            [sys.executable, "-c", program, str(home)], timeout=10, check=True, capture_output=True, text=True
+        )
+        assert other.stdout.strip() == url.get_secret_value()
+        assert EmbeddedPostgreSQL(home).is_running()
+    assert not EmbeddedPostgreSQL(home).is_running()
+
+
+def test_a_database_of_the_settings_is_used_instead(home: Path) -> None:
+    settings = DatabaseSettings(database_url="postgresql://db/broker", data_dir=home)
+    with database_address(settings) as url:
+        assert url.get_secret_value() == "postgresql://db/broker"
+    assert list(home.iterdir()) == []
+
+
+def test_a_server_that_does_not_start_says_what_to_do(home: Path) -> None:
+    cluster = home / "postgresql" / "cluster"
+    cluster.mkdir(parents=True)
+    (cluster / "PG_VERSION").write_text("7.4\n")
+    with pytest.raises(ConfigurationError, match="Set BROKER_DATABASE_URL") as refused, embedded_postgresql(home):
+        pass
+    assert "pg_ctl" in refused.value.detail
+
+
+# Found a bug: the server of root belongs to `nobody`, who cannot enter what only root can: /root, a private checkout.
+def test_a_directory_that_only_its_owner_can_enter_will_do(home: Path) -> None:
+    home.chmod(0o700)
+    with embedded_postgresql(home / "data"):
+        pass
+
+
+# Found a bug: the way out calls `pg_ctl stop` on a server that is gone, and fails.
+def test_a_server_that_died_meanwhile_does_not_spoil_the_way_out(home: Path) -> None:
+    with embedded_postgresql(home):
+        EmbeddedPostgreSQL(home).stop("immediate")

@@ -1,0 +1,157 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from app.store.database import Database
+from app.store.notifications import (
+    Notifications,
+    caller_topic,
+    connection_topic,
+    notify,
+    session_topic,
+    wait_for,
+)
+from tests.store.test_database import TERMINATE
+from tests.support.eventually import eventually
+from tests.support.outage import Relay
+from tests.support.replica import running
+
+Heard = list[str | None]
+
+
+@pytest.fixture(autouse=True)
+def _quick_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.store.notifications.HEARTBEAT", 0.05)
+
+
+def observed(notifications: Notifications) -> Heard:
+    heard: Heard = []
+    notifications.observe(heard.append)
+    return heard
+
+
+@pytest.fixture
+async def listening(database: Database) -> AsyncIterator[Notifications]:
+    notifications = Notifications(database)
+    async with running(notifications):
+        yield notifications
+
+
+async def tell(database: Database, topic: str) -> None:
+    async with database.transaction() as transaction:
+        await notify(transaction, topic)
+
+
+async def hears(notifications: Notifications, database: Database, heard: Heard, topic: str) -> None:
+    async def told() -> bool:
+        await tell(database, topic)
+        return topic in heard
+
+    await eventually(told)
+    assert notifications.are_heard
+
+
+async def test_a_change_is_heard_once_it_is_committed(listening: Notifications, database: Database) -> None:
+    heard = observed(listening)
+    async with listening.subscribed("connection:1") as mine, listening.subscribed("connection:2") as other:
+        async with database.transaction() as transaction:
+            await notify(transaction, "connection:1")
+            assert not mine.is_set()
+        await asyncio.wait_for(mine.wait(), 20)
+        assert not other.is_set()
+    assert heard == ["connection:1"]
+
+
+async def test_a_change_that_is_rolled_back_is_not_heard(listening: Notifications, database: Database) -> None:
+    heard = observed(listening)
+    with pytest.raises(LookupError):
+        async with database.transaction() as transaction:
+            await notify(transaction, "connection:1")
+            raise LookupError
+    await hears(listening, database, heard, "connection:2")
+    assert "connection:1" not in heard
+
+
+async def test_all_who_wait_are_woken_and_nobody_is_kept(listening: Notifications, database: Database) -> None:
+    async with listening.subscribed("session:1") as first, listening.subscribed("session:1") as second:
+        await tell(database, "session:1")
+        await asyncio.wait_for(asyncio.gather(first.wait(), second.wait()), 20)
+    await tell(database, "session:1")
+    async with listening.subscribed("session:1") as later:
+        assert not later.is_set()
+
+
+async def test_the_start_announces_that_anything_may_have_been_missed(database: Database) -> None:
+    notifications = Notifications(database)
+    heard = observed(notifications)
+    async with running(notifications):
+        assert heard == [None]
+    assert not notifications.are_heard
+
+
+async def test_a_backend_that_was_terminated_is_replaced_and_the_gap_is_announced(
+    listening: Notifications, database: Database
+) -> None:
+    heard = observed(listening)
+    async with listening.subscribed("connection:1") as waiting:
+        async with database.transaction() as transaction:
+            await transaction.execute(TERMINATE)
+        await asyncio.wait_for(waiting.wait(), 20)
+    assert heard[0] is None
+    await hears(listening, database, heard, "connection:2")
+
+
+async def test_an_outage_is_overcome(relay: Relay, database: Database) -> None:
+    notifications = Notifications(Database(relay.url))
+    async with running(notifications):
+        heard = observed(notifications)
+        await relay.cut()
+
+        async def is_deaf() -> bool:
+            return not notifications.are_heard
+
+        await eventually(is_deaf)
+        await asyncio.sleep(0.2)
+        await relay.mend()
+        await hears(notifications, database, heard, "connection:1")
+        assert heard[0] is None
+
+
+async def test_a_database_that_is_not_there_yet_is_waited_for(relay: Relay, database: Database) -> None:
+    await relay.cut()
+    notifications = Notifications(Database(relay.url))
+    task = asyncio.create_task(notifications.run())
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    await relay.mend()
+    await hears(notifications, database, observed(notifications), "connection:1")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_waiting_ends_with_the_event_or_with_the_time() -> None:
+    event = asyncio.Event()
+    await wait_for(event, 0.01)
+    event.set()
+    await wait_for(event, 1_000)
+
+
+async def test_no_connection_is_left_behind(database: Database, database_url: SecretStr) -> None:
+    async with running(Notifications(Database(database_url))):
+        pass
+
+    async def nobody_listens() -> bool:
+        activity = "pg_stat_activity WHERE datname = current_database() AND query ~ 'LISTEN'"
+        async with database.transaction() as transaction:
+            return bool((await transaction.execute(text(f"SELECT count(*) = 1 FROM {activity}"))).scalar_one())
+
+    # The one that asks has the word in its own query.
+    await eventually(nobody_listens)
+
+
+def test_topics_are_told_apart() -> None:
+    assert len({connection_topic("1"), session_topic("1"), caller_topic("1"), connection_topic("2")}) == 4

@@ -1,0 +1,77 @@
+import asyncio
+
+from pydantic import SecretStr
+
+from app.encryption import KeyRing
+from app.store.connections import TokenPair
+from app.store.database import Database
+from app.store.revocations import (
+    Revocation,
+    count_revocations,
+    finish_revocation,
+    order_revocation,
+    postpone_revocation,
+    take_due_revocations,
+)
+
+PAIR = TokenPair(SecretStr("access"), SecretStr("refresh"))
+
+
+async def order(database: Database, key_ring: KeyRing, pair: TokenPair = PAIR) -> None:
+    async with database.transaction() as transaction:
+        await order_revocation(transaction, key_ring, tenant="default", pair=pair, reason="tested")
+
+
+async def take(database: Database, key_ring: KeyRing, *, lease: float = 100, limit: int = 20) -> list[Revocation]:
+    async with database.transaction() as transaction:
+        return await take_due_revocations(transaction, key_ring, lease=lease, limit=limit)
+
+
+async def count(database: Database) -> int:
+    async with database.transaction() as transaction:
+        return await count_revocations(transaction)
+
+
+async def test_the_refresh_token_is_revoked_where_there_is_one(database: Database, key_ring: KeyRing) -> None:
+    await order(database, key_ring)
+    await order(database, key_ring, TokenPair(SecretStr("access"), None))
+    taken = {one.token_type_hint: one.token.get_secret_value() for one in await take(database, key_ring)}
+    assert taken == {"refresh_token": "refresh", "access_token": "access"}
+
+
+async def test_each_is_taken_by_one_replica_only(database: Database, key_ring: KeyRing) -> None:
+    for _ in range(6):
+        await order(database, key_ring)
+    taken = await asyncio.gather(*(take(database, key_ring, limit=2) for _ in range(5)))
+    names = [one.id for batch in taken for one in batch]
+    assert sorted(names) == sorted(set(names))
+    rest = await take(database, key_ring)
+    assert len({*names, *(one.id for one in rest)}) == 6
+    assert await take(database, key_ring) == []
+
+
+async def test_what_was_not_finished_comes_again_after_its_lease(database: Database, key_ring: KeyRing) -> None:
+    await order(database, key_ring)
+    (first,) = await take(database, key_ring, lease=-1)
+    (second,) = await take(database, key_ring)
+    assert (first.id, first.attempts, second.attempts) == (second.id, 1, 2)
+    assert "refresh" not in repr(second).replace("refresh_token", "")
+
+
+async def test_what_was_postponed_waits_and_what_was_finished_is_gone(database: Database, key_ring: KeyRing) -> None:
+    await order(database, key_ring)
+    (taken,) = await take(database, key_ring, lease=-1)
+    async with database.transaction() as transaction:
+        await postpone_revocation(transaction, taken.id, 100)
+    assert await take(database, key_ring) == []
+    assert await count(database) == 1
+    async with database.transaction() as transaction:
+        await finish_revocation(transaction, taken.id)
+    assert await count(database) == 0
+
+
+# Found a bug: one row that cannot be read rolls the whole batch back, and stands first in the next one as well.
+async def test_one_that_cannot_be_read_does_not_hold_up_the_others(database: Database, key_ring: KeyRing) -> None:
+    await order(database, KeyRing({"lost": bytes(32)}))
+    await order(database, key_ring)
+    assert [one.token.get_secret_value() for one in await take(database, key_ring)] == ["refresh"]

@@ -1,0 +1,169 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+from app.randomness import identifier
+from app.store.database import Database
+from app.store.moments import from_now
+from app.store.sessions import (
+    Session,
+    SessionStatus,
+    change_session,
+    delete_session,
+    end_session,
+    find_idempotent,
+    get_session,
+    insert_session,
+    list_sessions,
+    lock_session,
+    overdue_sessions,
+    sessions_of_user,
+)
+from tests.support.rows import TENANT, Rows
+
+
+async def add(database: Database, *, seconds_to_live: int = 900, **values: Any) -> Session:
+    session_id = identifier("ses")
+    everything = {
+        "id": session_id,
+        "tenant": TENANT,
+        "caller_id": "cal_1",
+        "user_id": "user-1",
+        "stitch_state": f"state of {session_id}",
+        "nonce_digest": "nonce",
+        "code_challenge": "challenge",
+        "ticket_digest": f"ticket of {session_id}",
+        "redirect_uri": "https://broker.example/callback",
+        **values,
+    }
+    async with database.transaction() as transaction:
+        assert await insert_session(transaction, everything, seconds_to_live=seconds_to_live)
+        session = await get_session(transaction, session_id)
+    assert session is not None
+    return session
+
+
+async def overdue(database: Database) -> dict[str, SessionStatus]:
+    async with database.transaction() as transaction:
+        return {session.id: session.status for session in await overdue_sessions(transaction)}
+
+
+async def test_a_session_is_its_tenants_only(database: Database) -> None:
+    session = await add(database)
+    assert session.status is SessionStatus.PENDING
+    async with database.transaction() as transaction:
+        found = await get_session(transaction, session.id, tenant=TENANT)
+        assert found is not None
+        assert found.id == session.id
+        assert await get_session(transaction, session.id, tenant="elsewhere") is None
+
+
+@pytest.mark.parametrize("name", ["session_id", "stitch_state", "ticket_digest"])
+async def test_a_session_is_locked_by_what_names_it(database: Database, name: str) -> None:
+    session = await add(database)
+    await add(database)
+    names = {"session_id": session.id, "stitch_state": session.stitch_state, "ticket_digest": session.ticket_digest}
+    order: list[str] = []
+
+    async def lock(mark: str, entered: asyncio.Event) -> None:
+        async with database.transaction() as transaction:
+            found = await lock_session(transaction, **{name: names[name]})
+            assert found is not None
+            assert found.id == session.id
+            entered.set()
+            order.append(f"{mark} in")
+            await asyncio.sleep(0.1)
+            order.append(f"{mark} out")
+
+    first, second = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(lock("first", first))
+    await first.wait()
+    await lock("second", second)
+    await task
+    assert order == ["first in", "first out", "second in", "second out"]
+    async with database.transaction() as transaction:
+        assert await lock_session(transaction, session_id="ses_unknown") is None
+
+
+async def test_a_pending_session_whose_time_is_over_reads_as_expired(database: Database) -> None:
+    session = await add(database, seconds_to_live=-1)
+    assert (session.status, session.ended_at) == (SessionStatus.EXPIRED, session.expires_at)
+    assert session.seconds_left < 0
+    async with database.transaction() as transaction:
+        for status, expected in ((SessionStatus.EXPIRED, [session.id]), (SessionStatus.PENDING, [])):
+            page = await list_sessions(transaction, TENANT, user_id=None, status=status, limit=9, cursor=None)
+            assert [one.id for one in page.items] == expected
+
+
+async def test_an_idempotency_key_serves_one_session_of_a_caller(database: Database) -> None:
+    session = await add(database, idempotency_key="key")
+    other = await add(database, idempotency_key="key", caller_id="cal_2")
+    async with database.transaction() as transaction:
+        values = {
+            name: getattr(session, name)
+            for name in ("tenant", "caller_id", "user_id", "nonce_digest", "code_challenge", "redirect_uri")
+        }
+        again = {**values, "id": "ses_x", "stitch_state": "x", "ticket_digest": "x", "idempotency_key": "key"}
+        assert not await insert_session(transaction, again, seconds_to_live=900)
+        found = await find_idempotent(transaction, TENANT, "cal_1", "key")
+        assert found is not None
+        assert found.id == session.id != other.id
+        assert await find_idempotent(transaction, TENANT, "cal_1", "another") is None
+
+
+async def test_lists_are_of_one_tenant_and_in_pages(database: Database) -> None:
+    made = [(await add(database, user_id="a")).id for _ in range(3)]
+    await add(database, user_id="b")
+    await add(database, user_id="a", tenant="elsewhere")
+    async with database.transaction() as transaction:
+        first = await list_sessions(transaction, TENANT, user_id="a", status=None, limit=2, cursor=None)
+        second = await list_sessions(transaction, TENANT, user_id="a", status=None, limit=2, cursor=first.next_cursor)
+        assert {one.id for one in await sessions_of_user(transaction, TENANT, "a")} == set(made)
+    assert [one.id for one in (*first.items, *second.items)] == made[::-1]
+    assert second.next_cursor is None
+
+
+async def test_an_end_erases_every_secret(database: Database) -> None:
+    session = await add(database)
+    async with database.transaction() as transaction:
+        await change_session(transaction, session.id, lease_until=from_now(100))
+        await end_session(transaction, session.id, SessionStatus.FAILED, error_code="server_error")
+        ended = await get_session(transaction, session.id)
+    assert ended is not None
+    assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "server_error")
+    assert ended.ended_at is not None
+    secrets = (ended.code_verifier, ended.authorization_url, ended.ticket, ended.token_response)
+    assert (*secrets, ended.confirmation_code) == (None,) * 5
+
+
+async def test_a_session_can_be_erased(database: Database) -> None:
+    session = await add(database)
+    async with database.transaction() as transaction:
+        await delete_session(transaction, session.id)
+        assert await get_session(transaction, session.id) is None
+
+
+async def test_only_what_nobody_attends_to_is_overdue(database: Database, rows: Rows) -> None:
+    await add(database)
+    lapsed = await add(database, seconds_to_live=-1)
+    interrupted, attended, unconfirmed = await add(database), await add(database), await add(database)
+    await rows.change_session(interrupted.id, status=SessionStatus.EXCHANGING, lease_until=from_now(-1))
+    await rows.change_session(attended.id, status=SessionStatus.EXCHANGING, lease_until=from_now(100))
+    await rows.change_session(unconfirmed.id, status=SessionStatus.AWAITING_CONFIRMATION, expires_at=from_now(-1))
+    ended = await add(database, seconds_to_live=-1)
+    async with database.transaction() as transaction:
+        await end_session(transaction, ended.id, SessionStatus.EXPIRED)
+    assert await overdue(database) == {
+        lapsed.id: SessionStatus.EXPIRED,
+        interrupted.id: SessionStatus.EXCHANGING,
+        unconfirmed.id: SessionStatus.AWAITING_CONFIRMATION,
+    }
+
+
+async def test_what_another_replica_works_on_is_skipped(database: Database) -> None:
+    session = await add(database, seconds_to_live=-1)
+    async with database.transaction() as transaction:
+        assert await lock_session(transaction, session_id=session.id) is not None
+        assert await overdue(database) == {}
+    assert list(await overdue(database)) == [session.id]

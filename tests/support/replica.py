@@ -1,0 +1,293 @@
+"""A replica of the broker without its HTTP edge: the services of one process, on the database and the bank given."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import SecretStr
+
+from app.encryption import KeyRing
+from app.oidc.authorization import parse_authorization_response
+from app.oidc.client_authentication import ClientSecret
+from app.oidc.discovery import EndpointOverrides, Provider
+from app.oidc.token_endpoint import TokenEndpoint
+from app.oidc.transport import bank_client
+from app.services.background import BackgroundTasks
+from app.services.breaker import Breaker
+from app.services.caller_registry import CallerRegistry
+from app.services.callers import Caller, CallerAuthenticator, Permission
+from app.services.completion import Completion
+from app.services.confirmation import Confirmations
+from app.services.connect import ConnectLinks
+from app.services.connections import Connections
+from app.services.disconnect import Disconnecting
+from app.services.housekeeping import Housekeeping
+from app.services.linking import Linking
+from app.services.login import LoginRequest, Logins
+from app.services.refresh import Refresher, Timing
+from app.services.return_urls import ReturnUrls
+from app.services.revoker import Revoker
+from app.services.spool import Spool
+from app.services.tokens import Tokens
+from app.services.usage import Usage
+from app.settings import is_acceptable_address
+from app.stopping import Stopping
+from app.store.database import Database
+from app.store.notifications import Notifications
+from app.store.sessions import Session
+from sandbox.browser import log_in_and_decide
+from sandbox.client import SandboxClient
+from sandbox.settings import CLIENT_ID, CLIENT_SECRET
+from tests.support.clock import SteerableClock
+from tests.support.eventually import eventually
+
+BASE_URL = "http://127.0.0.1:8000"
+SCOPES = ("openid", "accounts", "offline_access")
+CALLER = Caller(
+    id="cal_tests",
+    tenant="default",
+    name="tests",
+    permissions=frozenset(Permission),
+    key_id="key_tests",
+    expires_at=None,
+)
+STRANGER = Caller(
+    id="cal_stranger",
+    tenant="elsewhere",
+    name="stranger",
+    permissions=frozenset(Permission),
+    key_id="key_stranger",
+    expires_at=None,
+)
+
+
+@dataclass(frozen=True)
+class Replica:
+    """The services, wired as `app.runtime` does it; housekeeping runs only when a test calls it."""
+
+    database: Database
+    key_ring: KeyRing
+    clock: SteerableClock
+    notifications: Notifications
+    tasks: BackgroundTasks
+    usage: Usage
+    stopping: Stopping
+    provider: Provider
+    token_endpoint: TokenEndpoint
+    spool: Spool
+    refresher: Refresher
+    tokens: Tokens
+    authenticator: CallerAuthenticator
+    registry: CallerRegistry
+    logins: Logins
+    links: ConnectLinks
+    linking: Linking
+    completion: Completion
+    confirmations: Confirmations
+    connections: Connections
+    revoker: Revoker
+    disconnecting: Disconnecting
+    housekeeping: Housekeeping
+
+    async def start_login(
+        self, *, user_id: str = "user-1", connection_id: str | None = None, require_confirmation: bool = False
+    ) -> Session:
+        """Start a session of CALLER's."""
+        wanted = LoginRequest(user_id, connection_id=connection_id, require_confirmation=require_confirmation)
+        return await self.logins.start(CALLER, wanted, None)
+
+    def authorization_url(self, session: Session) -> str:
+        """Return where the user is sent."""
+        url = self.logins.links(session).authorization_url
+        assert url is not None
+        return url
+
+    async def call_back(self, location: str, browser: str | None = None, new_browser: str = "new") -> Session:
+        """Open the address that the bank redirects to, and return what became of the session."""
+        response = parse_authorization_response(parse_qsl(urlsplit(location).query))
+        return (await self.completion.receive(response, browser, new_browser))[0]
+
+    async def log_in(
+        self,
+        bank: SandboxClient,
+        *,
+        username: str = "thandi",
+        connection_id: str | None = None,
+        require_confirmation: bool = False,
+    ) -> Session:
+        """Link an account from the start to the callback."""
+        session = await self.start_login(connection_id=connection_id, require_confirmation=require_confirmation)
+        return await self.call_back(await consent(bank, self.authorization_url(session), username=username))
+
+    async def ended(self, session: Session, *, wait: float = 20) -> Session:
+        """Return a session once it has ended."""
+        return await self.logins.get(session.tenant, session.id, wait=wait)
+
+
+_BANKS = {"thandi": "fnb", "johan": "standard_bank", "naledi": "capitec"}
+
+
+async def consent(
+    bank: SandboxClient, url: str, *, username: str = "thandi", decision: str = "allow", scopes: list[str] | None = None
+) -> str:
+    """Send a user through the bank's pages, and return the redirect that ends them."""
+    return await log_in_and_decide(
+        bank.http,
+        url,
+        bank=_BANKS[username],
+        username=username,
+        password=f"{username}-123",
+        scopes=scopes,
+        decision=decision,
+    )
+
+
+@asynccontextmanager
+async def open_replica(
+    *,
+    database_url: SecretStr,
+    issuer: str,
+    spool: Path,
+    key_ring: KeyRing,
+    clock: SteerableClock,
+    deadline: float = 5,
+    lease: float = 10,
+    cache_ttl: float = 5,
+    patience: float = 10,
+    longest_wait: float = 20,
+    listens: bool = True,
+    overrides: EndpointOverrides | None = None,
+) -> AsyncIterator[Replica]:
+    """Open a replica. Times are in seconds; one that does not listen hears nothing of the others."""
+    async with AsyncExitStack() as stack:
+        database = Database(database_url)
+        stack.push_async_callback(database.close)
+        notifications = Notifications(database)
+        client = await stack.enter_async_context(bank_client())
+        tasks, usage, stopping = BackgroundTasks(), Usage(), Stopping()
+        provider = Provider(
+            client,
+            clock,
+            issuer=issuer,
+            overrides=overrides or EndpointOverrides(),
+            timeout=5,
+            is_allowed=is_acceptable_address,
+        )
+        authentication = ClientSecret(CLIENT_ID, SecretStr(CLIENT_SECRET), "client_secret_post")
+        token_endpoint = TokenEndpoint(client, provider, authentication, clock)
+        kept = Spool(spool, key_ring)
+        refresher = Refresher(
+            database=database,
+            key_ring=key_ring,
+            provider=provider,
+            token_endpoint=token_endpoint,
+            spool=kept,
+            breaker=Breaker(clock),
+            clock=clock,
+            timing=Timing(deadline=deadline, lease=lease),
+        )
+        tokens = Tokens(
+            database=database,
+            key_ring=key_ring,
+            notifications=notifications,
+            refresher=refresher,
+            tasks=tasks,
+            usage=usage,
+            clock=clock,
+            cache_ttl=cache_ttl,
+            longest_wait=longest_wait,
+        )
+        linking = Linking(database=database, key_ring=key_ring, provider=provider, clock=clock, client_id=CLIENT_ID)
+        completion = Completion(
+            database=database,
+            key_ring=key_ring,
+            provider=provider,
+            token_endpoint=token_endpoint,
+            linking=linking,
+            tasks=tasks,
+            clock=clock,
+            patience=patience,
+        )
+        confirmations = Confirmations(database=database, key_ring=key_ring, linking=linking)
+        revoker = Revoker(database=database, key_ring=key_ring, token_endpoint=token_endpoint)
+        authenticator = CallerAuthenticator(database, key_ring, usage, clock, cache_ttl=cache_ttl)
+
+        def heed(topic: str | None) -> None:
+            kind, _, identifier = (topic or "").partition(":")
+            if topic is None:
+                tokens.forget_all()
+                authenticator.forget_all()
+            elif kind == "connection":
+                tokens.forget(identifier)
+            elif kind == "caller":
+                authenticator.forget(identifier)
+
+        notifications.observe(heed)
+        if listens:
+            await stack.enter_async_context(running(notifications))
+        stack.push_async_callback(tasks.drain, 0)
+        yield Replica(
+            database=database,
+            key_ring=key_ring,
+            clock=clock,
+            notifications=notifications,
+            tasks=tasks,
+            usage=usage,
+            stopping=stopping,
+            provider=provider,
+            token_endpoint=token_endpoint,
+            spool=kept,
+            refresher=refresher,
+            tokens=tokens,
+            authenticator=authenticator,
+            registry=CallerRegistry(database, key_ring),
+            logins=Logins(
+                database=database,
+                key_ring=key_ring,
+                notifications=notifications,
+                stopping=stopping,
+                provider=provider,
+                return_urls=ReturnUrls((f"{BASE_URL}/done", "https://shop.example/*")),
+                clock=clock,
+                client_id=CLIENT_ID,
+                base_url=BASE_URL,
+                scopes=SCOPES,
+                session_ttl=900,
+            ),
+            links=ConnectLinks(database=database, key_ring=key_ring),
+            linking=linking,
+            completion=completion,
+            confirmations=confirmations,
+            connections=Connections(database=database, tokens=tokens),
+            revoker=revoker,
+            disconnecting=Disconnecting(database=database, key_ring=key_ring, revoker=revoker),
+            housekeeping=Housekeeping(
+                database=database,
+                completion=completion,
+                confirmations=confirmations,
+                revoker=revoker,
+                tasks=tasks,
+                usage=usage,
+            ),
+        )
+
+
+@asynccontextmanager
+async def running(notifications: Notifications) -> AsyncIterator[None]:
+    """Listen for as long as the block, and from its beginning on."""
+
+    async def connected() -> bool:
+        return notifications.are_heard
+
+    task = asyncio.create_task(notifications.run())
+    try:
+        await eventually(connected)
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

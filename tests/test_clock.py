@@ -1,0 +1,9 @@
+from datetime import UTC
+
+from app.clock import SystemClock
+
+
+def test_the_system_clock_is_in_utc_and_never_goes_back() -> None:
+    clock = SystemClock()
+    assert clock.now().tzinfo is UTC
+    assert clock.monotonic() <= clock.monotonic()

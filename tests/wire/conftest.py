@@ -1,0 +1,11 @@
+"""What the tests of `app.wire` may ask for."""
+
+import pytest
+
+from tests.wire.certificates import Certificate, make_certificate
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate for `localhost`."""
+    return make_certificate(tmp_path_factory.mktemp("tls"))

@@ -1,0 +1,60 @@
+"""How an origin's address is understood."""
+
+import ssl
+
+import pytest
+
+from app.wire.route import default_tls, route_to
+
+
+def _beginning(url: str) -> bytes:
+    return route_to(url, ssl_context=None, proxy=None).beginning
+
+
+def test_the_port_is_left_out_where_it_is_the_usual_one() -> None:
+    assert _beginning("https://api.example/graphql") == b"POST /graphql HTTP/1.1\r\nHost: api.example\r\n"
+    assert _beginning("https://api.example:443/graphql") == b"POST /graphql HTTP/1.1\r\nHost: api.example\r\n"
+    assert _beginning("http://api.example:443") == b"POST / HTTP/1.1\r\nHost: api.example:443\r\n"
+    assert _beginning("http://[::1]:80/?a=b#c") == b"POST /?a=b HTTP/1.1\r\nHost: [::1]\r\n"
+
+
+def test_a_name_beyond_ascii_is_encoded() -> None:
+    assert route_to("https://bücher.example", ssl_context=None, proxy=None).host == "xn--bcher-kva.example"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "/graphql",
+        "ftp://a",
+        "http://",
+        "http://user:pw@a/",
+        "http://a/b c",
+        "http://a/é",
+        "http://a b/",
+        "http://a:x",
+    ],
+)
+def test_an_address_that_cannot_be_used_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        route_to(url, ssl_context=None, proxy=None)
+    assert "pw" not in str(caught.value)
+
+
+def test_a_proxy_that_is_not_http_is_refused() -> None:
+    with pytest.raises(ValueError, match="only absolute http"):
+        route_to("https://a", ssl_context=None, proxy="socks5://127.0.0.1:1080")
+
+
+def test_tls_verifies_unless_told_otherwise() -> None:
+    context = default_tls()
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+def test_the_tunnel_to_an_ipv6_address_has_brackets() -> None:
+    route = route_to("https://[::1]:8443/x", ssl_context=None, proxy="proxy.example")
+    assert route.connect == b"CONNECT [::1]:8443 HTTP/1.1\r\nHost: [::1]:8443\r\n\r\n"
+    assert (route.host, route.port, route.origin_host) == ("proxy.example", 80, "::1")
