@@ -1,0 +1,101 @@
+"""Connections as a scenario needs them: linked without a browser, and expired at will."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+from sqlalchemy import select
+
+from app.encryption import KeyRing
+from app.randomness import identifier
+from app.store.connections import ConnectionStatus, TokenPair, change_connection, insert_connection, store_tokens
+from app.store.database import Database
+from app.store.moments import from_now
+from app.store.revocations import count_revocations
+from app.store.tables import connections, refresh_attempts
+from chaos.bank import SCOPES, Bank
+from chaos.records import digest
+
+TENANT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A connection, and the first refresh token of its family at the bank."""
+
+    id: str
+    first_token: str
+
+
+class Links:
+    """Makes connections in the broker's tables, with tokens that the bank knows."""
+
+    def __init__(self, database: Database, key_ring: KeyRing, bank: Bank) -> None:
+        self._database = database
+        self._key_ring = key_ring
+        self._bank = bank
+
+    async def make(self, count: int, *, seconds_left: float = -1) -> list[Link]:
+        """Link `count` accounts. The broker takes their access tokens to have `seconds_left`."""
+        made = []
+        subject, grants = await self._bank.grant(count)
+        async with self._database.transaction() as transaction:
+            for grant in grants:
+                pair = TokenPair(SecretStr(grant["access_token"]), SecretStr(grant["refresh_token"]))
+                assert pair.refresh_token is not None
+                link = Link(identifier("con"), digest(pair.refresh_token))
+                values = {
+                    "id": link.id,
+                    "tenant": TENANT,
+                    "user_id": "chaos",
+                    "status": ConnectionStatus.ACTIVE,
+                    "subject": subject,
+                    "scopes": SCOPES.split(),
+                    "version": 1,
+                    "refreshable": True,
+                    "access_token_expires_at": from_now(seconds_left),
+                    "access_token_lifetime": 900,
+                }
+                await insert_connection(transaction, values)
+                await store_tokens(
+                    transaction, self._key_ring, tenant=TENANT, connection_id=link.id, version=1, pair=pair
+                )
+                made.append(link)
+        return made
+
+    async def expire(self, link: Link) -> None:
+        """Let the access token's time be over, and tell the replicas."""
+        async with self._database.transaction() as transaction:
+            await change_connection(transaction, link.id, access_token_expires_at=from_now(-1))
+
+    async def version(self, link: Link) -> int:
+        """Return the present version."""
+        async with self._database.transaction() as transaction:
+            query = select(connections.c.version).where(connections.c.id == link.id)
+            return int((await transaction.execute(query)).scalar_one())
+
+    async def outcomes(self, links: Sequence[Link]) -> list[str | None]:
+        """Return the outcomes of all attempts on these connections, in the order in which they began."""
+        async with self._database.transaction() as transaction:
+            query = (
+                select(refresh_attempts.c.outcome)
+                .where(refresh_attempts.c.connection_id.in_([link.id for link in links]))
+                .order_by(refresh_attempts.c.id)
+            )
+            return list((await transaction.execute(query)).scalars())
+
+    async def pause(self, link: Link) -> float:
+        """Return the seconds, on the database's clock, between the end of the first attempt and the second one."""
+        async with self._database.transaction() as transaction:
+            query = (
+                select(refresh_attempts.c.started_at, refresh_attempts.c.ended_at)
+                .where(refresh_attempts.c.connection_id == link.id)
+                .order_by(refresh_attempts.c.id)
+            )
+            first, second, *_ = await transaction.execute(query)
+            return float((second.started_at - first.ended_at).total_seconds())
+
+    async def revocations(self) -> int:
+        """Count the tokens that the bank is still to be told to revoke."""
+        async with self._database.transaction() as transaction:
+            return await count_revocations(transaction)

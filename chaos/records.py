@@ -1,0 +1,106 @@
+"""What the broker's tables and spools say about a connection."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import SecretStr
+from sqlalchemy import select
+
+from app.encryption import KeyRing
+from app.services.spool import Spool
+from app.store.connections import hold
+from app.store.database import Database, Transaction
+from app.store.tables import audit_events, refresh_attempts
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A row of `refresh_attempts`."""
+
+    version: int
+    fence: int
+    outcome: str | None
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Everything that the broker knows of one connection. Tokens appear as the bank's digests."""
+
+    connection_id: str
+    status: str
+    reason: str | None
+    version: int
+    held: str | None
+    spooled: frozenset[str] = frozenset()
+    attempts: Sequence[Attempt] = ()
+    audited: Sequence[int] = field(default=())
+    """The versions that the audit says were refreshed to, in the order of the audit."""
+
+
+async def read_records(
+    database: Database, key_ring: KeyRing, data_dirs: Iterable[Path], connection_ids: Sequence[str]
+) -> list[Record]:
+    """Read the records of these connections, all in one transaction."""
+    spooled = defaultdict(set)
+    for connection_id, token in _spooled(key_ring, data_dirs):
+        spooled[connection_id].add(token)
+    async with database.transaction() as transaction:
+        attempts = await _attempts(transaction, connection_ids)
+        audited = await _audited(transaction, connection_ids)
+        records = []
+        for connection_id in connection_ids:
+            held = await hold(transaction, key_ring, connection_id)
+            assert held is not None, f"{connection_id} has vanished"
+            refresh_token = held.tokens.refresh_token if held.tokens else None
+            records.append(
+                Record(
+                    connection_id=connection_id,
+                    status=held.connection.status,
+                    reason=held.connection.reauthorization_reason,
+                    version=held.connection.version,
+                    held=digest(refresh_token) if refresh_token else None,
+                    spooled=frozenset(spooled[connection_id]),
+                    attempts=attempts[connection_id],
+                    audited=audited[connection_id],
+                )
+            )
+    return records
+
+
+def digest(token: SecretStr) -> str:
+    """Return the name by which the bank's ledger knows a token."""
+    return sha256(token.get_secret_value().encode()).hexdigest()
+
+
+def _spooled(key_ring: KeyRing, data_dirs: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    for data_dir in data_dirs:
+        for unsaved in Spool(data_dir / "spool", key_ring).left_over():
+            if unsaved.new.pair.refresh_token:
+                yield unsaved.claim.connection_id, digest(unsaved.new.pair.refresh_token)
+
+
+async def _attempts(transaction: Transaction, connection_ids: Sequence[str]) -> dict[str, list[Attempt]]:
+    columns = [refresh_attempts.c[name] for name in Attempt.__dataclass_fields__]
+    query = select(refresh_attempts.c.connection_id, *columns).where(
+        refresh_attempts.c.connection_id.in_(connection_ids)
+    )
+    found = defaultdict(list)
+    for connection_id, *values in await transaction.execute(query.order_by(refresh_attempts.c.fence)):
+        found[connection_id].append(Attempt(*values))
+    return found
+
+
+async def _audited(transaction: Transaction, connection_ids: Sequence[str]) -> dict[str, list[int]]:
+    query = select(audit_events.c.connection_id, audit_events.c.detail["version"].as_integer()).where(
+        audit_events.c.connection_id.in_(connection_ids), audit_events.c.action == "connection.refreshed"
+    )
+    found = defaultdict(list)
+    for connection_id, version in await transaction.execute(query.order_by(audit_events.c.id)):
+        found[connection_id].append(version)
+    return found
