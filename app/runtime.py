@@ -36,6 +36,7 @@ from app.services.proxy import QueryProxy, query_session
 from app.services.refresh import Refresher, Timing
 from app.services.return_urls import ReturnUrls
 from app.services.revoker import Revoker
+from app.services.service_tokens import ServiceTokenRules, ServiceTokens
 from app.services.spool import Spool
 from app.services.tokens import Tokens
 from app.services.usage import Usage
@@ -115,7 +116,14 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
             cache_ttl=settings.cache_ttl,
             longest_wait=settings.refresh_lease + settings.refresh_deadline,
         )
-        authenticator = CallerAuthenticator(database, key_ring, usage, clock, cache_ttl=settings.cache_ttl)
+        authenticator = CallerAuthenticator(
+            database,
+            key_ring,
+            usage,
+            clock,
+            cache_ttl=settings.cache_ttl,
+            service_tokens=open_service_tokens(settings, client, clock),
+        )
         linking = Linking(
             database=database,
             key_ring=key_ring,
@@ -196,6 +204,28 @@ def open_provider(settings: Settings, client: httpx.AsyncClient, clock: Clock) -
         timeout=settings.bank_timeout,
         is_allowed=is_acceptable_address,
     )
+
+
+def open_service_tokens(settings: Settings, client: httpx.AsyncClient, clock: Clock) -> ServiceTokens | None:
+    """Return what validates the service tokens of the issuer that the settings name, if they do."""
+    issuer, audience = settings.service_token_issuer, settings.service_token_audience
+    if issuer is None or audience is None:
+        return None
+    provider = Provider(
+        client,
+        clock,
+        issuer=issuer,
+        # Its keys are all that is wanted; an issuer of service tokens alone, as Kubernetes is one, has no more.
+        overrides=EndpointOverrides(authorization_endpoint=issuer, token_endpoint=issuer),
+        timeout=settings.bank_timeout,
+        is_allowed=is_acceptable_address,
+    )
+    rules = ServiceTokenRules(
+        audience=audience,
+        tenant_claim=settings.service_token_tenant_claim,
+        permissions_claim=settings.service_token_permissions_claim,
+    )
+    return ServiceTokens(provider, rules, clock)
 
 
 def client_authentication(settings: Settings, clock: Clock) -> ClientAuthentication:

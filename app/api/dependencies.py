@@ -10,7 +10,11 @@ from app.api.context import admit
 from app.runtime import Runtime
 from app.services.callers import Caller, Permission
 
-_bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="An API key, `brk_…`.")
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="API key",
+    description="An API key, `brk_…`; or a service token, a JWT of the issuer that this broker is set up to believe.",
+)
 
 
 def get_runtime(request: Request) -> Runtime:

@@ -245,6 +245,7 @@ class AuditEventView(BaseModel):
     """One deed."""
 
     id: int
+    position: int = Field(description="Counts your tenant's events, from 1, without gaps.")
     occurred_at: datetime
     actor: str
     action: str = Field(examples=["connection.refreshed"])
@@ -252,6 +253,7 @@ class AuditEventView(BaseModel):
     connection_id: str | None
     request_id: str | None
     detail: dict[str, Any]
+    hash: str = Field(description="SHA-256 of this event and the hash of the one before.")
 
     @classmethod
     def of(cls, event: AuditEvent) -> "AuditEventView":

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from app.randomness import random_text
 
+KEY_MARK = "brk_"
 _ALPHABET = string.ascii_letters + string.digits
 _FORM = re.compile(r"brk_([A-Za-z0-9]{12})_([A-Za-z0-9]{43})([A-Za-z0-9]{6})")
 

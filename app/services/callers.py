@@ -3,20 +3,23 @@
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import quote
 
 from pydantic import SecretStr
 
 from app.clock import Clock
 from app.encryption import KeyRing
 from app.errors import PermissionDenied, UnauthorizedCaller
-from app.randomness import same
-from app.services.api_keys import parse_api_key
+from app.randomness import digest, same
+from app.services.api_keys import KEY_MARK, parse_api_key
 from app.services.memory import Memory
+from app.services.service_tokens import ServiceTokens
 from app.services.usage import Usage
 from app.store.callers import find_usable_key, hashing_key
 from app.store.database import Database
 
 _MEMORY_SIZE = 10_000
+_MAX_NAME = 128
 
 
 class Permission(StrEnum):
@@ -35,13 +38,13 @@ class Permission(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated internal service."""
+    """An authenticated internal service. `key_id` is None where it came with a service token."""
 
     id: str
     tenant: str
     name: str
     permissions: frozenset[str]
-    key_id: str
+    key_id: str | None
     expires_at: float | None
 
     def require(self, permission: Permission) -> None:
@@ -53,27 +56,36 @@ class Caller:
 class CallerAuthenticator:
     """Turns an `Authorization` header into a Caller."""
 
-    def __init__(self, database: Database, key_ring: KeyRing, usage: Usage, clock: Clock, *, cache_ttl: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        key_ring: KeyRing,
+        usage: Usage,
+        clock: Clock,
+        *,
+        cache_ttl: float,
+        service_tokens: ServiceTokens | None = None,
+    ) -> None:
         self._database = database
         self._key_ring = key_ring
         self._usage = usage
         self._clock = clock
+        self._service_tokens = service_tokens
         self._hashing_key: SecretStr | None = None
         # By digest, so that a memory dump's keys are no keys.
         self._known: Memory[bytes, Caller] = Memory(lifetime=cache_ttl, size=_MEMORY_SIZE, clock=clock)
 
     async def authenticate(self, authorization: str) -> Caller:
-        """Return the caller whose key this is. Raises UnauthorizedCaller."""
+        """Return the caller whose API key or service token this is. Raises UnauthorizedCaller."""
         scheme, _, credential = authorization.partition(" ")
         if scheme.lower() != "bearer" or not credential:
             raise UnauthorizedCaller("send the API key as `Authorization: Bearer <key>`")
-        digest = hashlib.sha256(credential.encode()).digest()
-        caller = self._known.get(digest)
-        if caller is None:
-            caller = await self._known.read(digest, lambda: self._look_up(credential.strip()))
-        if caller.expires_at is not None and caller.expires_at <= self._clock.monotonic():
-            raise _unknown_key()
-        self._usage.key_used(caller.key_id)
+        known_by = hashlib.sha256(credential.encode()).digest()
+        caller = self._known.get(known_by)
+        if caller is None or self._is_past(caller):
+            caller = await self._known.read(known_by, lambda: self._look_up(credential.strip()))
+        if caller.key_id is not None:
+            self._usage.key_used(caller.key_id)
         return caller
 
     def forget(self, caller_id: str) -> None:
@@ -84,7 +96,18 @@ class CallerAuthenticator:
         """Look every key up again."""
         self._known.forget_all()
 
+    def _is_past(self, caller: Caller) -> bool:
+        return caller.expires_at is not None and caller.expires_at <= self._clock.monotonic()
+
     async def _look_up(self, credential: str) -> Caller:
+        if self._service_tokens is None or credential.startswith(KEY_MARK):
+            return await self._look_up_key(credential)
+        found = await self._service_tokens.validate(SecretStr(credential))
+        caller_id = _name_of(found.subject)
+        expires_at = self._clock.monotonic() + found.expires_in
+        return Caller(caller_id, found.tenant, caller_id, found.permissions & set(Permission), None, expires_at)
+
+    async def _look_up_key(self, credential: str) -> Caller:
         api_key = parse_api_key(credential)
         if api_key is None:
             raise _unknown_key()
@@ -99,6 +122,13 @@ class CallerAuthenticator:
             raise _unknown_key()
         expires_at = None if seconds_left is None else self._clock.monotonic() + seconds_left
         return Caller(record.id, record.tenant, record.name, frozenset(record.permissions), key_id, expires_at)
+
+
+def _name_of(subject: str) -> str:
+    """Name the subject of a service token, in characters that are safe everywhere, and no two alike."""
+    name = quote(subject, safe=":@/")
+    # Quoting leaves no asterisk.
+    return f"svc_{name}" if len(name) <= _MAX_NAME else f"svc_*{digest(subject)}"
 
 
 def _unknown_key() -> UnauthorizedCaller:

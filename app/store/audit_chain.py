@@ -6,9 +6,9 @@ hash, so that a tail that was cut off is missed as well.
 
 The links are made by a deferred trigger, when the transaction of the deed commits. So the head of the tenant's chain,
 which all its writers must take turns at, is locked after every other lock and for no longer than the commit itself;
-a chain over all tenants would have them all wait for each other. A transaction with events of several tenants writes
-them in the order of the tenants, or two such could wait for each other. Links are a table of their own, so that an
-event is written once and never touched again.
+one chain over all tenants would have them all wait for each other. A transaction with events of several tenants must
+write them in the order of the tenants, or two such could wait for each other for ever. Links are a table of their own,
+so that an event is written once and never touched again.
 
 What this shows, and what not. The triggers refuse UPDATE, DELETE and TRUNCATE to everyone who may not switch them off,
 and the chain shows what was done by someone who may. Whoever may do everything in the database can still compute the
@@ -18,10 +18,12 @@ invented by someone who can write as the broker does is chained like any other.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Text, cast, extract, func, select, text, union
+from sqlalchemy import Row, Text, and_, cast, extract, func, select, text, union
 
 from app.errors import InvalidRequest
 from app.store.database import Database, Transaction
@@ -29,7 +31,7 @@ from app.store.tables import audit_chain, audit_events, audit_heads
 
 START = "0" * 64
 _BATCH = 2_000
-
+_NOTED = re.compile(r"(.+):([1-9][0-9]{0,17}):([0-9a-f]{64})", re.DOTALL)
 # The same as in the trigger (migration 0002), but for what it begins with, which must be what was just verified.
 _CONTENT = cast(
     func.jsonb_build_array(
@@ -42,6 +44,11 @@ _CONTENT = cast(
     ),
     Text,
 )
+_LINK = [
+    *(audit_chain.c[name] for name in ("position", "previous_hash", "hash")),
+    audit_events.c.id,
+    _CONTENT.label("content"),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +62,121 @@ class Head:
     @classmethod
     def parse(cls, value: str) -> "Head":
         """Read `TENANT:POSITION:HASH`. Raises InvalidRequest."""
-        tenant, _, rest = value.rpartition(":")[0].rpartition(":")[0], "", value.rsplit(":", 2)[1:]
-        try:
-            position, found = rest
-            if not tenant or len(bytes.fromhex(found)) != 32:
-                raise ValueError(value)
-            return cls(tenant, int(position), found.lower())
-        except ValueError:
-            raise InvalidRequest("a noted head has the form TENANT:POSITION:HASH") from None
+        noted = _NOTED.fullmatch(value)
+        if noted is None:
+            raise InvalidRequest("a noted head has the form TENANT:POSITION:HASH", code="invalid_head")
+        return cls(noted[1], int(noted[2]), noted[3])
 
     def __str__(self) -> str:
         return f"{self.tenant}:{self.position}:{self.hash}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What verification found of one tenant: `intact` is how far the chain holds, `fault` why it ends there."""
+
+    intact: Head
+    fault: str | None = None
+    fault_position: int | None = None
+
+
+async def verify(
+    database: Database,
+    *,
+    tenant: str | None = None,
+    noted: Sequence[Head] = (),
+    tell: Callable[[int], None] = lambda _events: None,
+) -> list[Chain]:
+    """Follow a tenant's chain, or all, and compare with heads that were noted. `tell` hears of each batch's size.
+
+    Everything is seen as of one moment, so deeds that are done meanwhile do no harm.
+    """
+    async with database.transaction() as transaction:
+        await transaction.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+        tenants = await _tenants(transaction) if tenant is None else {tenant}
+        return [
+            await _Verification(transaction, name, [head for head in noted if head.tenant == name], tell).run()
+            for name in sorted(tenants.union(head.tenant for head in noted))
+        ]
+
+
+async def _tenants(transaction: Transaction) -> set[str]:
+    named = union(*(select(table.c.tenant) for table in (audit_heads, audit_chain, audit_events)))
+    return set((await transaction.execute(named)).scalars())
+
+
+class _Broken(Exception):
+    """The chain does not go on."""
+
+
+class _Verification:
+    """Follows one tenant's chain from its start until the first fault."""
+
+    def __init__(
+        self, transaction: Transaction, tenant: str, noted: Sequence[Head], tell: Callable[[int], None]
+    ) -> None:
+        self._transaction = transaction
+        self._noted = {head.position: head.hash for head in noted}
+        self._tell = tell
+        self._last = Head(tenant, 0, START)
+
+    async def run(self) -> Chain:
+        """Return how far the chain holds."""
+        try:
+            while links := await self._next_links():
+                for link in links:
+                    self._follow(link)
+                self._tell(len(links))
+            await self._check_end()
+        except _Broken as broken:
+            return Chain(self._last, str(broken), self._last.position + 1)
+        return Chain(self._last)
+
+    async def _next_links(self) -> Sequence[Row[Any]]:
+        query = (
+            select(*_LINK)
+            .outerjoin_from(audit_chain, audit_events, audit_chain.c.event_id == audit_events.c.id)
+            .where(audit_chain.c.tenant == self._last.tenant, audit_chain.c.position > self._last.position)
+            .order_by(audit_chain.c.position)
+            .limit(_BATCH)
+        )
+        return (await self._transaction.execute(query)).all()
+
+    def _follow(self, link: Row[Any]) -> None:
+        if link.position != self._last.position + 1:
+            raise _Broken("the entry is missing")
+        if link.previous_hash != self._last.hash:
+            raise _Broken("the entry does not continue from the one before it")
+        if link.id is None:
+            raise _Broken("the event was deleted")
+        if hashlib.sha256(link.content.encode()).hexdigest() != link.hash:
+            raise _Broken("the event was changed")
+        if self._noted.get(link.position, link.hash) != link.hash:
+            raise _Broken("the entry is not the one that was noted")
+        self._last = Head(self._last.tenant, link.position, link.hash)
+
+    async def _check_end(self) -> None:
+        query = select(audit_heads.c.tenant, audit_heads.c.position, audit_heads.c.hash)
+        head = (await self._transaction.execute(query.where(audit_heads.c.tenant == self._last.tenant))).first()
+        end = max([*self._noted, head.position if head else 0])
+        if end > self._last.position:
+            raise _Broken(f"the chain was cut off; it went to {end} at least")
+        if head is None:
+            raise _Broken("the chain has no head" if self._last.position else "there is no audit of this tenant")
+        if Head(*head) != self._last:
+            raise _Broken("the head does not name the last entry")
+        if (event_id := await self._unchained()) is not None:
+            raise _Broken(f"the event with the id {event_id} was never chained, or its entry is gone")
+
+    async def _unchained(self) -> int | None:
+        query = (
+            select(func.min(audit_events.c.id))
+            .outerjoin_from(
+                audit_events,
+                audit_chain,
+                and_(audit_chain.c.event_id == audit_events.c.id, audit_chain.c.tenant == audit_events.c.tenant),
+            )
+            .where(audit_events.c.tenant == self._last.tenant, audit_chain.c.event_id.is_(None))
+        )
+        found: int | None = (await self._transaction.execute(query)).scalar_one()
+        return found
