@@ -40,7 +40,7 @@ lint: install check-migrations
 	.venv/bin/lint-imports
 
 check-migrations: install
-	@data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && export BROKER_DATA_DIR="$$data" \
+	@data=$$(mktemp -d) && chmod 755 "$$data" && trap 'rm -rf "$$data"' EXIT && export BROKER_DATA_DIR="$$data" \
 		&& .venv/bin/broker migrate && .venv/bin/alembic check
 
 bench interop containers chaos:

@@ -28,6 +28,7 @@ _SUPERUSER = "broker"
 _DATABASE = "postgres"
 _SETTINGS = {
     "listen_addresses": "",
+    "port": "5432",
     "max_connections": "200",
     "shared_buffers": "64MB",
 }
@@ -42,10 +43,10 @@ def embedded_postgresql(data_dir: Path) -> Iterator[SecretStr]:
     server = EmbeddedPostgreSQL(data_dir)
     with server.lock_file("users") as users, server.lock_file("start") as starting:
         # One lock says who uses the server; the other lets nobody come while it is started or stopped.
-        with _exclusively(starting):
-            fcntl.flock(users, fcntl.LOCK_SH)
-            server.start()
         try:
+            with _exclusively(starting):
+                fcntl.flock(users, fcntl.LOCK_SH)
+                server.start()
             yield server.url
         finally:
             with _exclusively(starting), contextlib.suppress(BlockingIOError):
@@ -75,7 +76,7 @@ class EmbeddedPostgreSQL:
     @property
     def url(self) -> SecretStr:
         """The address of the server's Unix socket."""
-        return SecretStr(f"postgresql://{_SUPERUSER}@/{_DATABASE}?host={quote(str(self._sockets), safe='/')}")
+        return SecretStr(f"postgresql://{_SUPERUSER}@/{_DATABASE}?host={quote(str(self._sockets), safe='/')}&port=5432")
 
     @contextmanager
     def lock_file(self, name: str) -> Iterator[IO[bytes]]:
@@ -107,9 +108,8 @@ class EmbeddedPostgreSQL:
 
     def stop(self, mode: str = "fast") -> None:
         """Stop the server, if it runs; `immediate` is what a power cut does."""
-        if not self.is_running():
-            return
-        self._run("pg_ctl", "-D", str(self._cluster), "-m", mode, "-w", "-t", "60", "stop")
+        if self.is_running():
+            self._run("pg_ctl", "-D", str(self._cluster), "-m", mode, "-w", "-t", "60", "stop")
         shutil.rmtree(self._sockets, ignore_errors=True)
 
     def is_running(self) -> bool:
@@ -127,6 +127,8 @@ class EmbeddedPostgreSQL:
                 stderr=output,
                 user=user,
                 cwd="/",
+                # Ctrl-C is for the broker, which then stops the server in its turn.
+                start_new_session=True,
                 check=False,
             )
             output.seek(0)
