@@ -26,6 +26,7 @@ _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 class DecryptionError(BrokerError):
     """A ciphertext does not open: its key is not in the ring, or it was altered or moved."""
 
+    status = 503
     title = "Stored data cannot be read"
     default_code = "decryption_failed"
 

@@ -152,6 +152,7 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
             usage=usage,
         )
         notifications.observe(partial(_heed, tokens, authenticator))
+        database.on_change(notifications.announce)
         await stack.enter_async_context(_running(notifications.run(), housekeeping.run()))
         stack.push_async_callback(_flush, housekeeping)
         stack.push_async_callback(_drain, tasks)

@@ -4,13 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from app.api.dependencies import Broker, Cursor, Limit, requires
+from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, requires
 from app.api.examples import problems
 from app.api.schemas import AuditEventView, PageView
 from app.services.callers import Caller, Permission
 from app.store.audit import list_events
 
-router = APIRouter(prefix="/v1/audit", tags=["Look into it"])
+router = APIRouter(prefix="/v1/audit", route_class=AuthenticatedRoute, tags=["Look into it"])
 Auditor = Annotated[Caller, Depends(requires(Permission.AUDIT_READ))]
 
 

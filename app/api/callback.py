@@ -1,8 +1,6 @@
 """`/connect/{ticket}` and `/callback`: what browsers open. Every answer is a page or a redirect, never JSON."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from app.api.context import request_id_of
@@ -41,8 +39,8 @@ _PAGES = {
 }
 
 
-@router.get("/connect/{ticket}", summary="Go to the bank", status_code=303, response_class=Response)
-async def connect(request: Request, runtime: Broker, ticket: Annotated[str, Path(max_length=100)]) -> Response:
+@router.get("/connect/{ticket:path}", summary="Go to the bank", status_code=303, response_class=Response)
+async def connect(request: Request, runtime: Broker, ticket: str) -> Response:
     """Bind this browser to the session, and redirect it to the bank."""
     if _is_prefetch(request):
         return Response(status_code=204, headers=SECURITY_HEADERS)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from app.api.dependencies import Broker, requires
+from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, requires
 from app.api.examples import problems
 from app.api.schemas import (
     ApiKeyRequest,
@@ -18,7 +18,7 @@ from app.api.schemas import (
 from app.errors import Conflict, NotFound
 from app.services.callers import Caller, Permission
 
-router = APIRouter(prefix="/v1/callers", tags=["Manage callers"])
+router = APIRouter(prefix="/v1/callers", route_class=AuthenticatedRoute, tags=["Manage callers"])
 Admin = Annotated[Caller, Depends(requires(Permission.ADMIN))]
 
 
@@ -34,10 +34,12 @@ async def create_caller(caller: Admin, runtime: Broker, wanted: CallerRequest, r
 
 
 @router.get("", summary="List callers", responses=problems())
-async def list_callers(caller: Admin, runtime: Broker) -> PageView[CallerView]:
-    """List the callers of your tenant by name."""
-    found = await runtime.registry.list_callers(tenant=caller.tenant)
-    return PageView(items=[CallerView.of(one) for one in found], next_cursor=None)
+async def list_callers(
+    caller: Admin, runtime: Broker, limit: Limit = 50, cursor: Cursor = None
+) -> PageView[CallerView]:
+    """List the callers of your tenant, newest first."""
+    page = await runtime.registry.list_callers(tenant=caller.tenant, limit=limit, cursor=cursor)
+    return PageView(items=[CallerView.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/{caller_id}", summary="Show a caller", responses=problems(NotFound))

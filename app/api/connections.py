@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from app.api.dependencies import Broker, Cursor, Limit, UserFilter, requires
+from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, UserFilter, requires
 from app.api.examples import problems
 from app.api.schemas import ConnectionView, PageView, RefreshRequest, TokenRequest, TokenView
 from app.errors import (
@@ -18,7 +18,7 @@ from app.errors import (
 from app.services.callers import Caller, Permission
 from app.store.connections import ConnectionStatus
 
-router = APIRouter(prefix="/v1/connections", tags=["Use a connection"])
+router = APIRouter(prefix="/v1/connections", route_class=AuthenticatedRoute, tags=["Use a connection"])
 Reader = Annotated[Caller, Depends(requires(Permission.CONNECTIONS_READ))]
 Writer = Annotated[Caller, Depends(requires(Permission.CONNECTIONS_WRITE))]
 TokenReader = Annotated[Caller, Depends(requires(Permission.TOKENS_READ))]

@@ -1,12 +1,15 @@
 """What endpoints are handed: the runtime, and the caller if it may do this."""
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request, Security
+from fastapi import Depends, Query, Request, Response, Security
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.context import admit
+from app.errors import NotFound
+from app.json_text import storable
 from app.runtime import Runtime
 from app.services.callers import Caller, Permission
 
@@ -26,16 +29,34 @@ def get_runtime(request: Request) -> Runtime:
 Broker = Annotated[Runtime, Depends(get_runtime)]
 
 
+class AuthenticatedRoute(APIRoute):
+    """A route that looks at nothing of a request before it knows whose it is, not even whether its body is JSON."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Put the authentication before what the framework does."""
+        handle = super().get_route_handler()
+
+        async def handle_authenticated(request: Request) -> Response:
+            runtime = get_runtime(request)
+            caller = await runtime.authenticator.authenticate(request.headers.get("authorization", ""))
+            admit(runtime, caller, request.scope)
+            request.state.caller = caller
+            for name, value in request.path_params.items():
+                if name != "user_id" and not storable(value):
+                    what = name.removesuffix("_id")
+                    raise NotFound(f"there is no such {what}", code=f"{what}_not_found")
+            return await handle(request)
+
+        return handle_authenticated
+
+
 def requires(permission: Permission) -> Callable[..., Awaitable[Caller]]:
-    """Return a dependency that gives the caller, if it has `permission`."""
+    """Return a dependency that gives the caller of an AuthenticatedRoute, if it has `permission`."""
 
     async def caller(
-        request: Request,
-        runtime: Broker,
-        _shown_in_docs: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+        request: Request, _shown_in_docs: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
     ) -> Caller:
-        found = await runtime.authenticator.authenticate(request.headers.get("authorization", ""))
-        admit(runtime, found, request.scope)
+        found: Caller = request.state.caller
         found.require(permission)
         return found
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from app import errors
 from app.api.problems import MEDIA_TYPE
-from app.api.schemas import Problem
 
+PROBLEM = "#/components/schemas/Problem"
 _AUTHENTICATED: tuple[type[errors.BrokerError], ...] = (
     errors.UnauthorizedCaller,
     errors.PermissionDenied,
@@ -21,7 +21,7 @@ def problems(*kinds: type[errors.BrokerError], authenticated: bool = True) -> di
     for kind in _all(kinds, authenticated=authenticated):
         described = by_status.setdefault(
             kind.status,
-            {"model": Problem, "description": kind.title, "content": {MEDIA_TYPE: {"examples": {}}}},
+            {"description": kind.title, "content": {MEDIA_TYPE: {"schema": {"$ref": PROBLEM}, "examples": {}}}},
         )
         described["content"][MEDIA_TYPE]["examples"][kind.default_code] = {
             "summary": (kind.__doc__ or "").splitlines()[0],

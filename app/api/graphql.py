@@ -11,9 +11,11 @@ from collections.abc import Mapping
 
 from starlette.types import Receive, Scope, Send
 
+from app.api.accept import qualities
 from app.api.context import admit, request_id_of
 from app.api.graphql_errors import render_graphql_error
-from app.errors import BrokerError, InvalidRequest, RequestTooLarge
+from app.errors import BrokerError, ConnectionNotFound, InvalidRequest, RequestTooLarge
+from app.json_text import storable
 from app.logs import get_logger
 from app.runtime import Runtime
 from app.services.callers import Permission
@@ -73,8 +75,12 @@ async def serve_query(runtime: Runtime, connection_id: str, scope: Scope, receiv
         admit(runtime, caller, scope)
         caller.require(Permission.GRAPHQL_QUERY)
         body = await _read_body(headers, receive, runtime.settings.max_query_bytes)
-        if Permission.GRAPHQL_MUTATE not in caller.permissions and runtime.documents.may_mutate(body):
-            caller.require(Permission.GRAPHQL_MUTATE)
+        if Permission.GRAPHQL_MUTATE not in caller.permissions:
+            _require_json(headers.get(b"content-type", b"application/json"))
+            if runtime.documents.may_mutate(body):
+                caller.require(Permission.GRAPHQL_MUTATE)
+        if not storable(connection_id):
+            raise ConnectionNotFound("there is no such connection")
         asked = time.perf_counter()
         answer = await runtime.proxy.send(caller.tenant, connection_id, _passed_on(headers), body)
         try:
@@ -99,6 +105,12 @@ async def serve_query(runtime: Runtime, connection_id: str, scope: Scope, receiv
         await _refuse(fault, accept, scope, send)
 
 
+def _require_json(content_type: bytes) -> None:
+    """What is looked into as JSON must not be read as something else by the bank."""
+    if content_type.partition(b";")[0].strip().lower() not in (b"application/json", b"application/graphql+json"):
+        raise InvalidRequest("send the query as application/json", code="content_type_unsupported")
+
+
 async def _read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise InvalidRequest("send the query uncompressed", code="content_encoding_unsupported")
@@ -121,7 +133,8 @@ async def _read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: in
 def _passed_on(headers: Mapping[bytes, bytes]) -> dict[str, str]:
     passed = {name: headers[key].decode("latin-1") for key, name in _PASSED_ON.items() if key in headers}
     wanted = headers.get(b"accept-encoding", b"").decode("latin-1")
-    passed["accept-encoding"] = ", ".join(one for one in _ENCODINGS if one in wanted) or "identity"
+    accepted = qualities(wanted)
+    passed["accept-encoding"] = ", ".join(one for one in _ENCODINGS if accepted.get(one, 0) > 0) or "identity"
     passed["user-agent"] = _USER_AGENT
     passed.setdefault("content-type", "application/json")
     return passed

@@ -2,6 +2,7 @@
 
 import json
 
+from app.api.accept import qualities
 from app.api.problems import broker_error_headers
 from app.errors import BrokerError
 
@@ -11,7 +12,8 @@ LEGACY = "application/json"
 
 def media_type_for(accept: str) -> str:
     """Choose as GraphQL over HTTP asks: the newer type for those who name it."""
-    return MODERN if MODERN in accept else LEGACY
+    wanted = qualities(accept)
+    return MODERN if wanted.get(MODERN, 0) > 0 and wanted[MODERN] >= wanted.get(LEGACY, 0) else LEGACY
 
 
 def render_graphql_error(error: BrokerError, accept: str, request_id: str) -> tuple[int, dict[str, str], bytes]:

@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 
 from app import __version__, errors
 from app.api.graphql import ROUTE, MethodNotAllowed
+from app.api.schemas import Problem
 
 _DESCRIPTION = """
 Links users' bank accounts at Stitch and queries them, so that no internal service ever holds a token.
@@ -51,7 +52,11 @@ def install_openapi(app: FastAPI) -> None:
                 title="Stitch token broker", version=__version__, description=_DESCRIPTION, routes=app.routes
             )
             schema["paths"][ROUTE] = {"post": _query_operation()}
-            schema["components"]["schemas"] |= {"GraphQLRequest": _request_schema(), "GraphQLError": _error_schema()}
+            schema["components"]["schemas"] |= {
+                "Problem": Problem.model_json_schema(),
+                "GraphQLRequest": _request_schema(),
+                "GraphQLError": _error_schema(),
+            }
             app.openapi_schema = schema
         return app.openapi_schema
 

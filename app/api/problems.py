@@ -92,6 +92,9 @@ async def render_validation_error(request: Request, error: Exception) -> Problem
 async def render_http_exception(request: Request, error: Exception) -> ProblemResponse:
     """Render what the web framework refuses: no such route, no such method."""
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, BrokerError):
+        # The framework wraps whatever goes wrong while it reads a body.
+        return await render_broker_error(request, error.__cause__)
     status = HTTPStatus(error.status_code)
     code = "invalid_json" if status == HTTPStatus.BAD_REQUEST else status.name.lower()
     return problem(

@@ -1,11 +1,21 @@
 """What goes over the wire, with examples."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, SecretStr, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    StringConstraints,
+)
 
+from app.json_text import storable
 from app.services.callers import Permission
 from app.services.login import LoginRequest, SessionLinks
 from app.store.audit import AuditEvent
@@ -18,17 +28,24 @@ _EXAMPLE_TIME = "2026-03-01T09:30:00Z"
 
 
 def _storable(value: str) -> str:
-    if "\x00" in value:
-        raise ValueError("must not contain the character U+0000")
+    if not storable(value):
+        raise ValueError("must not contain U+0000 or half of a surrogate pair")
     return value
 
 
+def _moment(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("must be a moment between the years 1 and 9999") from error
+
+
 def _small(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    text = json.dumps(value)
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False)
     if len(text) > 4_096:
         raise ValueError("may have 4096 characters as JSON")
-    if "\\u0000" in text:
-        raise ValueError("must not contain the character U+0000")
+    if "\\u0000" in text or not storable(text):
+        raise ValueError("must not contain U+0000 or half of a surrogate pair")
     return value
 
 
@@ -215,7 +232,9 @@ class NewCallerView(CallerView):
 class ApiKeyRequest(Strict):
     """A further key."""
 
-    expires_at: datetime | None = None
+    expires_at: Annotated[AwareDatetime, AfterValidator(_moment)] | None = Field(
+        default=None, description="Without one it is good until revoked.", examples=["2027-01-01T00:00:00Z"]
+    )
 
 
 class ApiKeyView(BaseModel):

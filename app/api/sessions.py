@@ -1,19 +1,21 @@
 """`/v1/sessions`: link an account."""
 
+import time
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from app.api.dependencies import Broker, Cursor, Limit, UserFilter, requires
+from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, UserFilter, requires
 from app.api.examples import problems
 from app.api.schemas import ConfirmationRequest, PageView, SessionRequest, SessionView
 from app.errors import BankError, BankTimeout, Conflict, ConnectionNotFound, NotFound
 from app.services.callers import Caller, Permission
 from app.store.sessions import SessionStatus
 
-router = APIRouter(prefix="/v1/sessions", tags=["Link an account"])
+router = APIRouter(prefix="/v1/sessions", route_class=AuthenticatedRoute, tags=["Link an account"])
 Reader = Annotated[Caller, Depends(requires(Permission.SESSIONS_READ))]
 Writer = Annotated[Caller, Depends(requires(Permission.SESSIONS_WRITE))]
+_SLICE = 1.0
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -70,6 +72,8 @@ async def list_sessions(
 
 @router.get("/{session_id}", summary="Follow a login", responses=problems(NotFound))
 async def get_session(
+    request: Request,
+    *,
     caller: Reader,
     runtime: Broker,
     session_id: str,
@@ -77,7 +81,15 @@ async def get_session(
     wait: Annotated[int, Query(ge=0, le=60, description="Seconds to wait for the end of the login.")] = 0,
 ) -> SessionView:
     """Show a session; with `wait`, as soon as it has ended."""
-    session = await runtime.logins.get(caller.tenant, session_id, wait=wait)
+    until = time.monotonic() + wait
+    while True:
+        # In slices, so that nothing is kept for a caller that has gone.
+        left = until - time.monotonic()
+        session = await runtime.logins.get(caller.tenant, session_id, wait=max(0.0, min(left, _SLICE)))
+        if session.ended_at is not None or left <= _SLICE or runtime.stopping.has_begun:
+            break
+        if await request.is_disconnected():
+            break
     response.headers["cache-control"] = "no-store"
     return SessionView.of(session, runtime.logins.links(session))
 

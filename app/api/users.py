@@ -4,15 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
 
-from app.api.dependencies import Broker, requires
+from app.api.dependencies import AuthenticatedRoute, Broker, requires
 from app.api.examples import problems
 from app.services.callers import Caller, Permission
 
-router = APIRouter(prefix="/v1/users", tags=["Use a connection"])
+router = APIRouter(prefix="/v1/users", route_class=AuthenticatedRoute, tags=["Use a connection"])
 Writer = Annotated[Caller, Depends(requires(Permission.CONNECTIONS_WRITE))]
 
 
-@router.delete("/{user_id}", status_code=204, summary="Erase a user", responses=problems())
+@router.delete("/{user_id:path}", status_code=204, summary="Erase a user", responses=problems())
 async def erase_user(
     caller: Writer, runtime: Broker, user_id: Annotated[str, Path(max_length=255, pattern=r"^[^\x00]+$")]
 ) -> None:

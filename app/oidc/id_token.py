@@ -7,13 +7,12 @@ import base64
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from joserfc import jws
 from joserfc.errors import JoseError
 from pydantic import SecretStr
 
-from app.clock import Clock
 from app.errors import LoginError
 from app.oidc.discovery import Provider
 from app.oidc.signed_tokens import Claims, read_header, text_claim, time_claim, verify_signature
@@ -48,14 +47,17 @@ class VerifiedClaims:
 
 
 async def validate_id_token(
-    id_token: SecretStr, provider: Provider, expected: Expectations, clock: Clock
+    id_token: SecretStr, provider: Provider, expected: Expectations, received_at: datetime
 ) -> VerifiedClaims:
-    """Check signature and claims. Raises IdTokenRefused; BankError where the keys cannot be had."""
+    """Check signature and claims, the times as of `received_at`: the keys may come only later.
+
+    Raises IdTokenRefused; BankError where the keys cannot be had.
+    """
     text = id_token.get_secret_value()
     claims = await verify_signature(text, read_header(text, _refused), provider, _refused)
     _check_issuer(claims, provider.issuer)
     _check_audience(claims, expected.client_id)
-    _check_times(claims, clock)
+    _check_times(claims, received_at)
     _check_nonce(claims, expected.nonce_digest)
     _check_hash(claims, "at_hash", expected.access_token_digest)
     _check_hash(claims, "s_hash", expected.state_digest)
@@ -95,8 +97,8 @@ def _check_audience(claims: Claims, client_id: str) -> None:
         raise IdTokenRefused("the id_token was issued to another client", code="id_token_authorized_party")
 
 
-def _check_times(claims: Claims, clock: Clock) -> None:
-    now = clock.now().timestamp()
+def _check_times(claims: Claims, received_at: datetime) -> None:
+    now = received_at.timestamp()
     leeway = LEEWAY.total_seconds()
     expires_at, issued_at = time_claim(claims, "exp"), time_claim(claims, "iat")
     if expires_at is None or expires_at <= now - leeway:

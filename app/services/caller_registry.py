@@ -23,6 +23,7 @@ from app.store.callers import (
     revoke_api_key,
 )
 from app.store.database import Database, Transaction
+from app.store.pages import Page
 
 DEFAULT_TENANT = "default"
 
@@ -62,10 +63,12 @@ class CallerRegistry:
         async with self._database.transaction() as transaction:
             return await _existing(transaction, reference, tenant)
 
-    async def list_callers(self, *, tenant: str | None = None) -> list[CallerRecord]:
-        """Return the callers of a tenant, or of all."""
+    async def list_callers(
+        self, *, tenant: str | None = None, limit: int = 10_000, cursor: str | None = None
+    ) -> Page[CallerRecord]:
+        """Return the callers of a tenant, or of all, the newest first."""
         async with self._database.transaction() as transaction:
-            return await list_callers(transaction, tenant=tenant)
+            return await list_callers(transaction, tenant=tenant, limit=limit, cursor=cursor)
 
     async def disable(self, reference: str, *, tenant: str | None = None, actor: str) -> CallerRecord:
         """Refuse a caller from now on. Raises NotFound."""

@@ -6,6 +6,7 @@ a browser that closes cuts nothing short, and what a replica left half done is t
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from pydantic import SecretStr
@@ -21,6 +22,7 @@ from app.oidc.token_endpoint import BankRateLimited, TokenEndpoint
 from app.oidc.transport import BankUnreachable
 from app.randomness import digest, jitter, same
 from app.services.background import BackgroundTasks
+from app.services.consent import revoke_answer
 from app.services.insist import insist
 from app.services.linking import Linking
 from app.store import audit
@@ -113,7 +115,7 @@ class Completion:
                     "this login was begun in another browser; finish it there, or start again", code="other_browser"
                 )
             if response.code is None:
-                await _end_without_code(transaction, session, response)
+                await _end_without_code(transaction, session, response, self._provider.issuer)
             else:
                 await change_session(
                     transaction, session.id, status=SessionStatus.EXCHANGING, lease_until=from_now(LEASE)
@@ -131,7 +133,9 @@ class Completion:
         except (LoginError, BankError) as error:
             await self._fail(session, error, None)
             return
-        await self._validate_and_link(await insist(lambda: self._keep(session, body), session.id))
+        kept = await insist(lambda: self._keep(session, body), session.id)
+        if kept.status is SessionStatus.EXCHANGING:
+            await self._validate_and_link(kept)
 
     async def _exchange(self, session: Session, code: SecretStr) -> SecretStr:
         assert session.code_verifier is not None
@@ -148,14 +152,28 @@ class Completion:
             (BankUnreachable, BankRateLimited),
         )
 
-    async def _keep(self, session: Session, body: SecretStr) -> Session | None:
-        """Store the bank's answer as it came, before anything else is done with it."""
+    async def _keep(self, session: Session, body: SecretStr) -> Session:
+        """Store the bank's answer as it came, before anything else is done with it.
+
+        Where the login was given up meanwhile, the tokens are revoked instead.
+        """
         sealed = self._key_ring.encrypt(body, session_binding("token_response", session.id))
         async with self._database.transaction() as transaction:
+            current = await lock_session(transaction, session_id=session.id)
+            if current is None or current.status is not SessionStatus.EXCHANGING:
+                await revoke_answer(transaction, self._key_ring, session, body, reason="given_up")
+                return replace(session, status=current.status if current else SessionStatus.CANCELLED)
             await change_session(
-                transaction, session.id, token_response=sealed, code_verifier=None, lease_until=from_now(LEASE)
+                transaction,
+                session.id,
+                token_response=sealed,
+                exchanged_at=from_now(0),
+                code_verifier=None,
+                lease_until=from_now(LEASE),
             )
-            return await get_session(transaction, session.id)
+            kept = await get_session(transaction, session.id)
+        assert kept is not None
+        return kept
 
     async def _validate_and_link(self, session: Session) -> None:
         assert session.token_response is not None
@@ -201,11 +219,16 @@ class Completion:
             logger.warning("waiting_for_database", about=session.id)
 
 
-async def _end_without_code(transaction: Transaction, session: Session, response: AuthorizationResponse) -> None:
-    cancelled = response.is_cancelled
+async def _end_without_code(
+    transaction: Transaction, session: Session, response: AuthorizationResponse, issuer: str
+) -> None:
+    foreign = response.iss is not None and response.iss != issuer
+    cancelled = response.is_cancelled and not foreign
     status = SessionStatus.CANCELLED if cancelled else SessionStatus.FAILED
-    error = None if cancelled else _shown(response.error)
+    error = None if cancelled else _shown(response.error) or "authorization_failed"
     detail = None if cancelled else _shown(response.error_description)
+    if foreign:
+        error, detail = "issuer_mismatch", "the redirect does not come from the configured issuer"
     await end_session(transaction, session.id, status, error_code=error, error_detail=detail)
     await audit.record(
         transaction,

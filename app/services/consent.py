@@ -2,7 +2,8 @@
 
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
+from app.encryption import DecryptionError, KeyRing
+from app.logs import get_logger
 from app.oidc.token_endpoint import read_tokens
 from app.oidc.transport import BankBadAnswer
 from app.store import audit
@@ -18,6 +19,8 @@ from app.store.database import Transaction
 from app.store.revocations import order_revocation
 from app.store.sessions import Session, session_binding
 
+logger = get_logger(__name__)
+
 
 async def end_consent(
     transaction: Transaction, key_ring: KeyRing, connection: Connection, *, actor: str, reason: str
@@ -25,7 +28,12 @@ async def end_consent(
     """Make a locked connection a tombstone: its tokens are erased here, and will be revoked at the bank."""
     if connection.status is ConnectionStatus.REVOKED:
         return
-    held = await hold(transaction, key_ring, connection.id)
+    try:
+        held = await hold(transaction, key_ring, connection.id)
+    except DecryptionError as error:
+        # Without their key the bank cannot be told; they are useless and are erased all the same.
+        logger.error("tokens_unreadable", connection_id=connection.id, detail=error.detail)  # noqa: TRY400
+        held = None
     if held is not None and held.tokens is not None:
         await order_revocation(
             transaction,

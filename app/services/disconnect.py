@@ -25,7 +25,7 @@ class Disconnecting:
             if connection is None:
                 raise ConnectionNotFound("there is no such connection")
             await end_consent(transaction, self._key_ring, connection, actor=actor, reason="disconnected")
-        await self._revoker.revoke_due()
+        await self._revoker.revoke_due([connection_id])
 
     async def erase_user(self, tenant: str, user_id: str, *, actor: str) -> None:
         """End all of a user's connections, and erase the sessions. Nothing to erase is no error."""
@@ -33,8 +33,9 @@ class Disconnecting:
             for session in await sessions_of_user(transaction, tenant, user_id):
                 await revoke_waiting_answer(transaction, self._key_ring, session, reason="user_erased")
                 await delete_session(transaction, session.id)
-            for connection in await connections_of_user(transaction, tenant, user_id):
+            connections = await connections_of_user(transaction, tenant, user_id)
+            for connection in connections:
                 await end_consent(transaction, self._key_ring, connection, actor=actor, reason="user_erased")
                 await change_connection(transaction, connection.id, subject="", metadata={})
             await audit.record(transaction, tenant=tenant, actor=actor, action="user.erased")
-        await self._revoker.revoke_due()
+        await self._revoker.revoke_due([connection.id for connection in connections])

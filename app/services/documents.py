@@ -16,9 +16,9 @@ _MAX_TOKENS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """The operations of a document by name (None for an anonymous one); empty where it cannot be parsed."""
+    """The operations of a document, each with its name or None; empty where it cannot be parsed."""
 
-    operations: dict[str | None, OperationType]
+    operations: tuple[tuple[str | None, OperationType], ...]
 
 
 class Documents:
@@ -54,12 +54,15 @@ class Documents:
             return True
         if not isinstance(query, str):
             raise InvalidRequest("`query` must be a text")
+        if name is not None and not isinstance(name, str):
+            raise InvalidRequest("`operationName` must be a text")
         operations = self._operations(query)
-        if name and name in operations:
-            return operations[name] is not OperationType.QUERY
-        return not operations or any(kind is not OperationType.QUERY for kind in operations.values())
+        meant = [kind for known, kind in operations if known == name] if name else []
+        # Where it is not plain which one is meant, the bank may run any of them.
+        kinds = meant if len(meant) == 1 else [kind for _, kind in operations]
+        return not kinds or any(kind is not OperationType.QUERY for kind in kinds)
 
-    def _operations(self, query: str) -> dict[str | None, OperationType]:
+    def _operations(self, query: str) -> tuple[tuple[str | None, OperationType], ...]:
         digest = hashlib.sha256(query.encode("utf-8", "surrogatepass")).digest()
         known = self._parsed.get(digest)
         if known is None:
@@ -67,13 +70,13 @@ class Documents:
         return known.operations
 
 
-def _parse(query: str) -> dict[str | None, OperationType]:
+def _parse(query: str) -> tuple[tuple[str | None, OperationType], ...]:
     try:
         document = parse(Source(query), no_location=True, max_tokens=_MAX_TOKENS)
     except (GraphQLError, RecursionError):
-        return {}
-    return {
-        definition.name.value if definition.name else None: definition.operation
+        return ()
+    return tuple(
+        (definition.name.value if definition.name else None, definition.operation)
         for definition in document.definitions
         if isinstance(definition, OperationDefinitionNode)
-    }
+    )

@@ -16,7 +16,7 @@ _JSON = ("application/json", "application/graphql-response+json")
 
 def may_be_refusal(status: int, content_type: str, content_length: int | None) -> bool:
     """Tell, from the head of an answer, whether its body must be looked at before it is passed on."""
-    if status != 200 or not content_type.startswith(_JSON):
+    if status != 200 or not content_type.lower().startswith(_JSON):
         return False
     return content_length is None or content_length <= LONGEST_REFUSAL
 
@@ -30,6 +30,12 @@ def is_refusal(body: bytes, content_encoding: str) -> bool:
         answer = read_json(text)
     except ValueError:
         return False
+    if isinstance(answer, list):
+        return bool(answer) and all(_refuses(one) for one in answer)
+    return _refuses(answer)
+
+
+def _refuses(answer: object) -> bool:
     if not isinstance(answer, dict) or answer.get("data") is not None:
         return False
     errors = answer.get("errors")

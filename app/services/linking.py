@@ -1,6 +1,7 @@
 """From the bank's answer to a connection: validated, then linked, or refused and revoked."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from pydantic import SecretStr
@@ -68,7 +69,9 @@ class Linking:
             state_digest=session.stitch_state,
             access_token_digest=digest(tokens.access_token.get_secret_value()),
         )
-        claims = await validate_id_token(tokens.id_token, self._provider, expected, self._clock)
+        claims = await validate_id_token(
+            tokens.id_token, self._provider, expected, session.exchanged_at or self._clock.now()
+        )
         return Grant(tokens, TokenPair(tokens.access_token, tokens.refresh_token), claims)
 
     async def link(self, session: Session, body: SecretStr, grant: Grant) -> SessionStatus:
@@ -233,7 +236,11 @@ def _granted(session: Session, tokens: TokenResponse) -> dict[str, Any]:
     return {
         "scopes": session.scopes if tokens.scopes is None else tokens.scopes,
         "refreshable": tokens.refresh_token is not None,
-        "access_token_expires_at": from_now(tokens.lifetime),
+        "access_token_expires_at": (
+            session.exchanged_at + timedelta(seconds=tokens.lifetime)
+            if session.exchanged_at
+            else from_now(tokens.lifetime)
+        ),
         "access_token_lifetime": tokens.lifetime,
     }
 

@@ -25,10 +25,15 @@ class Revoker:
         self._key_ring = key_ring
         self._token_endpoint = token_endpoint
 
-    async def revoke_due(self) -> int:
-        """Send what is due, and return how many there were. A bank that fails is asked again later."""
+    async def revoke_due(self, connection_ids: list[str] | None = None) -> int:
+        """Send what is due, of these connections if any are named, and return how many there were.
+
+        A bank that fails is asked again later.
+        """
         async with self._database.transaction() as transaction:
-            due = await take_due_revocations(transaction, self._key_ring, lease=_LEASE, limit=_BATCH)
+            due = await take_due_revocations(
+                transaction, self._key_ring, lease=_LEASE, limit=_BATCH, connection_ids=connection_ids
+            )
         for revocation in due:
             await self._revoke(revocation)
         return len(due)

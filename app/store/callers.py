@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.encryption import Binding, KeyRing, generate_key
 from app.store.database import Transaction
 from app.store.notifications import caller_topic, notify
+from app.store.pages import Page, cursor_after, newest_first
 from app.store.tables import api_keys, callers, hashing_keys
 
 _HASHING_KEY = "api_keys"
@@ -80,12 +81,16 @@ async def get_caller(transaction: Transaction, reference: str, *, tenant: str | 
     return CallerRecord(**row._mapping) if row else None
 
 
-async def list_callers(transaction: Transaction, *, tenant: str | None) -> list[CallerRecord]:
-    """Return the callers of a tenant, or of all."""
-    query = select(*_caller_columns).order_by(callers.c.tenant, callers.c.name)
+async def list_callers(
+    transaction: Transaction, *, tenant: str | None, limit: int, cursor: str | None
+) -> Page[CallerRecord]:
+    """Return the callers of a tenant, or of all, the newest first."""
+    query = newest_first(select(*_caller_columns), callers, limit=limit, cursor=cursor)
     if tenant is not None:
         query = query.where(callers.c.tenant == tenant)
-    return [CallerRecord(**row._mapping) for row in await transaction.execute(query)]
+    found = [CallerRecord(**row._mapping) for row in await transaction.execute(query)]
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
 
 
 async def disable_caller(transaction: Transaction, caller_id: str) -> None:

@@ -1,6 +1,6 @@
 """The connection pool and the one way to open a transaction."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
@@ -10,10 +10,12 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from app.errors import BrokerError, ConfigurationError, DatabaseUnavailable
+from app.errors import BrokerError, ConfigurationError, DatabaseUnavailable, UnprocessableRequest
 
 # What the store's functions work in; only `Database.transaction` opens one.
 Transaction: TypeAlias = AsyncConnection
+# Where a transaction gathers what it changes.
+TOPICS = "topics"
 CONNECT_TIMEOUT = 5.0
 STATEMENT_TIMEOUT = 10.0
 # Beside the connection failures (08): deadlocks (40), out of resources (53), shutting down or failing over (57P), a
@@ -32,6 +34,7 @@ class Database:
 
     def __init__(self, url: SecretStr, *, pool_size: int = 10) -> None:
         self._url = url
+        self._announce: Callable[[str], None] = _nobody
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=self.connect,
@@ -61,11 +64,18 @@ class Database:
         """
         try:
             async with self._engine.begin() as connection:
+                topics = connection.info[TOPICS] = []
                 yield connection
         except (sqlalchemy.exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             if (translated := _translate(error)) is None:
                 raise
             raise translated from error
+        for topic in topics:
+            self._announce(topic)
+
+    def on_change(self, announce: Callable[[str], None]) -> None:
+        """Call `announce` with what a transaction of this process has changed, as soon as it is committed."""
+        self._announce = announce
 
     async def ping(self) -> None:
         """Raise DatabaseUnavailable unless PostgreSQL answers."""
@@ -75,6 +85,10 @@ class Database:
     async def close(self) -> None:
         """Close every pooled connection."""
         await self._engine.dispose()
+
+
+def _nobody(_topic: str) -> None:
+    pass
 
 
 def _is_configuration(error: BaseException) -> bool:
@@ -87,6 +101,8 @@ def _translate(error: Exception) -> BrokerError | None:
     original: BaseException | None = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
     if original is not None and _is_configuration(original):
         return ConfigurationError("BROKER_DATABASE_URL cannot be used: it is not an address as libpq has it")
+    if isinstance(original, asyncpg.DataError) or isinstance(getattr(original, "__cause__", None), asyncpg.DataError):
+        return UnprocessableRequest("a value is none that can be stored", code="value_not_storable")
     state = str(getattr(original, "sqlstate", None) or "")
     if state in _UNMIGRATED:
         return ConfigurationError("the database does not have this version's tables; run `broker migrate`")

@@ -14,6 +14,12 @@ def from_now(seconds: float) -> ColumnElement[datetime]:
     return moment
 
 
+def from_start(seconds: float) -> ColumnElement[datetime]:
+    """Return the moment `seconds` from the start of the transaction, which is when its rows say they were made."""
+    moment: ColumnElement[datetime] = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    return moment
+
+
 def seconds_until(moment: ColumnElement[datetime]) -> ColumnElement[float]:
     """Return the seconds until `moment`; 0 where there is none, negative where it has passed."""
     return func.coalesce(cast(extract("epoch", moment - func.clock_timestamp()), Float), 0.0)

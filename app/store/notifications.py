@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from app.logs import get_logger
 from app.metrics import NOTIFICATIONS_CONNECTED
-from app.store.database import Database, Transaction
+from app.store.database import TOPICS, Database, Transaction
 
 CHANNEL = "broker_changes"
 HEARTBEAT = 5.0
@@ -38,6 +38,8 @@ def caller_topic(caller_id: str) -> str:
 async def notify(transaction: Transaction, topic: str) -> None:
     """Tell every replica, when `transaction` commits, that `topic` has changed."""
     await transaction.execute(select(func.pg_notify(CHANNEL, topic)))
+    # This process need not wait for the channel to hear of its own deeds.
+    transaction.info[TOPICS].append(topic)
 
 
 class Notifications:
@@ -93,7 +95,7 @@ class Notifications:
     async def _listen(self, connection: asyncpg.Connection) -> None:
         await connection.add_listener(CHANNEL, self._received)
         self._set_heard(True)
-        self._announce(None)
+        self.announce(None)
         while True:
             await asyncio.sleep(HEARTBEAT)
             await connection.execute("SELECT 1")
@@ -103,9 +105,10 @@ class Notifications:
         NOTIFICATIONS_CONNECTED.set(heard)
 
     def _received(self, _connection: object, _pid: int, _channel: str, topic: object) -> None:
-        self._announce(str(topic))
+        self.announce(str(topic))
 
-    def _announce(self, topic: str | None) -> None:
+    def announce(self, topic: str | None) -> None:
+        """Tell everybody in this process that `topic` has changed, or with None that anything may have."""
         for observer in self._observers:
             observer(topic)
         events = self._waiting.values() if topic is None else (self._waiting.get(topic, set()),)

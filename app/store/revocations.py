@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from pydantic import SecretStr
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, true, update
 
 from app.encryption import Binding, DecryptionError, KeyRing
 from app.logs import get_logger
@@ -54,12 +54,18 @@ async def order_revocation(
 
 
 async def take_due_revocations(
-    transaction: Transaction, key_ring: KeyRing, *, lease: float, limit: int = 20
+    transaction: Transaction,
+    key_ring: KeyRing,
+    *,
+    lease: float,
+    limit: int = 20,
+    connection_ids: list[str] | None = None,
 ) -> list[Revocation]:
-    """Return what is due, and keep it from other replicas for `lease` seconds."""
+    """Return what is due, of these connections if any are named; others do not get it for `lease` seconds."""
+    mine = true() if connection_ids is None else table.c.connection_id.in_(connection_ids)
     due = (
         select(table.c.id)
-        .where(table.c.next_attempt_at <= func.now())
+        .where(table.c.next_attempt_at <= func.clock_timestamp(), mine)
         .order_by(table.c.next_attempt_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.encryption import Binding, Ciphertext
 from app.store.database import Transaction
-from app.store.moments import from_now, seconds_until
+from app.store.moments import from_start, seconds_until
 from app.store.notifications import notify, session_topic
 from app.store.pages import Page, cursor_after, newest_first
 from app.store.tables import sessions as table
@@ -59,6 +59,7 @@ class Session:
     request_digest: str | None
     created_at: datetime
     expires_at: datetime
+    exchanged_at: datetime | None
     ended_at: datetime | None
     seconds_left: float
 
@@ -88,7 +89,7 @@ async def insert_session(transaction: Transaction, values: dict[str, Any], *, se
     """Insert a pending session. False where the same caller has used the idempotency key before."""
     statement = (
         insert(table)
-        .values(**values, status=SessionStatus.PENDING, expires_at=from_now(seconds_to_live))
+        .values(**values, status=SessionStatus.PENDING, expires_at=from_start(seconds_to_live))
         .on_conflict_do_nothing(
             index_elements=["tenant", "caller_id", "idempotency_key"],
             index_where=table.c.idempotency_key.is_not(None),

@@ -137,6 +137,7 @@ sessions = Table(
     _moment("lease_until"),
     _created_at(),
     _moment_given("expires_at"),
+    _moment("exchanged_at"),
     _moment("ended_at"),
     Index("ix_stitch_authorization_requests_list", "tenant", "created_at", "id"),
     Index("ix_stitch_authorization_requests_user", "tenant", "user_id"),

@@ -93,11 +93,6 @@ class Connection(asyncio.Protocol):
             # It failed while its caller was being cancelled: nobody else will ask why.
             asked.exception()
 
-    def _pause(self) -> None:
-        if not self._is_paused and self._transport is not None:
-            self._is_paused = True
-            self._transport.pause_reading()
-
     def resume(self) -> None:
         """Go on reading: what was there of the answer has been taken."""
         if self._is_paused and self._transport is not None:
@@ -166,8 +161,12 @@ class Connection(asyncio.Protocol):
         """Fail what is under way."""
         self._end(Unanswered("the connection was lost"), Broken("the connection was lost"), exc)
         self._transport = None
-        if not self.lost.done():
-            self.lost.set_result(None)
+        self.lost.set_result(None)
+
+    def _pause(self) -> None:
+        if not self._is_paused and self._transport is not None:
+            self._is_paused = True
+            self._transport.pause_reading()
 
     def _finish(self, response: WireResponse, *, may_stay: bool) -> None:
         """The answer is whole: the connection is free before anybody has looked at the answer."""
@@ -181,8 +180,7 @@ class Connection(asyncio.Protocol):
         if not may_stay:
             self.close()
             return
-        announced = response.header("keep-alive")
-        if announced is not None:
+        if (announced := response.header("keep-alive")) is not None:
             self.idle_limit = idle_limit(announced, self._patience.idle)
         self._owner.release(self)
 
@@ -191,10 +189,11 @@ class Connection(asyncio.Protocol):
         self._owner.forget(self)
         asked, self._asked = self._asked, None
         if asked is not None:
-            error = broken if self._reader.has_begun else unanswered
+            reader = self._reader
+            error = broken if reader.has_begun else unanswered
             error.__cause__ = error.__cause__ or cause
-            if self._reader.response is not None:
-                self._reader.response.fail(error)
+            if reader.response is not None:
+                reader.response.fail(error)
             if not asked.done():
                 asked.set_exception(error)
         if self._transport is not None:
