@@ -32,7 +32,7 @@ from app.services.housekeeping import Housekeeping
 from app.services.limits import CallerLimits
 from app.services.linking import Linking
 from app.services.login import Logins
-from app.services.proxy import QueryProxy, query_session
+from app.services.proxy import QueryProxy, query_pool
 from app.services.refresh import Refresher, Timing
 from app.services.return_urls import ReturnUrls
 from app.services.revoker import Revoker
@@ -91,7 +91,13 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
         await _require_schema(database)
         notifications = Notifications(Database(settings.database_listen_url or url))
         client = await stack.enter_async_context(bank_client())
-        session = await stack.enter_async_context(query_session(patience=settings.query_timeout, concurrency=1_000))
+        pool = await stack.enter_async_context(
+            query_pool(
+                settings.stitch_graphql_url,
+                patience=settings.query_timeout,
+                concurrency=settings.query_concurrency,
+            )
+        )
         tasks, usage, stopping = BackgroundTasks(), Usage(), Stopping()
         provider = open_provider(settings, client, clock)
         token_endpoint = TokenEndpoint(client, provider, authentication, clock)
@@ -186,7 +192,7 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
             disconnecting=Disconnecting(database=database, key_ring=key_ring, revoker=revoker),
             tokens=tokens,
             documents=Documents(),
-            proxy=QueryProxy(session, tokens, graphql_url=settings.stitch_graphql_url),
+            proxy=QueryProxy(pool, tokens),
         )
 
 

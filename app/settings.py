@@ -93,6 +93,7 @@ class Settings(_EncryptionSettings):
     caller_concurrency: int = Field(default=1_000, ge=0)
     bank_timeout: float = Field(default=10, gt=0, le=120)
     query_timeout: float = Field(default=60, gt=0, le=600)
+    query_concurrency: int = Field(default=1_000, ge=1, le=50_000)
     max_query_bytes: int = Field(default=1_048_576, ge=1_024)
     max_body_bytes: int = Field(default=65_536, ge=1_024)
     refresh_deadline: float = Field(default=20, gt=0, le=120)

@@ -8,7 +8,7 @@ from chaos.stage import Stage
 from chaos.waiting import until
 
 _WORKERS = 16
-_SLOWEST = 0.08
+_SLOWEST = 0.25
 """Seconds that a refresh may take at each point of the gate, so that what goes wrong may do so between any two."""
 
 

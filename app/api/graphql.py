@@ -8,6 +8,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 
 from starlette.types import Receive, Scope, Send
 
@@ -20,31 +21,34 @@ from app.logs import get_logger
 from app.runtime import Runtime
 from app.services.callers import Permission
 from app.services.proxy import BankAnswer
+from app.wire import HeaderLines, header_lines
 
 ROUTE = "/v1/connections/{connection_id}/graphql"
 _PATH = re.compile(r"/v1/connections/([^/]{1,255})/graphql")
-_PASSED_ON = {
-    b"accept": "accept",
-    b"accept-language": "accept-language",
-    b"content-type": "content-type",
-    b"traceparent": "traceparent",
-    b"tracestate": "tracestate",
-    b"apollographql-client-name": "apollographql-client-name",
-    b"apollographql-client-version": "apollographql-client-version",
-    b"x-apollo-operation-name": "x-apollo-operation-name",
-}
-_PASSED_BACK = (
-    "content-type",
-    "content-encoding",
-    "content-length",
-    "content-language",
-    "cache-control",
-    "retry-after",
-    "vary",
+_PASSED_ON = (
+    b"accept",
+    b"accept-language",
+    b"content-type",
+    b"traceparent",
+    b"tracestate",
+    b"apollographql-client-name",
+    b"apollographql-client-version",
+    b"x-apollo-operation-name",
+)
+_PASSED_BACK = frozenset(
+    {
+        b"content-type",
+        b"content-encoding",
+        b"content-length",
+        b"content-language",
+        b"cache-control",
+        b"retry-after",
+        b"vary",
+    }
 )
 # Only what expiry can be found in: the bank must not answer in an encoding that the broker cannot look into.
 _ENCODINGS = ("gzip", "deflate")
-_USER_AGENT = "stitch-token-broker"
+_USER_AGENT = (b"user-agent", b"stitch-token-broker")
 logger = get_logger(__name__)
 
 
@@ -130,29 +134,36 @@ async def _read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: in
             return bytes(body)
 
 
-def _passed_on(headers: Mapping[bytes, bytes]) -> dict[str, str]:
-    passed = {name: headers[key].decode("latin-1") for key, name in _PASSED_ON.items() if key in headers}
-    wanted = headers.get(b"accept-encoding", b"").decode("latin-1")
-    accepted = qualities(wanted)
-    passed["accept-encoding"] = ", ".join(one for one in _ENCODINGS if accepted.get(one, 0) > 0) or "identity"
-    passed["user-agent"] = _USER_AGENT
-    passed.setdefault("content-type", "application/json")
-    return passed
+def _passed_on(headers: Mapping[bytes, bytes]) -> HeaderLines:
+    passed = tuple((name, headers[name]) for name in _PASSED_ON if name in headers)
+    try:
+        return _lines(passed, headers.get(b"accept-encoding", b""))
+    except ValueError as error:
+        raise InvalidRequest("a header has characters that no header value may have") from error
+
+
+@lru_cache(maxsize=1_024)
+def _lines(passed: tuple[tuple[bytes, bytes], ...], accept_encoding: bytes) -> HeaderLines:
+    """Write the lines of headers, which are the same for most of a caller's queries."""
+    accepted = qualities(accept_encoding.decode("latin-1"))
+    encodings = [one for one in _ENCODINGS if accepted.get(one, 0) > 0] or ["identity"]
+    given = dict(passed)
+    given.setdefault(b"content-type", b"application/json")
+    given.setdefault(b"accept", b"*/*")
+    return header_lines([*given.items(), (b"accept-encoding", ", ".join(encodings).encode()), _USER_AGENT])
 
 
 def _start(answer: BankAnswer, timing: str) -> dict[str, object]:
-    headers = [
-        (name.encode(), answer.headers[name].encode("latin-1")) for name in _PASSED_BACK if name in answer.headers
-    ]
+    headers = [field for field in answer.fields if field[0] in _PASSED_BACK]
     headers.append((b"server-timing", timing.encode()))
-    headers.append((b"broker-token-version", str(answer.token_version).encode()))
+    headers.append((b"broker-token-version", b"%d" % answer.token_version))
     return {"type": "http.response.start", "status": answer.status, "headers": headers}
 
 
 async def _stream(answer: BankAnswer, receive: Receive, send: Send) -> None:
     """Pass the body on as fast as the caller takes it; a caller that goes away ends the bank's answer too."""
-    if answer.is_whole:
-        await send({"type": "http.response.body", "body": answer.beginning})
+    if (whole := answer.whole()) is not None:
+        await send({"type": "http.response.body", "body": whole})
         return
     gone = asyncio.ensure_future(_disconnected(receive))
     try:

@@ -97,5 +97,5 @@ def route_template(scope: Scope) -> str:
     """Return the path with its parameters' names, so that no id becomes a metric or a log line's route."""
     template = scope.get("broker.route")
     if template is None:
-        template = getattr(scope.get("route"), "path", None)
+        template = getattr(scope.get("route"), "path_format", None)
     return template or "unmatched"

@@ -180,14 +180,16 @@ class RefreshRequest(Strict):
     """Which version is to be replaced."""
 
     version: int | None = Field(
-        default=None, ge=1, le=2**31 - 1, description="Refresh only if this is still the current version."
+        default=None, examples=[3], ge=1, le=2**31 - 1, description="Refresh only if this is still the current version."
     )
 
 
 class TokenRequest(Strict):
     """How long the token is to be good."""
 
-    min_ttl: int = Field(default=0, ge=0, le=600, description="Seconds; refreshed first where fewer are left.")
+    min_ttl: int = Field(
+        default=0, examples=[60], ge=0, le=600, description="Seconds; refreshed first where fewer are left."
+    )
 
 
 class TokenView(BaseModel):

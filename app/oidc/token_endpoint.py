@@ -189,7 +189,9 @@ def parse_retry_after(headers: httpx.Headers, now: datetime) -> float | None:
 
 def _secret(values: dict[str, object], name: str) -> SecretStr | None:
     value = values.get(name)
-    return SecretStr(value) if isinstance(value, str) and value and storable(value) else None
+    # Printable ASCII, as RFC 6749 appendix A has tokens: they go into header lines.
+    is_token = isinstance(value, str) and value and value.isascii() and value.isprintable()
+    return SecretStr(str(value)) if is_token else None
 
 
 def _lifetime(value: object) -> int:

@@ -4,33 +4,34 @@ A refused token is replaced once and the query repeated, mutations too: what was
 sent twice once it may have been sent; only a connection that could not be opened is tried again.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
 
-import aiohttp
 from prometheus_client import Counter
-from yarl import URL
 
-from app.errors import BankError, BankTimeout
+from app.errors import BankError, BankTimeout, BrokerError, BrokerUnavailable
 from app.metrics import QUERIES
 from app.proxies import proxy_for
 from app.services.expiry import LONGEST_REFUSAL, is_refusal, may_be_refusal
 from app.services.tokens import Tokens, UsableToken
+from app.wire import Congested, HeaderLines, NotSent, OriginPool, TimedOut, WireError, WireResponse
 
-_READ_BUFFER = 131_072
+# Below what servers allow an idle connection: one that closes just as it is used leaves a query without an answer.
+_KEEP_ALIVE = 15.0
+_CONNECT_TIMEOUT = 5.0
+_QUEUE_TIMEOUT = 5.0
+_WHOLE_TIMEOUT = 3_600.0
 
 
 class BankAnswer:
-    """An answer under way: its head, what of its body was read already, and the rest. To be closed by its owner."""
+    """An answer under way. To be closed by its owner."""
 
-    __slots__ = ("_response", "beginning", "is_whole", "token_version")
+    __slots__ = ("_response", "token_version")
 
-    def __init__(self, response: aiohttp.ClientResponse, token_version: int) -> None:
+    def __init__(self, response: WireResponse, token_version: int) -> None:
         self._response = response
         self.token_version = token_version
-        self.beginning = b""
-        self.is_whole = False
 
     @property
     def status(self) -> int:
@@ -38,58 +39,48 @@ class BankAnswer:
         return self._response.status
 
     @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers, by names in any case."""
-        return self._response.headers
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """The header fields in their order, names in lower case."""
+        return self._response.fields
 
     async def refuses_token(self) -> bool:
-        """Tell whether the bank calls the token expired; reads no more than the beginning of the body."""
-        headers = self.headers
-        if may_be_refusal(self.status, headers.get("content-type", ""), self._response.content_length):
-            await self._read_beginning()
-            return self.is_whole and is_refusal(self.beginning, headers.get("content-encoding", ""))
-        return self.status == 401
+        """Tell whether the bank calls the token expired; looks at no more than the beginning of the body."""
+        response = self._response
+        if may_be_refusal(response.status, response.header("content-type") or "", response.content_length):
+            beginning = await response.beginning(LONGEST_REFUSAL)
+            if response.is_complete and len(beginning) <= LONGEST_REFUSAL:
+                return is_refusal(beginning, response.header("content-encoding") or "")
+            return False
+        return response.status == 401
+
+    def whole(self) -> bytes | None:
+        """Return the body where all of it has come already, else None."""
+        return self._response.whole()
 
     async def body(self) -> AsyncIterator[bytes]:
         """Give the body as the bank sent it, compressed or not. Raises BankError where it breaks off."""
-        if self.beginning:
-            yield self.beginning
-        if self.is_whole:
-            return
         try:
-            async for chunk in self._response.content.iter_any():
+            async for chunk in self._response.stream():
                 yield chunk
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except WireError as error:
             raise BankError("the bank's answer broke off", code="bank_answer_broken") from error
 
     def close(self) -> None:
-        """Give the connection back, or end it where the answer was not read to its end."""
-        self._response.release()
-
-    async def _read_beginning(self) -> None:
-        """Read until the end, or until it is too long for a refusal."""
-        content = self._response.content
-        while len(self.beginning) <= LONGEST_REFUSAL:
-            chunk = await content.readany()
-            if not chunk:
-                self.is_whole = True
-                return
-            self.beginning += chunk
+        """Give up what has not come yet."""
+        self._response.close()
 
 
 class QueryProxy:
     """Sends queries to the one GraphQL address of the settings."""
 
-    def __init__(self, session: aiohttp.ClientSession, tokens: Tokens, *, graphql_url: str) -> None:
-        self._session = session
+    def __init__(self, pool: OriginPool, tokens: Tokens) -> None:
+        self._pool = pool
         self._tokens = tokens
-        self._url = URL(graphql_url)
-        self._proxy = proxy_for(graphql_url)
 
-    async def send(self, tenant: str, connection_id: str, headers: dict[str, str], body: bytes) -> BankAnswer:
+    async def send(self, tenant: str, connection_id: str, headers: HeaderLines, body: bytes) -> BankAnswer:
         """Send a query and return the answer. `headers` go on as they are, beside the token.
 
-        Raises what `Tokens.usable` raises, and BankError or BankTimeout.
+        Raises what `Tokens.usable` raises, and BankError, BankTimeout or BrokerUnavailable.
         """
         token = await self._tokens.usable(tenant, connection_id)
         answer, refused = await self._ask(token, headers, body)
@@ -106,51 +97,54 @@ class QueryProxy:
         answer, _ = await self._ask(successor, headers, body)
         return answer
 
-    async def _ask(self, token: UsableToken, headers: dict[str, str], body: bytes) -> tuple[BankAnswer, bool]:
+    async def _ask(self, token: UsableToken, headers: HeaderLines, body: bytes) -> tuple[BankAnswer, bool]:
         """Send once. Returns the answer, and whether it refuses the token."""
-        headers["authorization"] = f"Bearer {token.access_token.get_secret_value()}"
+        lines = (token.authorization, headers)
         try:
             try:
-                response = await self._post(headers, body)
-            except aiohttp.ClientConnectorError:
-                # Never sent, so it may be tried again: the address may have moved to a server that is there.
-                response = await self._post(headers, body)
+                response = await self._pool.post(lines, body)
+            except NotSent:
+                # The address may have moved to a server that is there.
+                response = await self._pool.post(lines, body)
             answer = BankAnswer(response, token.version)
-            refused = await _close_on_error(answer)
-        except aiohttp.ConnectionTimeoutError as error:
-            raise BankTimeout("no connection to the bank could be opened in time") from error
-        except TimeoutError as error:
-            raise BankTimeout("the bank did not answer in time") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise BankError("the bank cannot be reached, or broke off") from error
+            try:
+                refused = await answer.refuses_token()
+            except BaseException:
+                answer.close()
+                raise
+        except WireError as error:
+            raise _translate(error) from error
         _counter(response.status).inc()
         return answer, refused
 
-    async def _post(self, headers: dict[str, str], body: bytes) -> aiohttp.ClientResponse:
-        return await self._session.post(self._url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy)
-
 
 @asynccontextmanager
-async def query_session(*, patience: float, concurrency: int) -> AsyncIterator[aiohttp.ClientSession]:
+async def query_pool(graphql_url: str, *, patience: float, concurrency: int) -> AsyncIterator[OriginPool]:
     """Open the pool of connections for queries. `patience` seconds without a byte from the bank end a query."""
-    connector = aiohttp.TCPConnector(limit=concurrency, ttl_dns_cache=30, keepalive_timeout=15)
-    async with aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        read_bufsize=_READ_BUFFER,
-        skip_auto_headers=("user-agent", "accept", "accept-encoding"),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=patience),
-    ) as session:
-        yield session
-
-
-async def _close_on_error(answer: BankAnswer) -> bool:
+    pool = OriginPool(
+        graphql_url,
+        max_connections=concurrency,
+        queue_length=concurrency,
+        queue_timeout=_QUEUE_TIMEOUT,
+        connect_timeout=_CONNECT_TIMEOUT,
+        first_byte_timeout=patience,
+        between_bytes_timeout=patience,
+        whole_timeout=_WHOLE_TIMEOUT,
+        keep_alive_seconds=_KEEP_ALIVE,
+        proxy=proxy_for(graphql_url),
+    )
     try:
-        return await answer.refuses_token()
-    except BaseException:
-        answer.close()
-        raise
+        yield pool
+    finally:
+        await pool.close()
+
+
+def _translate(error: WireError) -> BrokerError:
+    if isinstance(error, Congested):
+        return BrokerUnavailable("too many queries wait for the bank", code="too_many_queries", retry_after=1)
+    if isinstance(error, TimedOut):
+        return BankTimeout("the bank did not answer in time")
+    return BankError("the bank cannot be reached, or broke off")
 
 
 @lru_cache(maxsize=1_000)

@@ -34,6 +34,7 @@ from app.store.connections import ConnectionStatus, Held, change_connection, era
 from app.store.database import Database
 from app.store.notifications import Notifications, connection_topic, wait_for
 from app.store.refreshes import Outcome, rejections_within
+from app.wire import HeaderLines, header_lines
 
 # Product: a token with less than this is refreshed before it is used. Seconds.
 MARGIN = 30.0
@@ -63,12 +64,15 @@ class UsableToken:
     lifetime: int
     good_until: float
     access_token: SecretStr = field(repr=False)
+    authorization: HeaderLines = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
+    """What was read of a connection, and its token made ready, once for all queries that use it."""
+
     held: Held
-    read_at: float
+    token: UsableToken | None
 
 
 class Tokens:
@@ -105,10 +109,10 @@ class Tokens:
         DatabaseUnavailable. While the bank cannot refresh, a token that is still good is given out all the same.
         """
         known = await self._known(tenant, connection_id)
-        token = self._token(known)
+        token = _token(known)
         if not self._has_enough(token, min_ttl):
             known = await self._refresh_or_keep(tenant, known)
-            token = self._token(known)
+            token = _token(known)
         self._usage.connection_used(connection_id)
         return token
 
@@ -120,7 +124,7 @@ class Tokens:
         known: _Known | None = await self._known(tenant, rejected.connection_id)
         if known is not None and known.held.connection.version <= rejected.version:
             known = await self._refreshed(tenant, rejected.connection_id, rejected.version, Cause.REJECTED)
-        return self._token(known) if known is not None else None
+        return _token(known) if known is not None else None
 
     async def refresh(self, tenant: str, connection_id: str, version: int | None) -> None:
         """Refresh on request; with `version`, only if that is still the current one. Raises as `usable` does."""
@@ -154,20 +158,7 @@ class Tokens:
             held = await hold(transaction, self._key_ring, connection_id)
         if held is None:
             raise ConnectionNotFound("there is no such connection")
-        return _Known(held, read_at)
-
-    def _token(self, known: _Known) -> UsableToken:
-        held = known.held
-        assert held.tokens is not None
-        return UsableToken(
-            connection_id=held.connection.id,
-            version=held.connection.version,
-            scopes=held.connection.scopes,
-            expires_at=held.connection.access_token_expires_at,
-            lifetime=held.connection.access_token_lifetime,
-            good_until=known.read_at + held.seconds_left,
-            access_token=held.tokens.access_token,
-        )
+        return _Known(held, _usable(held, read_at))
 
     def _has_enough(self, token: UsableToken, min_ttl: float) -> bool:
         # A token of short life would otherwise never have enough, and each use would cost the user a refresh.
@@ -178,13 +169,13 @@ class Tokens:
     async def _refresh_or_keep(self, tenant: str, known: _Known) -> _Known:
         """Refresh; where the bank cannot, keep a token that is still good."""
         connection = known.held.connection
-        is_good = self._token(known).good_until > self._clock.monotonic()
+        is_good = _token(known).good_until > self._clock.monotonic()
         if is_good and not connection.refreshable:
             return known
         try:
             return await self._refreshed(tenant, connection.id, connection.version, Cause.EXPIRED) or known
         except (BankError, DatabaseUnavailable):
-            if self._token(known).good_until > self._clock.monotonic():
+            if _token(known).good_until > self._clock.monotonic():
                 return known
             raise
 
@@ -265,6 +256,28 @@ class Tokens:
             "the access token has expired and the user did not grant offline_access; "
             "start a session with this connection_id"
         )
+
+
+def _usable(held: Held, read_at: float) -> UsableToken | None:
+    if held.tokens is None:
+        return None
+    access_token = held.tokens.access_token
+    return UsableToken(
+        connection_id=held.connection.id,
+        version=held.connection.version,
+        scopes=held.connection.scopes,
+        expires_at=held.connection.access_token_expires_at,
+        lifetime=held.connection.access_token_lifetime,
+        good_until=read_at + held.seconds_left,
+        access_token=access_token,
+        authorization=header_lines([(b"authorization", b"Bearer " + access_token.get_secret_value().encode())]),
+    )
+
+
+def _token(known: _Known) -> UsableToken:
+    # Whatever has passed `_check_usable` has tokens.
+    assert known.token is not None
+    return known.token
 
 
 def _check_usable(held: Held) -> None:

@@ -11,6 +11,7 @@ from chaos.load import summary
 from chaos.postgresql import LISTENER
 from chaos.replicas import Replica
 from chaos.stage import PATIENT, Stage
+from chaos.waiting import PATIENCE
 
 _COUNT = 5
 _WITHIN = 1.0
@@ -52,17 +53,19 @@ async def _revoke(stage: Stage, replicas: list[Replica], within: float, when: st
 async def _last_good(stage: Stage, replicas: list[Replica], link: Link) -> float:
     """Delete a connection and return for how long after that a query was still let through, on any replica."""
     ask = stage.cluster.caller.query
-    await stage.cluster.caller.disconnect(replicas[0], link)
+    status = await stage.cluster.caller.disconnect(replicas[0], link)
+    stage.expect(status == 204, f"the deletion was answered with {status}")
     deleted_at = time.monotonic()
 
     async def last_good(replica: Replica) -> float:
         last = 0.0
-        while True:
+        while last < PATIENCE:
             asked_at = time.monotonic()
             if not (await ask(replica, link)).is_good:
                 return last
             last = asked_at - deleted_at
             await asyncio.sleep(0.05)
+        return last
 
     return max(await asyncio.gather(*map(last_good, replicas)))
 

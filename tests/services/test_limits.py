@@ -5,7 +5,7 @@ from app.services.limits import CallerLimits
 from tests.support.clock import SteerableClock
 
 
-def test_more_requests_at_once_than_allowed_are_refused_until_one_has_ended():
+def test_more_requests_at_once_than_allowed_are_refused_until_one_has_ended() -> None:
     limits = CallerLimits(SteerableClock(), rate=0, concurrency=2)
     limits.enter("cal_1")
     limits.enter("cal_1")
@@ -16,13 +16,13 @@ def test_more_requests_at_once_than_allowed_are_refused_until_one_has_ended():
     limits.enter("cal_1")
 
 
-def test_one_callers_limit_is_not_anothers():
+def test_one_callers_limit_is_not_anothers() -> None:
     limits = CallerLimits(SteerableClock(), rate=1, concurrency=1)
     limits.enter("cal_1")
     limits.enter("cal_2")
 
 
-def test_a_rate_is_regained_with_time():
+def test_a_rate_is_regained_with_time() -> None:
     clock = SteerableClock()
     limits = CallerLimits(clock, rate=2, concurrency=0)
     limits.enter("cal_1")
@@ -35,7 +35,7 @@ def test_a_rate_is_regained_with_time():
     limits.enter("cal_1")
 
 
-def test_a_refused_request_takes_no_place():
+def test_a_refused_request_takes_no_place() -> None:
     clock = SteerableClock()
     limits = CallerLimits(clock, rate=1, concurrency=2)
     limits.enter("cal_1")
@@ -48,7 +48,7 @@ def test_a_refused_request_takes_no_place():
     limits.leave("cal_1")
 
 
-def test_callers_that_were_not_heard_of_for_long_are_forgotten(monkeypatch: pytest.MonkeyPatch):
+def test_callers_that_were_not_heard_of_for_long_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.services.limits._MOST_CALLERS", 3)
     clock = SteerableClock()
     limits = CallerLimits(clock, rate=1, concurrency=1)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import socket
 import ssl
 import threading
@@ -33,6 +34,8 @@ PUBLIC_URL = "http://127.0.0.1:8000"
 RETURN_URLS = ("https://shop.example/done", "https://shop.example/below/*")
 ENCRYPTION_KEY = base64.b64encode(bytes(range(32))).decode()
 EVERYTHING = tuple(Permission)
+# A broker that takes longer to end hangs. Seconds.
+_LONGEST_END = 60.0
 # Making one is most of the cost of a client, and nothing here speaks TLS.
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -164,7 +167,14 @@ async def served(settings: Settings) -> AsyncIterator[Broker]:
             timeout_graceful_shutdown=1,
         )
     )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            loops.append(runner.get_loop())
+            runner.run(server.serve(sockets=[listening]))
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     key_ring = KeyRing.parse(settings.encryption_keys.get_secret_value())
     database = Database(settings.database_url)
@@ -184,6 +194,15 @@ async def served(settings: Settings) -> AsyncIterator[Broker]:
         )
     finally:
         server.should_exit = True
-        await asyncio.to_thread(thread.join)
+        await asyncio.to_thread(thread.join, _LONGEST_END)
         await database.close()
         listening.close()
+        assert not thread.is_alive(), f"the broker did not end: {_under_way(loops[0])}"
+
+
+def _under_way(loop: asyncio.AbstractEventLoop) -> str:
+    """Return where every task of a loop stands."""
+    stacks = io.StringIO()
+    for task in asyncio.all_tasks(loop):
+        task.print_stack(file=stacks)
+    return stacks.getvalue()
