@@ -15,6 +15,7 @@ from app.errors import BrokerError, ConfigurationError
 from app.logs import configure_logs, get_logger
 from app.runtime import open_runtime
 from app.settings import Settings, load_settings
+from app.stopping import Stopping
 
 logger = get_logger(__name__)
 
@@ -65,14 +66,20 @@ class Application:
         """Speak the lifespan protocol here, so that a start that cannot be says why in one line."""
         async with AsyncExitStack() as stack:
             await receive()
+            stopping = Stopping()
+            stack.enter_context(stopping.on_signals())
             try:
-                runtime = await stack.enter_async_context(open_runtime(self._settings))
+                self._api.state.runtime = await stack.enter_async_context(open_runtime(self._settings, stopping))
                 _serve_metrics(self._settings, stack)
             except BrokerError as error:
                 await send({"type": "lifespan.startup.failed", "message": f"the broker cannot start: {error.detail}"})
                 return
-            self._api.state.runtime = runtime
-            stack.enter_context(runtime.stopping.on_signals())
+            except Exception:
+                logger.exception("start_crashed")
+                await send(
+                    {"type": "lifespan.startup.failed", "message": "the broker cannot start: see the line above"}
+                )
+                return
             logger.info("started", public_url=self._settings.public_url)
             await send({"type": "lifespan.startup.complete"})
             await receive()

@@ -49,8 +49,8 @@ from app.store.notifications import Notifications
 
 # What the server gives answers under way, and then the broker its refreshes: together less than the 30 s after which
 # orchestrators kill.
-ANSWER_SECONDS = 18.0
-DRAIN_SECONDS = 8.0
+ANSWER_SECONDS = 15.0
+DRAIN_SECONDS = 12.0
 _BROWSER_PATIENCE = 8.0
 logger = get_logger(__name__)
 
@@ -79,16 +79,19 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Runtime]:
+async def open_runtime(
+    settings: Settings, stopping: Stopping | None = None, clock: Clock | None = None
+) -> AsyncIterator[Runtime]:
     """Open the broker. Raises ConfigurationError where the database is not migrated or a key file is not usable."""
     clock = clock or SystemClock()
+    stopping = stopping or Stopping()
     key_ring = KeyRing.parse(settings.encryption_keys.get_secret_value())
     authentication = client_authentication(settings, clock)
     async with AsyncExitStack() as stack:
         url = stack.enter_context(database_address(settings))
         database = Database(url)
         stack.push_async_callback(database.close)
-        await _require_schema(database)
+        await _require_schema(database, stopping)
         notifications = Notifications(Database(settings.database_listen_url or url))
         client = await stack.enter_async_context(bank_client())
         pool = await stack.enter_async_context(
@@ -98,7 +101,7 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
                 concurrency=settings.query_concurrency,
             )
         )
-        tasks, usage, stopping = BackgroundTasks(), Usage(), Stopping()
+        tasks, usage = BackgroundTasks(), Usage()
         provider = open_provider(settings, client, clock)
         token_endpoint = TokenEndpoint(client, provider, authentication, clock)
         refresher = Refresher(
@@ -246,7 +249,7 @@ def client_authentication(settings: Settings, clock: Clock) -> ClientAuthenticat
     return ClientSecret(settings.stitch_client_id, settings.stitch_client_secret, settings.stitch_client_auth)
 
 
-async def _require_schema(database: Database) -> None:
+async def _require_schema(database: Database, stopping: Stopping) -> None:
     """Wait for the database, then refuse to run on a schema that this code does not know."""
     while True:
         try:
@@ -255,6 +258,8 @@ async def _require_schema(database: Database) -> None:
         except DatabaseUnavailable:
             logger.warning("waiting_for_database")
             await asyncio.sleep(1)
+            if stopping.has_begun:
+                raise ConfigurationError("told to stop before the database could be reached") from None
     if found is None:
         raise ConfigurationError("the database is empty; run `broker migrate` first")
     if found != expected_revision():

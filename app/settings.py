@@ -89,15 +89,15 @@ class Settings(_EncryptionSettings):
     service_token_tenant_claim: str = Field(default="tenant", min_length=1)
     service_token_permissions_claim: str = Field(default="permissions", min_length=1)
 
-    caller_rate: float = Field(default=0, ge=0)
+    caller_rate: int = Field(default=0, ge=0)
     caller_concurrency: int = Field(default=1_000, ge=0)
     bank_timeout: float = Field(default=10, gt=0, le=120)
     query_timeout: float = Field(default=60, gt=0, le=600)
     query_concurrency: int = Field(default=1_000, ge=1, le=50_000)
     max_query_bytes: int = Field(default=1_048_576, ge=1_024)
     max_body_bytes: int = Field(default=65_536, ge=1_024)
-    refresh_deadline: float = Field(default=20, gt=0, le=120)
-    refresh_lease: float = Field(default=30, gt=0, le=300)
+    refresh_deadline: float = Field(default=10, gt=0, le=120)
+    refresh_lease: float = Field(default=20, gt=0, le=300)
 
     @field_validator("return_urls", mode="before")
     @classmethod

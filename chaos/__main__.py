@@ -24,8 +24,8 @@ def main() -> int:
     say(f"chaos: {len(chosen)} scenarios, {'quick' if options.quick else 'full'} form, --seed {seed}")
     try:
         results = asyncio.run(_run(chosen, seed=seed, quick=options.quick, logs=options.logs))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        say("interrupted; everything is stopped")
+    except (KeyboardInterrupt, asyncio.CancelledError) as error:
+        say(f"interrupted ({describe(error)}); everything is stopped")
         return 130
     show_table(results)
     holds = all(result.holds for result in results)
@@ -36,7 +36,7 @@ def main() -> int:
 async def _run(scenarios: Sequence[Scenario], *, seed: int, quick: bool, logs: Path | None) -> list[Result]:
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel, "SIGTERM")
     async with open_cluster(logs) as cluster:
         # Each scenario has choices of its own, so that --only repeats them.
         return [await _play(cluster, one, Random(f"{seed} {one.name}"), quick=quick) for one in scenarios]

@@ -38,6 +38,7 @@ def serve(
         log_config=None,
         log_level=settings.log_level,
         access_log=False,
+        lifespan="on",
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=int(ANSWER_SECONDS),

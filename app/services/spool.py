@@ -15,6 +15,7 @@ from pydantic import BaseModel, SecretStr, field_serializer
 
 from app.encryption import Binding, Ciphertext, DecryptionError, KeyRing
 from app.logs import get_logger
+from app.metrics import SPOOLED
 from app.store.connections import TokenPair
 from app.store.refreshes import Claim, NewTokens
 
@@ -41,6 +42,7 @@ class Spool:
         """Put an answer on disk. A disk that refuses is logged and costs nothing but this protection."""
         try:
             await asyncio.to_thread(self._write, unsaved)
+            SPOOLED.set(len(self))
         except OSError as error:
             logger.exception(
                 "spool_unwritable",
@@ -55,6 +57,7 @@ class Spool:
         # What cannot be removed is replayed at the next start, and then found to be saved.
         with contextlib.suppress(OSError):
             await asyncio.to_thread(path.unlink, missing_ok=True)
+            SPOOLED.set(len(self))
 
     def left_over(self) -> Iterator[Unsaved]:
         """Read what an earlier process left. A file that cannot be read stays, and is logged."""
