@@ -43,7 +43,10 @@ check-migrations: install
 	@data=$$(mktemp -d) && chmod 755 "$$data" && trap 'rm -rf "$$data"' EXIT && export BROKER_DATA_DIR="$$data" \
 		&& .venv/bin/broker migrate && .venv/bin/alembic check
 
-bench interop containers chaos:
+chaos: install
+	@.venv/bin/python -m chaos $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED))
+
+bench interop containers:
 	@echo 'make $@: not yet'; exit 1
 
 lock:

@@ -84,7 +84,7 @@ class Issuer:
 
     async def accepts(self, id_token: str, expected: Expectations = EXPECTED) -> str:
         """Return the subject."""
-        return (await validate_id_token(SecretStr(id_token), self.provider, expected, self.clock)).subject
+        return (await validate_id_token(SecretStr(id_token), self.provider, expected, self.clock.now())).subject
 
     async def refusal_of(self, id_token: str, expected: Expectations = EXPECTED) -> str:
         """Return the code of the refusal."""
@@ -121,7 +121,7 @@ def issuer(
 
 async def test_a_good_id_token_names_the_subject(issuer: Issuer) -> None:
     claims = await validate_id_token(
-        SecretStr(signed(issuer.claims(), issuer.key)), issuer.provider, EXPECTED, issuer.clock
+        SecretStr(signed(issuer.claims(), issuer.key)), issuer.provider, EXPECTED, issuer.clock.now()
     )
     assert (claims.subject, claims.issuer) == ("the user", issuer.hostile.url)
 
@@ -135,7 +135,7 @@ async def test_the_sandboxs_id_token_is_good(
     login = await bank.log_in()
     tokens = (await bank.ask_token(login.code_grant())).json()
     expected = Expectations(CLIENT_ID, digest(login.nonce), digest(login.state), digest(tokens["access_token"]))
-    claims = await validate_id_token(SecretStr(tokens["id_token"]), provider, expected, clock)
+    claims = await validate_id_token(SecretStr(tokens["id_token"]), provider, expected, clock.now())
     assert claims.subject == await bank.sub_of("thandi")
 
 

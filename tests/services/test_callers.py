@@ -144,9 +144,9 @@ async def test_a_caller_is_made_with_known_permissions_and_a_name_of_its_own(rep
     await make(replica, tenant="elsewhere")
     with pytest.raises(InvalidRequest, match="'everything'"):
         await replica.registry.create(tenant=TENANT, name="x", permissions=["everything"], actor="operator")
-    (caller,) = await replica.registry.list_callers(tenant=TENANT)
+    (caller,) = (await replica.registry.list_callers(tenant=TENANT)).items
     assert (caller.name, caller.permissions) == ("shop", ["sessions:read", "sessions:write"])
-    assert len(await replica.registry.list_callers()) == 2
+    assert len((await replica.registry.list_callers()).items) == 2
     assert await replica.registry.find(caller.id) == caller
     assert await replica.registry.find("shop", tenant=TENANT) == caller
 
