@@ -126,6 +126,12 @@ class KeyRing:
             ) from error
 
 
+def check_key_id(key_id: str) -> None:
+    """Raise ConfigurationError unless a key may have this name."""
+    if not _KEY_ID.fullmatch(key_id):
+        raise ConfigurationError("a key's name has 1 to 32 letters, digits, - and _")
+
+
 def generate_key() -> SecretStr:
     """Return a new key, 32 bytes in base64."""
     return SecretStr(base64.b64encode(random_bytes(32)).decode())

@@ -91,7 +91,7 @@ async def open_runtime(
         url = stack.enter_context(database_address(settings))
         database = Database(url)
         stack.push_async_callback(database.close)
-        await _require_schema(database, stopping)
+        await _wait_for_schema(database, stopping)
         notifications = Notifications(Database(settings.database_listen_url or url))
         client = await stack.enter_async_context(bank_client())
         pool = await stack.enter_async_context(
@@ -192,7 +192,7 @@ async def open_runtime(
             completion=completion,
             confirmations=confirmations,
             connections=Connections(database=database, tokens=tokens),
-            disconnecting=Disconnecting(database=database, key_ring=key_ring, revoker=revoker),
+            disconnecting=Disconnecting(database=database, key_ring=key_ring, revoker=revoker, tasks=tasks),
             tokens=tokens,
             documents=Documents(),
             proxy=QueryProxy(pool, tokens),
@@ -249,21 +249,26 @@ def client_authentication(settings: Settings, clock: Clock) -> ClientAuthenticat
     return ClientSecret(settings.stitch_client_id, settings.stitch_client_secret, settings.stitch_client_auth)
 
 
-async def _require_schema(database: Database, stopping: Stopping) -> None:
-    """Wait for the database, then refuse to run on a schema that this code does not know."""
-    while True:
-        try:
-            found = await current_revision(database)
-            break
-        except DatabaseUnavailable:
-            logger.warning("waiting_for_database")
-            await asyncio.sleep(1)
-            if stopping.has_begun:
-                raise ConfigurationError("told to stop before the database could be reached") from None
+async def require_schema(database: Database) -> None:
+    """Raise ConfigurationError on a database that was never migrated, DatabaseUnavailable where there is none."""
+    found = await current_revision(database)
     if found is None:
         raise ConfigurationError("the database is empty; run `broker migrate` first")
     if found != expected_revision():
         logger.warning("schema_differs", found=found, expected=expected_revision())
+
+
+async def _wait_for_schema(database: Database, stopping: Stopping) -> None:
+    while True:
+        try:
+            await require_schema(database)
+        except DatabaseUnavailable:
+            logger.warning("waiting_for_database")
+            await asyncio.sleep(1)
+        else:
+            return
+        if stopping.has_begun:
+            raise ConfigurationError("told to stop before the database could be reached")
 
 
 def _heed(tokens: Tokens, authenticator: CallerAuthenticator, topic: str | None) -> None:

@@ -24,8 +24,8 @@ def main() -> int:
     say(f"chaos: {len(chosen)} scenarios, {'quick' if options.quick else 'full'} form, --seed {seed}")
     try:
         results = asyncio.run(_run(chosen, seed=seed, quick=options.quick, logs=options.logs))
-    except (KeyboardInterrupt, asyncio.CancelledError) as error:
-        say(f"interrupted ({describe(error)}); everything is stopped")
+    except asyncio.CancelledError as error:
+        say(f"interrupted by {error}; everything is stopped")
         return 130
     show_table(results)
     holds = all(result.holds for result in results)
@@ -34,12 +34,22 @@ def main() -> int:
 
 
 async def _run(scenarios: Sequence[Scenario], *, seed: int, quick: bool, logs: Path | None) -> list[Result]:
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel, "SIGTERM")
+    _stop_once()
     async with open_cluster(logs) as cluster:
         # Each scenario has choices of its own, so that --only repeats them.
         return [await _play(cluster, one, Random(f"{seed} {one.name}"), quick=quick) for one in scenarios]
+
+
+def _stop_once() -> None:
+    """Let the first signal end the run; the next ones must not interrupt the cleaning up."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def stop(number: signal.Signals) -> None:
+        if task is not None and not task.cancelling():
+            task.cancel(number.name)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
 
 
 async def _play(cluster: Cluster, scenario: Scenario, random: Random, *, quick: bool) -> Result:

@@ -1,7 +1,7 @@
 """The one PostgreSQL of a run, which can be cut off like a machine whose power fails."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -35,12 +35,12 @@ class PostgreSQL:
 
     async def start(self) -> None:
         """Start it and return once it accepts connections."""
-        await asyncio.to_thread(self._server.start)
+        await _to_its_end(self._server.start)
 
     async def stop(self, mode: str = "immediate") -> None:
         """Stop it; `immediate` ends every connection at once and leaves recovery to the next start."""
         if await asyncio.to_thread(self._server.is_running):
-            await asyncio.to_thread(self._server.stop, mode)
+            await _to_its_end(self._server.stop, mode)
 
     async def connect(self) -> asyncpg.Connection:
         """Open a connection of chaos' own."""
@@ -54,6 +54,15 @@ class PostgreSQL:
                 await connection.execute(statement)
         finally:
             await connection.close()
+
+
+async def _to_its_end(work: Callable[..., None], *arguments: str) -> None:
+    """Work in a thread. It cannot be cancelled, so who is cancelled waits for it before anything is cleaned up."""
+    task = asyncio.create_task(asyncio.to_thread(work, *arguments))
+    try:
+        await asyncio.shield(task)
+    finally:
+        await task
 
 
 @asynccontextmanager

@@ -28,7 +28,6 @@ from tests.support.postgresql import Databases, opened_databases, shared_postgre
 from tests.support.replica import Replica, open_replica
 from tests.support.rows import Rows
 
-# Found or not found must not depend on the day, nor on how busy the machine is.
 hypothesis_settings.register_profile(
     "steady",
     deadline=None,

@@ -103,7 +103,6 @@ def test_the_causes_of_an_exception_are_followed(lines: Lines) -> None:
         assert [one["type"] for one in line["exception"]] == ["app.errors.DatabaseUnavailable", "builtins.ValueError"]
 
 
-# Found a bug: the console renderer wants the exception as a text; every logged exception ends in a TypeError.
 def test_the_console_keeps_secrets_too() -> None:
     stream = io.StringIO()
     root = logging.getLogger()

@@ -60,6 +60,20 @@ async def test_a_key_file_that_is_none_is_told(bank_url: str, database_url: Secr
     assert "\n" not in only["message"]
 
 
+async def test_a_start_that_crashes_says_only_where(
+    monkeypatch: pytest.MonkeyPatch, bank_url: str, database_url: SecretStr, tmp_path: Path
+) -> None:
+    def crash(*_: object) -> None:
+        raise ZeroDivisionError("planted-value")
+
+    monkeypatch.setattr("app.main.open_runtime", crash)
+    with captured_logs() as logs:
+        [only] = await lifespan_of(create_app(settings_for(bank_url, database_url, tmp_path)))
+    assert only["type"] == "lifespan.startup.failed"
+    assert logs.of("start_crashed")[0]["exception"][0]["type"] == "builtins.ZeroDivisionError"
+    assert "planted-value" not in logs.text + only["message"]
+
+
 async def test_workers_read_the_environment(
     monkeypatch: pytest.MonkeyPatch, bank_url: str, database_url: SecretStr, tmp_path: Path
 ) -> None:

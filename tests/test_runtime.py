@@ -11,6 +11,7 @@ from sqlalchemy import text
 from app.api.health import readyz
 from app.errors import ConfigurationError
 from app.runtime import open_runtime
+from app.stopping import Stopping
 from app.store.database import Database
 from sandbox.client import SandboxClient
 from tests.support.broker import Broker, served, settings_for
@@ -39,6 +40,15 @@ async def test_a_database_that_is_away_is_waited_for(bank_url: str, relay: Relay
         assert not starting.done()
         await relay.mend()
         assert await asyncio.wait_for(starting, 20)
+
+
+async def test_who_is_told_to_stop_does_not_wait_on(bank_url: str, relay: Relay, tmp_path: Path) -> None:
+    await relay.cut()
+    stopping = Stopping()
+    stopping.begin()
+    with pytest.raises(ConfigurationError, match="told to stop"):
+        async with open_runtime(settings_for(bank_url, relay.url, tmp_path), stopping):
+            pass
 
 
 async def test_an_empty_database_is_refused(bank_url: str, databases: Databases, tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ def create(
 def list_callers(tenant: Tenant = None, as_json: AsJson = False) -> None:
     """List the callers."""
     found = with_registry(lambda registry: registry.list_callers(tenant=tenant))
-    show_all([plain(caller) for caller in found.items], as_json=as_json)
+    ordered = sorted(found.items, key=lambda caller: (caller.tenant, caller.name))
+    show_all([plain(caller) for caller in ordered], as_json=as_json)
 
 
 @group.command()

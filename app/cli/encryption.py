@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
-from app.cli.access import with_database
+from app.cli.access import with_database, with_key_ring
 from app.cli.output import AsJson, show, show_all
 from app.clock import SystemClock
-from app.encryption import generate_key
+from app.encryption import check_key_id, generate_key
 from app.settings import load_key_ring
+from app.store.rewrap import rewrap_all
 from app.store.sealed import count_by_key
 
 group = typer.Typer(no_args_is_help=True, help="The keys that the database is encrypted with.")
@@ -20,7 +21,8 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Make a key, as an entry of BROKER_ENCRYPTION_KEYS."""
-    name = key_id or SystemClock().now().strftime("k%Y%m%d")
+    name = SystemClock().now().strftime("k%Y%m%d") if key_id is None else key_id
+    check_key_id(name)
     entry = f"{name}:{generate_key().get_secret_value()}"
     if as_json:
         show({"id": name, "entry": entry}, as_json=True)
@@ -45,3 +47,13 @@ def status(as_json: AsJson = False) -> None:
         ],
         as_json=as_json,
     )
+
+
+@group.command()
+def rewrap(as_json: AsJson = False) -> None:
+    """Encrypt with the first key whatever others have encrypted. May be interrupted, and goes on where it was."""
+    sealed = with_key_ring(rewrap_all)
+    if as_json:
+        show({"sealed_anew": sealed}, as_json=True)
+    else:
+        typer.echo(f"{sealed} rows were sealed anew")

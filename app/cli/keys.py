@@ -16,7 +16,7 @@ group = typer.Typer(no_args_is_help=True, help="The API keys of callers.")
 def create(
     caller: Reference,
     tenant: Tenant = None,
-    days: Annotated[int | None, typer.Option(min=1, help="Days until it expires.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Days until it expires.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a key beside the others, and print it: this once."""

@@ -7,8 +7,6 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from app.encryption import Ciphertext
 
@@ -39,10 +37,11 @@ def show_all(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     if not records:
         typer.echo("none")
         return
-    table = Table(*records[0], box=None, pad_edge=False)
-    for record in records:
-        table.add_row(*(_text(value) for value in record.values()))
-    Console(soft_wrap=True).print(table)
+    names = list(records[0])
+    rows = [names, *([_text(value) for value in record.values()] for record in records)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(names))]
+    for row in rows:
+        typer.echo("  ".join(f"{value:<{width}}" for value, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _text(value: object) -> str:

@@ -1,5 +1,6 @@
 """`broker serve`, `broker migrate`, `broker openapi`, `broker demo`."""
 
+import contextlib
 import json
 from typing import Annotated
 
@@ -9,8 +10,9 @@ import uvicorn
 from app.cli.access import with_database
 from app.cli.output import AsJson, show
 from app.demo.command import run_demo
+from app.errors import DatabaseUnavailable
 from app.main import create_api
-from app.runtime import ANSWER_SECONDS
+from app.runtime import ANSWER_SECONDS, require_schema
 from app.settings import load_settings
 from app.store import migrate as migrations
 
@@ -29,6 +31,9 @@ def serve(
     """Serve until told to stop; then end what is under way."""
     # Read here as well, so that what is wrong is told once and not by every worker.
     settings = load_settings()
+    if workers > 1:
+        with contextlib.suppress(DatabaseUnavailable):
+            with_database(require_schema)
     uvicorn.run(
         "app.main:application",
         factory=True,

@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 from app.encryption import KeyRing
 from app.errors import Conflict, InvalidRequest, NotFound
+from app.json_text import storable
 from app.randomness import identifier
 from app.services.api_keys import new_api_key
 from app.services.callers import Permission
@@ -26,6 +27,7 @@ from app.store.database import Database, Transaction
 from app.store.pages import Page
 
 DEFAULT_TENANT = "default"
+_LONGEST_NAME = 255
 
 
 class CallerRegistry:
@@ -39,6 +41,8 @@ class CallerRegistry:
         self, *, tenant: str, name: str, permissions: list[str], actor: str
     ) -> tuple[CallerRecord, SecretStr]:
         """Make a caller with a first key, which is shown this once. Raises InvalidRequest or Conflict."""
+        if not 0 < len(name) <= _LONGEST_NAME or not storable(name):
+            raise InvalidRequest(f"a caller's name has 1 to {_LONGEST_NAME} characters")
         allowed = [permission.value for permission in Permission]
         if unknown := sorted(set(permissions) - set(allowed)):
             raise InvalidRequest(f"unknown permission {unknown[0]!r}; there are {', '.join(allowed)}")

@@ -29,8 +29,7 @@ class ConnectLinks:
             if session.status is not SessionStatus.PENDING or session.authorization_url is None:
                 raise InvalidRequest("this link has been used or has expired; ask for a new one", code="ticket_used")
             if session.browser_digest is None:
-                # One secret for the browser, however many links it opens: another would lock it out of the first.
-                browser = browser or opaque_value()
+                browser = opaque_value()
                 await change_session(transaction, session.id, browser_digest=digest(browser))
             elif browser is None or not same(digest(browser), session.browser_digest):
                 raise InvalidRequest(

@@ -1,7 +1,10 @@
 """Disconnecting: unusable at once, revoked at the bank, erased here."""
 
+import asyncio
+
 from app.encryption import KeyRing
 from app.errors import ConnectionNotFound
+from app.services.background import BackgroundTasks
 from app.services.consent import end_consent, revoke_waiting_answer
 from app.services.revoker import Revoker
 from app.store import audit
@@ -9,11 +12,15 @@ from app.store.connections import change_connection, connections_of_user, lock_c
 from app.store.database import Database
 from app.store.sessions import delete_session, sessions_of_user
 
+# The bank is told before the answer, if it takes no longer than so many seconds.
+_PATIENCE = 1.0
+
 
 class Disconnecting:
     """Ends connections for good. A tombstone stays, so that the id is never taken for unknown."""
 
-    def __init__(self, *, database: Database, key_ring: KeyRing, revoker: Revoker) -> None:
+    def __init__(self, *, database: Database, key_ring: KeyRing, revoker: Revoker, tasks: BackgroundTasks) -> None:
+        self._tasks = tasks
         self._database = database
         self._key_ring = key_ring
         self._revoker = revoker
@@ -25,7 +32,7 @@ class Disconnecting:
             if connection is None:
                 raise ConnectionNotFound("there is no such connection")
             await end_consent(transaction, self._key_ring, connection, actor=actor, reason="disconnected")
-        await self._revoker.revoke_due([connection_id])
+        await self._revoke_soon([connection_id])
 
     async def erase_user(self, tenant: str, user_id: str, *, actor: str) -> None:
         """End all of a user's connections, and erase the sessions. Nothing to erase is no error."""
@@ -38,4 +45,9 @@ class Disconnecting:
                 await end_consent(transaction, self._key_ring, connection, actor=actor, reason="user_erased")
                 await change_connection(transaction, connection.id, subject="", metadata={})
             await audit.record(transaction, tenant=tenant, actor=actor, action="user.erased")
-        await self._revoker.revoke_due([connection.id for connection in connections])
+        await self._revoke_soon([connection.id for connection in connections])
+
+    async def _revoke_soon(self, connection_ids: list[str]) -> None:
+        """Tell the bank now, if it listens; it goes on without us, and is told again until it has."""
+        task = self._tasks.spawn(self._revoker.revoke_due(connection_ids), "revocation")
+        await asyncio.wait({task}, timeout=_PATIENCE)

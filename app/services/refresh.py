@@ -5,7 +5,7 @@ no transaction open and a deadline shorter than the claim's lease. The answer go
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from pydantic import SecretStr
@@ -102,7 +102,9 @@ class Refresher:
         self._breaker.require_closed()
         await self._provider.metadata()
         async with self._database.transaction() as transaction:
-            return await claim_refresh(
+            # From here on the lease may run; waiting for the pool before is nothing to count.
+            began = self._clock.monotonic()
+            claim = await claim_refresh(
                 transaction,
                 self._key_ring,
                 tenant=tenant,
@@ -112,16 +114,16 @@ class Refresher:
                 replica=self._replica,
                 lease=self._timing.lease,
             )
+        return claim and replace(claim, claimed_at=began)
 
-    async def carry_out(self, claim: Claim, *, claimed_at: float) -> None:
+    async def carry_out(self, claim: Claim) -> None:
         """Steps 2 and 3. Return when the connection has moved on from `claim.version`.
 
-        `claimed_at` is when the claim was begun, on the monotonic clock. Raises ReauthorizationRequired,
-        ConnectionRevoked, or the BankError that made it fail.
+        Raises ReauthorizationRequired, ConnectionRevoked, or the BankError that made it fail.
         """
         asked_at = self._clock.now()
+        await self._require_time(claim)
         try:
-            self._require_time(claimed_at)
             response = await self._token_endpoint.refresh(claim.refresh_token, deadline=self._timing.deadline)
         except InvalidGrant:
             self._breaker.succeeded()
@@ -139,10 +141,12 @@ class Refresher:
             if response.access_token is None:
                 raise BankBadAnswer("the bank rotated the refresh token and sent no access token")
 
-    def _require_time(self, claimed_at: float) -> None:
+    async def _require_time(self, claim: Claim) -> None:
         """Send nothing where this process was held up so long that the lease could end during the call."""
-        if self._clock.monotonic() - claimed_at > self._timing.lease - self._timing.deadline:
-            raise BankUnreachable("the process was held up, so the refresh was not begun")
+        if self._clock.monotonic() - claim.claimed_at > self._timing.lease - self._timing.deadline:
+            error = BankUnreachable("the process was held up, so the refresh was not begun")
+            await self._record_failure(claim, error)
+            raise error
 
     async def save(self, unsaved: Unsaved) -> None:
         """Step 3. Bring the answer into the database, however long that takes. Raises ConnectionRevoked."""

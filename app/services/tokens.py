@@ -217,14 +217,13 @@ class Tokens:
                     continue
                 if cause is Cause.REJECTED and await self._is_refused_again_and_again(connection_id):
                     return None
-                claimed_at = self._clock.monotonic()
                 claim = await self._refresher.claim(
                     tenant=tenant, connection_id=connection_id, version=version, cause=cause
                 )
                 if claim is None:
                     await wait_for(changed, _PAUSE)
                 else:
-                    await self._refresher.carry_out(claim, claimed_at=claimed_at)
+                    await self._refresher.carry_out(claim)
 
     async def _is_refused_again_and_again(self, connection_id: str) -> bool:
         async with self._database.transaction() as transaction:

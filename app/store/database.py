@@ -18,9 +18,13 @@ Transaction: TypeAlias = AsyncConnection
 TOPICS = "topics"
 CONNECT_TIMEOUT = 5.0
 STATEMENT_TIMEOUT = 10.0
+# A burst on a cold cache waits its turn rather than fail.
+_POOL_TIMEOUT = 30.0
 # Beside the connection failures (08): deadlocks (40), out of resources (53), shutting down or failing over (57P), a
 # standby (25006).
 _TRANSIENT = ("08", "40", "53", "57P", "25006")
+# Characters, texts and moments that PostgreSQL cannot store.
+_NOT_STORABLE = ("22021", "22P02", "22P05", "22008")
 # Undefined table or column; wrong user, password or database (PostgreSQL, appendix A).
 _UNMIGRATED = ("42P01", "42703")
 _REFUSED = ("28", "3D")
@@ -40,7 +44,7 @@ class Database:
             async_creator=self.connect,
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=CONNECT_TIMEOUT,
+            pool_timeout=_POOL_TIMEOUT,
             pool_pre_ping=True,
             hide_parameters=True,
         )
@@ -87,6 +91,12 @@ class Database:
         await self._engine.dispose()
 
 
+def _is_client_side(error: BaseException | None) -> bool:
+    """Tell whether the driver itself could not write a value, which it says with its plainest DataError."""
+    candidates = (error, error.__cause__ if error else None)
+    return any(type(one) is asyncpg.exceptions.DataError for one in candidates)
+
+
 def _nobody(_topic: str) -> None:
     pass
 
@@ -101,9 +111,9 @@ def _translate(error: Exception) -> BrokerError | None:
     original: BaseException | None = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
     if original is not None and _is_configuration(original):
         return ConfigurationError("BROKER_DATABASE_URL cannot be used: it is not an address as libpq has it")
-    if isinstance(original, asyncpg.DataError) or isinstance(getattr(original, "__cause__", None), asyncpg.DataError):
-        return UnprocessableRequest("a value is none that can be stored", code="value_not_storable")
     state = str(getattr(original, "sqlstate", None) or "")
+    if state in _NOT_STORABLE or _is_client_side(original):
+        return UnprocessableRequest("a value is none that can be stored", code="value_not_storable")
     if state in _UNMIGRATED:
         return ConfigurationError("the database does not have this version's tables; run `broker migrate`")
     if state.startswith(_REFUSED):

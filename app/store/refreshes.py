@@ -73,6 +73,8 @@ class Claim:
     follows_unknown: bool
     failures: int
     refresh_token: SecretStr = field(repr=False)
+    # When the claim was begun, on the monotonic clock of the process that holds it.
+    claimed_at: float = field(default=float("inf"), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,18 @@ async def _close_abandoned(transaction: Transaction, connection_id: str, version
         .values(outcome=Outcome.UNKNOWN, ended_at=func.now())
     )
     spent = exists().where(*of_this_version, refresh_attempts.c.outcome.in_(_POSSIBLY_SPENT))
-    return bool((await transaction.execute(select(spent))).scalar())
+    # Likewise where the version before was presented again after its answer, saved late, had been obtained.
+    saved, later = refresh_attempts.alias(), refresh_attempts.alias()
+    presented_again = exists().where(
+        saved.c.connection_id == connection_id,
+        saved.c.version == version - 1,
+        saved.c.outcome == Outcome.REFRESHED,
+        later.c.connection_id == connection_id,
+        later.c.version == version - 1,
+        later.c.fence > saved.c.fence,
+        later.c.outcome.in_((*_POSSIBLY_SPENT, Outcome.OUTCOME_LOST, Outcome.SUPERSEDED)),
+    )
+    return bool((await transaction.execute(select(or_(spent, presented_again)))).scalar())
 
 
 async def save_refresh(

@@ -227,6 +227,23 @@ class TestRequest:
         await proxied.query(linked, headers={"accept-encoding": wanted})
         assert upstream.received[0][1]["accept-encoding"] == asked
 
+    @pytest.mark.parametrize("value", [b"a\x01b", b"a\x7fb", b"a\x0bb"])
+    async def test_a_header_that_could_be_read_as_more_than_one_does_not_go_on(
+        self, proxy: Broker, proxied: Api, linked: str, upstream: HostileServer, value: bytes
+    ) -> None:
+        upstream.replies["/graphql"] = json_reply(DATA)
+        reader, writer = await asyncio.open_connection(*proxy.host)
+        head = (
+            f"POST /v1/connections/{linked}/graphql HTTP/1.1\r\nhost: broker\r\nauthorization: Bearer {proxied.api_key}"
+        )
+        body = b'{"query":"{ a }"}'
+        writer.write(head.encode() + b"\r\naccept-language: " + value + b"\r\nconnection: close\r\n")
+        writer.write(b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        status = (await reader.read()).split(maxsplit=2)[1]
+        writer.close()
+        assert status == b"400"
+        assert upstream.received == []
+
     async def test_a_batch_goes_on_as_it_is(self, proxied: Api, linked: str, upstream: HostileServer) -> None:
         upstream.replies["/graphql"] = json_reply([DATA, DATA])
         batch = [{"query": "{ a }"}, {"query": "mutation { b }"}]

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import SecretStr
 
+from app.services.documents import Documents
 from app.store.connections import ConnectionStatus
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.answers import assert_graphql_refusal
 from tests.support.bank import refreshes_at
 from tests.support.broker import EVERYTHING, Api, Broker
+from tests.support.logs import Logs
 from tests.support.outage import Relay
 from tests.support.postgresql import Databases
 
@@ -146,6 +148,7 @@ class TestMediaType:
             (f"{MODERN};q=0, {LEGACY}", LEGACY),
             (f"{LEGACY}, {MODERN};q=0.5", LEGACY),
             ("text/html", LEGACY),
+            (f"{MODERN};q=high", MODERN),
         ],
     )
     async def test_it_follows_accept(self, api: Api, accept: str | None, expected: str) -> None:
@@ -161,6 +164,19 @@ class TestMediaType:
 
 
 class TestBrokerInTrouble:
+    async def test_a_fault_of_ours_is_told_without_what_happened(
+        self, sign_up: ApiFactory, broker: Broker, monkeypatch: pytest.MonkeyPatch, logs: Logs
+    ) -> None:
+        def crash(*_: object) -> bool:
+            raise ZeroDivisionError("planted-value")
+
+        monkeypatch.setattr(Documents, "may_mutate", crash)
+        api = await sign_up(permissions=["graphql:query"])
+        answer = await api.query("con_unknown")
+        assert_graphql_refusal(answer, 500, "BROKER_UNAVAILABLE")
+        assert "planted-value" not in answer.text + logs.text
+        assert logs.of("query_crashed")[0]["exception"][0]["type"] == "builtins.ZeroDivisionError"
+
     async def test_a_database_that_is_away_is_told_so(
         self, brokers: BrokerFactory, sign_up: ApiFactory, relay: Relay, database_url: SecretStr
     ) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -211,6 +212,15 @@ class TestDoctor:
         finished = cli("doctor", "--json", BROKER_ENCRYPTION_KEYS=f"new:{other}")
         assert self.checks(finished)["encryption keys"] is False
         assert "'test'" in finished.out
+
+    async def test_a_client_key_that_is_none_is_found(self, cli: Cli, bank: SandboxClient, tmp_path: Path) -> None:
+        file = tmp_path / "client.pem"
+        file.write_text("planted-secret")
+        changes = {"BROKER_STITCH_CLIENT_AUTH": "private_key_jwt", "BROKER_STITCH_PRIVATE_KEY_FILE": str(file)}
+        finished = cli("doctor", "--json", **changes)
+        assert finished.status == 1
+        assert self.checks(finished)["client authentication"] is False
+        assert "planted-secret" not in finished.out + finished.err
 
     @pytest.mark.parametrize("fault", [{"discovery": {"garbage": True}}, {"jwks": {"status": 503}}])
     async def test_a_bank_that_is_not_well_is_found(

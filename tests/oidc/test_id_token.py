@@ -208,8 +208,6 @@ async def test_a_claim_that_is_wrong_or_missing_is_refused(issuer: Issuer, chang
     assert await issuer.refusal_of(signed(issuer.claims(**changes), issuer.key)) == code
 
 
-# Found bugs: such numbers raise OverflowError or compare as not expired; half a surrogate pair cannot be stored. What
-# is neither LoginError nor BankError leaves the session in `exchanging`, to be taken up and to fail for ever.
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
@@ -355,7 +353,6 @@ async def test_no_text_can_do_more_than_be_refused(issuer: Issuer, forge: Forge)
     assert (await issuer.refusal_of(forge(issuer))).startswith("id_token_")
 
 
-# Found a bug: an `alg` that is no text is looked up all the same, which is a TypeError.
 @pytest.mark.parametrize("algorithm", [["RS256"], {}])
 async def test_an_algorithm_that_is_no_text_is_refused(issuer: Issuer, algorithm: object) -> None:
     token = unsigned({"alg": algorithm, "kid": "one"}, issuer.claims())

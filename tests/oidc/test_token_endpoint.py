@@ -241,7 +241,6 @@ def test_an_odd_lifetime_is_made_a_sensible_one(expires_in: object, lifetime: in
     assert read_tokens(body(expires_in=expires_in)).lifetime == lifetime
 
 
-# Found a bug: float() of such a number is an OverflowError, and the rotated refresh token is lost with it.
 def test_a_lifetime_beyond_all_measure_loses_no_token() -> None:
     assert 0 < read_tokens(body(expires_in=10**400)).lifetime <= 86_400
 
@@ -277,13 +276,11 @@ def test_an_answer_without_tokens_is_a_bad_one(text: str) -> None:
         read_tokens(SecretStr(text))
 
 
-# Found a bug: json.loads raises RecursionError, which is no ValueError.
 def test_an_answer_that_nests_without_end_is_a_bad_one() -> None:
     with pytest.raises(BankBadAnswer):
         read_tokens(SecretStr("[" * 100_000))
 
 
-# Found a bug: a NUL or half a surrogate pair in a token or scope passes here, and cannot be encrypted or stored later.
 @pytest.mark.parametrize("text", ['"scope": "a\\u0000b"', '"scope": "\\ud800"'])
 def test_scopes_that_cannot_be_stored_are_not_passed_on(text: str) -> None:
     tokens = read_tokens(SecretStr(f'{{"access_token": "at", {text}}}'))
@@ -292,7 +289,6 @@ def test_scopes_that_cannot_be_stored_are_not_passed_on(text: str) -> None:
         scope.encode()
 
 
-# Found a bug: as above.
 def test_a_token_that_cannot_be_stored_is_a_bad_answer() -> None:
     with pytest.raises(BankBadAnswer):
         read_tokens(SecretStr('{"access_token": "\\ud800"}'))

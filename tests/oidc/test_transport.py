@@ -99,7 +99,6 @@ async def test_every_request_has_a_connection_of_its_own(client: httpx.AsyncClie
     assert hostile.count("/token") == 2
 
 
-# Found a bug: aiohttp's cookie jar is a dummy, but httpx has one of its own.
 async def test_cookies_are_not_sent_back(client: httpx.AsyncClient, hostile: HostileServer) -> None:
     hostile.replies["/token"] = json_reply({}, set_cookie="a=b")
     for _ in range(2):
@@ -117,7 +116,6 @@ async def test_an_unknown_host_was_never_sent(client: httpx.AsyncClient) -> None
         await ask(client, "http://bank.invalid/token")
 
 
-# Found a bug: the overall deadline ends the attempt to connect, and then it counts as perhaps processed.
 async def test_a_connection_that_never_opens_was_never_sent(client: httpx.AsyncClient, deaf_port: int) -> None:
     with pytest.raises(BankUnreachable):
         await ask(client, f"http://127.0.0.1:{deaf_port}/token", deadline=1)
@@ -157,7 +155,6 @@ async def test_an_address_of_another_kind_was_never_sent(client: httpx.AsyncClie
         await ask(client, url)
 
 
-# Found a bug: httpx.InvalidURL is no httpx.HTTPError, and so comes out as it is.
 @pytest.mark.parametrize("url", ["http://127.0.0.1:99999/token", "http://127.0.0.1:port/", "http://[::1/token"])
 async def test_an_address_that_cannot_be_read_was_never_sent(client: httpx.AsyncClient, url: str) -> None:
     with pytest.raises(BankUnreachable):

@@ -266,8 +266,6 @@ async def test_an_outage_that_outlasts_the_session_fails_it_and_revokes(
     assert await living_families_at(bank) == 0
 
 
-# Found a bug: the id_token lives five minutes, and is refused as expired when the keys come back within the session's
-# fifteen. Its times are to be compared with when it was received.
 async def test_an_outage_of_the_keys_that_outlasts_the_id_token_loses_nothing(
     replicas: ReplicaFactory, bank: SandboxClient
 ) -> None:
@@ -356,7 +354,6 @@ async def test_a_login_that_another_replica_has_given_up_revokes_what_it_got(
     assert await living_families_at(bank) == 0
 
 
-# Found a bug: the answer of a login that was given up meanwhile is written into its row, and stays there.
 async def test_an_ended_session_keeps_no_answer(replicas: ReplicaFactory, rows: Rows, bank: SandboxClient) -> None:
     slow, other = await replicas(patience=0.1), await replicas()
     await bank.set_faults(token={"delay_after": 1})
@@ -368,7 +365,6 @@ async def test_an_ended_session_keeps_no_answer(replicas: ReplicaFactory, rows: 
     assert (await other.logins.get(TENANT, session.id)).token_response is None
 
 
-# Found a bug: the answer is insisted on being stored in a row that is gone, for ever; its tokens are never revoked.
 async def test_a_user_who_is_erased_during_a_login_leaves_no_living_tokens(
     replicas: ReplicaFactory, bank: SandboxClient
 ) -> None:

@@ -158,7 +158,6 @@ async def test_a_renewal_that_is_not_confirmed_leaves_the_old_tokens(
     assert (await rows.held(connection.id)).connection.status is ConnectionStatus.ACTIVE
 
 
-# Found a bug: the lifetime of waiting tokens is counted from the confirmation, not from when the bank issued them.
 async def test_tokens_that_waited_for_their_confirmation_have_not_grown_younger(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:

@@ -114,14 +114,12 @@ async def test_another_tenants_user_of_the_same_name_is_left_alone(
     assert (await rows.held(connection.id)).connection.status is ConnectionStatus.ACTIVE
 
 
-# Found a bug: tokens that cannot be read, for their key is lost, cannot be erased either.
 async def test_a_user_can_be_erased_though_a_key_is_lost(replica: Replica, bank: SandboxClient, rows: Rows) -> None:
     connection = await Rows(replica.database, KeyRing({"lost": bytes(32)})).insert()
     await replica.disconnecting.erase_user(TENANT, "user-1", actor=CALLER.id)
     assert (await rows.held(connection.id)).connection.status is ConnectionStatus.REVOKED
 
 
-# Found a bug: whoever disconnects waits for all that is due at a bank that hangs, five seconds for each.
 async def test_a_disconnection_does_not_wait_for_a_bank_that_hangs(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:

@@ -54,7 +54,6 @@ def test_what_is_not_utf_8_is_refused() -> None:
         Documents().may_mutate(b'{"query": "\xff"}')
 
 
-# Found a bug: the last of two members counts here; a bank that takes the first one runs what was not permitted.
 def test_a_member_that_is_there_twice_is_refused_or_counts_as_a_mutation() -> None:
     for body in (
         b'{"query": "mutation { pay }", "query": "{ a }"}',

@@ -41,7 +41,7 @@ async def claim_of(replica: Replica, connection: Connection) -> Claim:
 
 
 async def carry_out(replica: Replica, claim: Claim) -> None:
-    await replica.refresher.carry_out(claim, claimed_at=replica.clock.monotonic())
+    await replica.refresher.carry_out(claim)
 
 
 async def test_a_refresh_is_claimed_carried_out_and_saved(
@@ -126,7 +126,7 @@ async def test_a_process_that_was_held_up_sends_nothing(
     claim = await claim_of(replica, connection)
     replica.clock.advance(6)
     with pytest.raises(BankUnreachable):
-        await replica.refresher.carry_out(claim, claimed_at=claimed_at)
+        await replica.refresher.carry_out(replace(claim, claimed_at=claimed_at))
     assert await refresh_requests_at(bank) == {}
     assert await rows.attempts(connection.id) == [(1, "not_sent")]
 
@@ -192,7 +192,6 @@ async def test_tokens_of_another_user_are_refused_and_revoked(
     assert await living_families_at(bank) == 0
 
 
-# Found a bug: scopes of an answer are stored as they are, and PostgreSQL takes no NUL: the rotated token is lost.
 async def test_scopes_that_cannot_be_stored_lose_no_token(
     replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
 ) -> None:
@@ -295,7 +294,6 @@ async def test_a_replayed_answer_of_a_revoked_connection_is_revoked(
     assert len(replica.spool) == 0
 
 
-# Found a bug: an answer that the database does not take ends the replay, and those behind it wait for ever.
 async def test_one_answer_that_cannot_be_saved_does_not_hold_up_the_others(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:
@@ -347,7 +345,6 @@ async def test_a_file_that_cannot_be_read_stays_and_is_told(
     assert len(list(directory.iterdir())) == 3
 
 
-# Found a bug: what could not be written cannot be removed either, and that error ends a refresh that was saved.
 async def test_a_disk_that_refuses_costs_only_its_protection(
     replicas: ReplicaFactory, bank: SandboxClient, rows: Rows, tmp_path: Path, connection: Connection
 ) -> None:

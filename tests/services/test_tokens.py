@@ -167,7 +167,6 @@ async def test_many_failures_leave_the_bank_alone(replica: Replica, rows: Rows, 
     assert await rows.attempts(connections[5].id) == []
 
 
-# Found a bug: a refusal that concerns one connection counts against the bank, and so stops all the others.
 async def test_refusals_of_single_requests_do_not_stop_the_others(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:
@@ -294,7 +293,6 @@ async def test_without_a_refresh_token_the_end_of_the_token_ends_the_consent(
     assert await refresh_requests_at(bank) == {}
 
 
-# Found a bug: whoever asks for a token that lasts longer than the rest of this one destroys a consent that still works.
 async def test_a_wish_for_more_time_does_not_end_a_consent_without_refresh_token(
     replica: Replica, rows: Rows, access_only: Connection
 ) -> None:
@@ -305,7 +303,6 @@ async def test_a_wish_for_more_time_does_not_end_a_consent_without_refresh_token
     assert held.tokens is not None
 
 
-# Found a bug: likewise, whoever asks for a refresh of it.
 async def test_a_request_for_a_refresh_does_not_end_a_consent_without_refresh_token(
     replica: Replica, rows: Rows, access_only: Connection
 ) -> None:
@@ -316,7 +313,6 @@ async def test_a_request_for_a_refresh_does_not_end_a_consent_without_refresh_to
     assert held.tokens is not None
 
 
-# Found a bug: the last seconds of such a token are thrown away.
 async def test_the_last_seconds_of_a_token_without_successor_are_used(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:

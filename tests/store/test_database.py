@@ -134,7 +134,6 @@ async def test_a_database_or_user_that_does_not_exist_is_named(postgresql: Secre
         await database.ping()
 
 
-# Found a bug: asyncpg raises a plain ValueError for such a port.
 async def test_an_address_that_cannot_be_read_is_named_and_not_shown() -> None:
     database = Database(SecretStr("postgresql://user:planted-secret@db:port/broker"))
     with pytest.raises(ConfigurationError, match="BROKER_DATABASE_URL") as refused:

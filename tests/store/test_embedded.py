@@ -43,7 +43,6 @@ async def test_it_keeps_its_data_and_stops_with_its_last_user(home: Path) -> Non
     assert not server.is_running()
 
 
-# Found a bug: who comes second waits, for an exclusive lock, until the first has left.
 def test_a_second_process_joins_and_the_last_one_stops_it(home: Path) -> None:
     program = (
         "import pathlib, sys\n"
@@ -75,14 +74,12 @@ def test_a_server_that_does_not_start_says_what_to_do(home: Path) -> None:
     assert "pg_ctl" in refused.value.detail
 
 
-# Found a bug: the server of root belongs to `nobody`, who cannot enter what only root can: /root, a private checkout.
 def test_a_directory_that_only_its_owner_can_enter_will_do(home: Path) -> None:
     home.chmod(0o700)
     with embedded_postgresql(home / "data"):
         pass
 
 
-# Found a bug: the way out calls `pg_ctl stop` on a server that is gone, and fails.
 def test_a_server_that_died_meanwhile_does_not_spoil_the_way_out(home: Path) -> None:
     with embedded_postgresql(home):
         EmbeddedPostgreSQL(home).stop("immediate")

@@ -182,7 +182,6 @@ async def test_a_late_save_brings_back_what_was_given_up(protocol: Protocol, row
     assert held.tokens == NEW.pair
 
 
-# Found a bug: a commit whose answer was lost is tried again, finds its own work, and is recorded as `superseded`.
 async def test_a_save_that_is_repeated_stays_a_refresh(protocol: Protocol, rows: Rows) -> None:
     claim = await protocol.won()
     assert await protocol.save(claim) is Saved.STORED

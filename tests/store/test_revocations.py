@@ -70,7 +70,6 @@ async def test_what_was_postponed_waits_and_what_was_finished_is_gone(database: 
     assert await count(database) == 0
 
 
-# Found a bug: one row that cannot be read rolls the whole batch back, and stands first in the next one as well.
 async def test_one_that_cannot_be_read_does_not_hold_up_the_others(database: Database, key_ring: KeyRing) -> None:
     await order(database, KeyRing({"lost": bytes(32)}))
     await order(database, key_ring)

@@ -264,7 +264,7 @@ async def open_replica(
             confirmations=confirmations,
             connections=Connections(database=database, tokens=tokens),
             revoker=revoker,
-            disconnecting=Disconnecting(database=database, key_ring=key_ring, revoker=revoker),
+            disconnecting=Disconnecting(database=database, key_ring=key_ring, revoker=revoker, tasks=tasks),
             housekeeping=Housekeeping(
                 database=database,
                 completion=completion,
