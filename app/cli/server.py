@@ -10,7 +10,7 @@ import uvicorn
 from app.cli.access import with_database
 from app.cli.output import AsJson, show
 from app.demo.command import run_demo
-from app.errors import DatabaseUnavailable
+from app.errors import ConfigurationError, DatabaseUnavailable
 from app.main import create_api
 from app.runtime import ANSWER_SECONDS, require_schema
 from app.settings import load_settings
@@ -32,6 +32,8 @@ def serve(
     # Read here as well, so that what is wrong is told once and not by every worker.
     settings = load_settings()
     if workers > 1:
+        if settings.metrics_port is not None:
+            raise ConfigurationError("BROKER_METRICS_PORT is for one worker; run more replicas instead of --workers")
         with contextlib.suppress(DatabaseUnavailable):
             with_database(require_schema)
     uvicorn.run(
