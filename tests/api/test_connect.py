@@ -7,7 +7,7 @@ import pytest
 
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
-from tests.support.broker import Api, Broker, Browser
+from tests.support.broker import Api, Browser
 from tests.support.journey import go_to_bank
 
 
