@@ -9,7 +9,7 @@ from app.api.pages import SECURITY_HEADERS, page
 from app.errors import BrokerError
 from app.logs import get_logger
 from app.oidc.authorization import parse_authorization_response
-from app.randomness import opaque_value
+from app.randomness import digest, opaque_value
 from app.runtime import Runtime
 from app.services.return_urls import with_outcome
 from app.store.sessions import Session, SessionStatus
@@ -44,13 +44,13 @@ async def connect(request: Request, runtime: Broker, ticket: str) -> Response:
     """Bind this browser to the session, and redirect it to the bank."""
     if _is_prefetch(request):
         return Response(status_code=204, headers=SECURITY_HEADERS)
-    cookie = _cookie_name(runtime)
     try:
+        cookie = _cookie_name(runtime, await runtime.links.binding_of(ticket))
         url, browser = await runtime.links.open(ticket, request.cookies.get(cookie))
     except BrokerError as error:
         return _error_page(request, error)
     response = RedirectResponse(url.get_secret_value(), 303, SECURITY_HEADERS)
-    _bind(response, runtime, browser)
+    _bind(response, runtime, cookie, browser)
     return response
 
 
@@ -59,17 +59,18 @@ async def callback(request: Request, runtime: Broker) -> Response:
     """End the login: a page, or a redirect to the session's `return_url`."""
     if _is_prefetch(request):
         return Response(status_code=204, headers=SECURITY_HEADERS)
-    known = request.cookies.get(_cookie_name(runtime))
-    browser = known or opaque_value()
     try:
         response = parse_authorization_response(request.query_params.multi_items())
+        cookie = _cookie_name(runtime, digest(response.state.get_secret_value())[:16])
+        known = request.cookies.get(cookie)
+        browser = known or opaque_value()
         session, is_this_browser = await runtime.completion.receive(response, known, browser)
         code = runtime.confirmations.code_of(session) if is_this_browser else None
     except BrokerError as error:
         return _error_page(request, error)
     answer = _show(request, session, code)
     if is_this_browser and known is None:
-        _bind(answer, runtime, browser)
+        _bind(answer, runtime, cookie, browser)
     return answer
 
 
@@ -115,14 +116,15 @@ def _is_prefetch(request: Request) -> bool:
     return "prefetch" in request.headers.get("sec-purpose", "") or request.headers.get("purpose") == "prefetch"
 
 
-def _cookie_name(runtime: Runtime) -> str:
+def _cookie_name(runtime: Runtime, binding: str) -> str:
+    """Name a login's own cookie, so that one browser may have several logins open."""
     # The prefix has browsers insist on Secure, no Domain and Path=/ (RFC 6265bis section 4.1.3.2).
-    return "__Host-broker" if _is_https(runtime) else "broker"
+    return f"{'__Host-' if _is_https(runtime) else ''}broker-{binding}"
 
 
-def _bind(response: Response, runtime: Runtime, browser: str) -> None:
+def _bind(response: Response, runtime: Runtime, cookie: str, browser: str) -> None:
     response.set_cookie(
-        _cookie_name(runtime),
+        cookie,
         browser,
         max_age=86_400,
         path="/",

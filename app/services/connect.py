@@ -16,6 +16,12 @@ class ConnectLinks:
         self._database = database
         self._key_ring = key_ring
 
+    async def binding_of(self, ticket: str) -> str:
+        """Return what tells one login's cookie from another's in the same browser; empty for an unknown ticket."""
+        async with self._database.transaction() as transaction:
+            session = await lock_session(transaction, ticket_digest=digest(ticket))
+        return session.stitch_state[:16] if session else ""
+
     async def open(self, ticket: str, browser: str | None) -> tuple[SecretStr, str]:
         """Bind a browser to the session of a ticket. Returns the bank's address and the browser's own secret.
 

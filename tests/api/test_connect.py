@@ -26,7 +26,7 @@ async def test_the_link_leads_to_the_bank_and_binds_the_browser(api: Api, browse
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["referrer-policy"] == "no-referrer"
     name, value, attributes = cookie_of(answer)
-    assert name == "broker"
+    assert name.startswith("broker-")
     assert len(value) == 43
     assert attributes == {"path": "/", "max-age": "86400", "httponly": "True", "samesite": "lax"}
 
@@ -40,7 +40,7 @@ async def test_over_https_the_cookie_is_secure_and_of_this_host_only(
     assert session["connect_url"].startswith("https://broker.example/connect/")
     async with broker.new_browser() as browser:
         name, value, attributes = cookie_of(await browser.open(session["connect_url"]))
-        assert name == "__Host-broker"
+        assert name.startswith("__Host-broker-")
         assert attributes == {
             "path": "/",
             "max-age": "86400",
@@ -48,7 +48,7 @@ async def test_over_https_the_cookie_is_secure_and_of_this_host_only(
             "samesite": "lax",
             "secure": "True",
         }
-        again = await browser.open(session["connect_url"], headers={"cookie": f"__Host-broker={value}"})
+        again = await browser.open(session["connect_url"], headers={"cookie": f"{name}={value}"})
         assert again.status_code == 303
         # A plain cookie of that name can be set by a neighbouring host; it does not bind.
         forged = await browser.open(session["connect_url"], headers={"cookie": f"broker={value}"})
