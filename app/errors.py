@@ -3,7 +3,8 @@
     BrokerError
     ├── InvalidRequest             400  the request cannot be understood or is not allowed as it stands
     │   ├── UnprocessableRequest   422
-    │   └── RequestTooLarge        413
+    │   ├── RequestTooLarge        413
+    │   └── RequestTooSlow         408
     ├── UnauthorizedCaller         401
     ├── PermissionDenied           403
     ├── NotFound                   404
@@ -35,12 +36,15 @@ class BrokerError(Exception):
     default_code: ClassVar[str] = "internal_error"
     graphql_code: ClassVar[str] = "BROKER_UNAVAILABLE"
 
-    def __init__(self, detail: str, *, code: str | None = None, retry_after: float | None = None) -> None:
-        """`retry_after` is in seconds and becomes the `Retry-After` header."""
+    def __init__(
+        self, detail: str, *, code: str | None = None, retry_after: float | None = None, reason: str | None = None
+    ) -> None:
+        """`retry_after` is in seconds and becomes the `Retry-After` header. `reason` is for operators alone."""
         super().__init__(detail)
         self.detail = detail
         self.code = code or self.default_code
         self.retry_after = retry_after
+        self.reason = reason
 
 
 class InvalidRequest(BrokerError):
@@ -67,6 +71,14 @@ class RequestTooLarge(InvalidRequest):
     title = "The request is too large"
     default_code = "request_too_large"
     graphql_code = "REQUEST_TOO_LARGE"
+
+
+class RequestTooSlow(InvalidRequest):
+    """The body did not come within the time that it is waited for."""
+
+    status = 408
+    title = "The request did not come in time"
+    default_code = "request_too_slow"
 
 
 class UnauthorizedCaller(BrokerError):
@@ -100,6 +112,9 @@ class ConnectionNotFound(NotFound):
 
     default_code = "connection_not_found"
     graphql_code = "CONNECTION_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("your tenant has no connection with this id; GET /v1/connections lists those that it has")
 
 
 class Conflict(BrokerError):

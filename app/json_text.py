@@ -6,11 +6,13 @@ import json
 def read_json(text: str | bytes, *, members_once: bool = False) -> object:
     """Return what `text` says. Raises ValueError for whatever is not JSON (RFC 8259), however it fails to be it.
 
-    With `members_once`, a member that is there twice is refused: who reads the first and who reads the last would not
-    read the same.
+    With `members_once`, a member that is there twice is refused, since who reads the first and who reads the last would
+    not read the same; and, for the same reason, what is not UTF-8.
     """
     try:
-        return json.loads(text, object_pairs_hook=_unique if members_once else None)
+        if members_once:
+            return _MEMBERS_ONCE.decode(text if isinstance(text, str) else text.decode())
+        return json.loads(text)
     except RecursionError as error:
         raise ValueError("nests too deeply") from error
 
@@ -25,3 +27,6 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(members) != len(pairs):
         raise ValueError("a member is there twice")
     return members
+
+
+_MEMBERS_ONCE = json.JSONDecoder(object_pairs_hook=_unique)

@@ -20,6 +20,10 @@ def identifier(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(12)}"
 
 
+# Spreads load and guards nothing; its own, so that nobody who seeds or watches the module's is disturbed.
+_SPREAD = random.Random()  # noqa: S311
+# Beyond this, powers of two soon have no floating-point number.
+_MOST_DOUBLINGS = 64
 _PROCESS = secrets.token_hex(6)
 _count = itertools.count(1)
 
@@ -41,7 +45,15 @@ def random_text(alphabet: str, length: int) -> str:
 
 def jitter(seconds: float) -> float:
     """Return between half and all of `seconds`, so that replicas do not act in step."""
-    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+    return seconds * _SPREAD.uniform(0.5, 1.0)
+
+
+def back_off(failures: int, *, first: float, longest: float) -> float:
+    """Return the pause in seconds after so many failures before this one: `first`, doubled each time, up to `longest`.
+
+    The count may grow without bound: an outage of days is one.
+    """
+    return jitter(min(first * 2.0 ** min(failures, _MOST_DOUBLINGS), longest))
 
 
 def digest(value: str) -> str:

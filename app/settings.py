@@ -5,8 +5,9 @@ appended, as container secrets do. What is wrong stops the start with one line t
 """
 
 import os
+import re
 from functools import cached_property
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -16,11 +17,15 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.encryption import KeyRing
 from app.errors import ConfigurationError
+from app.libpq import check_address
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PREFIX = "BROKER_"
+# The database refuses to remove younger audit events (migration 0007). Days.
+SHORTEST_AUDIT = 30
+_PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_-]+)*/*")
 _FROM_FILES = ("database_url", "database_listen_url", "stitch_client_secret", "encryption_keys")
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
@@ -41,8 +46,8 @@ class DatabaseSettings(BaseSettings):
     def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value():
             return None
-        if value and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise ValueError("must start with postgresql://")
+        if value is not None:
+            check_address(value.get_secret_value())
         return value
 
 
@@ -67,7 +72,14 @@ class Settings(_EncryptionSettings):
 
     public_url: str
     return_urls: CommaSeparated = ()
-    session_ttl: int = Field(default=900, ge=30, le=86_400)
+    trusted_proxies: CommaSeparated = ()
+    query_page: bool = False
+    stop_delay: float = Field(default=0, ge=0, le=60)
+    session_retention_days: int = Field(default=90, ge=0)
+    refresh_retention_days: int = Field(default=30, ge=0)
+    tombstone_retention_days: int = Field(default=0, ge=0)
+    audit_retention_days: int = Field(default=0, ge=0)
+    session_ttl: int = Field(default=900, ge=1, le=86_400)
     cache_ttl: float = Field(default=5, ge=0, le=300)
     metrics_port: int | None = Field(default=None, ge=1, le=65_535)
 
@@ -83,23 +95,37 @@ class Settings(_EncryptionSettings):
     stitch_token_endpoint: str | None = None
     stitch_revocation_endpoint: str | None = None
     stitch_jwks_uri: str | None = None
+    stitch_pushed_authorization_request_endpoint: str | None = None
+    stitch_prompt: Literal["login", "consent", "select_account"] | None = None
+    stitch_par: Literal["auto", "on", "off"] = "auto"
+    stitch_dpop: Literal["auto", "on", "off"] = "auto"
 
     service_token_issuer: str | None = None
     service_token_audience: str | None = Field(default=None, min_length=1)
     service_token_tenant_claim: str = Field(default="tenant", min_length=1)
     service_token_permissions_claim: str = Field(default="permissions", min_length=1)
 
+    webhook_private_networks: CommaSeparated = ()
+    webhook_timeout: float = Field(default=10, ge=1, le=30)
+
     caller_rate: int = Field(default=0, ge=0)
-    caller_concurrency: int = Field(default=1_000, ge=0)
+    caller_concurrency: int = Field(default=500, ge=0)
     bank_timeout: float = Field(default=10, gt=0, le=120)
     query_timeout: float = Field(default=60, gt=0, le=600)
-    query_concurrency: int = Field(default=1_000, ge=1, le=50_000)
+    query_concurrency: int = Field(default=2_000, ge=1, le=50_000)
     max_query_bytes: int = Field(default=1_048_576, ge=1_024)
     max_body_bytes: int = Field(default=65_536, ge=1_024)
     refresh_deadline: float = Field(default=10, gt=0, le=120)
     refresh_lease: float = Field(default=20, gt=0, le=300)
 
-    @field_validator("return_urls", mode="before")
+    @field_validator("audit_retention_days")
+    @classmethod
+    def _leaves_time_to_look(cls, value: int) -> int:
+        if 0 < value < SHORTEST_AUDIT:
+            raise ValueError(f"must be 0, which keeps everything, or {SHORTEST_AUDIT} at least")
+        return value
+
+    @field_validator("return_urls", "trusted_proxies", "webhook_private_networks", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -130,6 +156,23 @@ class Settings(_EncryptionSettings):
                 raise ValueError("may have neither query nor fragment where it ends in /*")
         return value
 
+    @field_validator("trusted_proxies", "webhook_private_networks")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ip_network(network)
+            except ValueError:
+                raise ValueError("must be IP addresses or networks, such as 10.0.0.0/8") from None
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _has_a_plain_path(cls, value: str) -> str:
+        if not _PLAIN_PATH.fullmatch(urlsplit(value).path):
+            raise ValueError("may have a path of letters, digits, dashes and underscores alone")
+        return value
+
     @field_validator(
         "public_url",
         "stitch_issuer",
@@ -138,6 +181,7 @@ class Settings(_EncryptionSettings):
         "stitch_token_endpoint",
         "stitch_revocation_endpoint",
         "stitch_jwks_uri",
+        "stitch_pushed_authorization_request_endpoint",
         "service_token_issuer",
     )
     @classmethod
@@ -177,6 +221,11 @@ class Settings(_EncryptionSettings):
         """The public address without a slash at its end."""
         return self.public_url.rstrip("/")
 
+    @cached_property
+    def path_prefix(self) -> str:
+        """The path of the public address, below which browsers find everything: empty, or /without/a/last/slash."""
+        return urlsplit(self.base_url).path
+
     @property
     def redirect_uri(self) -> str:
         """The address that the bank sends the browser back to (RFC 6749 section 3.1.2)."""
@@ -187,11 +236,17 @@ AnySettings = TypeVar("AnySettings", bound=DatabaseSettings)
 
 
 def _check_web_address(url: str) -> None:
+    if any(character.isspace() or not character.isprintable() for character in url):
+        raise ValueError("must hold neither blanks nor control characters")
     parts = urlsplit(url)
     # Raises ValueError for a port that cannot be.
     _ = parts.port
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an https:// address")
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError:
+        raise ValueError("must have a host name, whose parts have 1 to 63 characters each") from None
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not hold credentials")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):

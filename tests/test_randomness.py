@@ -28,6 +28,12 @@ def test_jitter_never_prolongs_nor_more_than_halves(seconds: float) -> None:
     assert seconds / 2 <= randomness.jitter(seconds) <= seconds
 
 
+@given(st.integers(min_value=0, max_value=10**9))
+def test_a_pause_doubles_up_to_its_bound_however_many_failures_there_were(failures: int) -> None:
+    whole = 60.0 if failures > 5 else 2.0**failures
+    assert whole / 2 <= randomness.back_off(failures, first=1.0, longest=60.0) <= whole
+
+
 def test_the_digest_is_sha_256() -> None:
     assert randomness.digest("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 

@@ -59,6 +59,7 @@ def test_the_documented_defaults_hold(environment: SetVariables) -> None:
     assert (settings.log_level, settings.log_format) == ("info", "json")
     assert (settings.database_url, settings.data_dir) == (None, Path(".data"))
     assert settings.return_urls == ()
+    assert settings.caller_concurrency == settings.query_concurrency // 4 == 500
 
 
 @pytest.mark.parametrize(
@@ -69,9 +70,22 @@ def test_the_redirect_uri_is_below_the_public_url(environment: SetVariables, pub
     assert load_settings().redirect_uri == "https://broker.example/callback"
 
 
+@pytest.mark.parametrize(
+    ("public_url", "prefix"),
+    [("https://broker.example", ""), ("https://broker.example/", ""), ("https://bank.example/a/b/", "/a/b")],
+)
+def test_the_path_of_the_public_url_is_where_all_is_found(
+    environment: SetVariables, public_url: str, prefix: str
+) -> None:
+    environment(PUBLIC_URL=public_url)
+    assert load_settings().path_prefix == prefix
+
+
 def test_lists_are_split(environment: SetVariables) -> None:
     environment(RETURN_URLS=" https://a.example/done, https://b.example/*,,", STITCH_SCOPES="openid  accounts")
+    environment(TRUSTED_PROXIES="10.0.0.0/8, ::1")
     settings = load_settings()
+    assert settings.trusted_proxies == ("10.0.0.0/8", "::1")
     assert settings.return_urls == ("https://a.example/done", "https://b.example/*")
     assert settings.stitch_scopes == ("openid", "accounts")
 
@@ -109,6 +123,8 @@ WRONG = {
         "https://[::1",
         "http://127.0.0.1.evil.example",
         "http://localhost.evil.example",
+        f"https://broker.example/{PLANTED}%2f",
+        "https://broker.example/a//b",
     ],
     "STITCH_ISSUER": ["http://secure.stitch.money", f"https://secure.stitch.money?key={PLANTED}"],
     "STITCH_CLIENT_ID": [""],
@@ -132,7 +148,11 @@ WRONG = {
         "https://app.example/*/done",
         f"https://user:{PLANTED}@app.example/",
     ],
-    "SESSION_TTL": ["29", "86401", "a while", PLANTED],
+    "TRUSTED_PROXIES": [PLANTED, "*", "10.0.0.1/8", "10.0.0.0/8 10.1.0.0/16"],
+    "WEBHOOK_PRIVATE_NETWORKS": [PLANTED, "*", "10.0.0.1/8"],
+    "WEBHOOK_TIMEOUT": ["0", "31", "soon"],
+    "STOP_DELAY": ["-1", "61"],
+    "SESSION_TTL": ["0", "86401", "a while", PLANTED],
     "CACHE_TTL": ["-1", "301", "nan"],
     "METRICS_PORT": ["0", "65536", ""],
     "LOG_LEVEL": ["loud"],
@@ -159,7 +179,7 @@ def test_a_wrong_setting_gives_one_line_that_names_it_and_no_secret(
 
 
 def test_every_wrong_setting_is_named_at_once(environment: SetVariables) -> None:
-    environment(LOG_LEVEL="loud", SESSION_TTL="1")
+    environment(LOG_LEVEL="loud", SESSION_TTL="0")
     line = refusal()
     assert "BROKER_LOG_LEVEL" in line
     assert "BROKER_SESSION_TTL" in line
