@@ -1,22 +1,23 @@
-"""Logs: one JSON object a line, an event name first, the request id always.
+"""Logs: one JSON object a line, an event name first, the request id always, the trace id where there is one.
 
 Only values that are safe to read are ever given to a logger; there is no filter that would have to find secrets.
 """
 
-import json
 import logging
 import sys
 from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar
-from datetime import UTC, datetime
 from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from app.access_lines import AccessLines, Served
+from app.trace_context import current_trace_context
+
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 # Libraries that print parameters or whole URLs at their chattier levels.
-_QUIET = ("httpx", "httpcore", "aiohttp.access", "asyncio", "sqlalchemy.engine", "uvicorn.access")
+_QUIET = ("httpx", "httpcore", "aiohttp.access", "asyncio", "sqlalchemy.engine", "urllib3", "uvicorn.access")
 
 
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -32,9 +33,10 @@ def current_request_id() -> str | None:
     return _request_id.get()
 
 
-def log_request(fields: dict[str, object]) -> None:
-    """Write the access line of a request."""
-    _write_access_line(fields)
+def log_request(served: Served, seconds: float) -> None:
+    """Write the access line of a request that took `seconds`."""
+    if _write_access_line is not None:
+        _write_access_line(served, seconds)
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
@@ -45,7 +47,7 @@ def get_logger(name: str) -> FilteringBoundLogger:
 def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None:
     """Send the process's logs, those of libraries too, to `stream` (standard error) as `json` or `console`."""
     shared: list[structlog.typing.Processor] = [
-        _with_request_id,
+        _with_its_request,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -81,35 +83,40 @@ def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None
         logging.getLogger(name).propagate = True
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It would write down what callers have sent as their trace's state.
+    logging.getLogger("opentelemetry.trace.span").setLevel(logging.ERROR)
 
 
-def _discard(_fields: dict[str, object]) -> None:
-    pass
+_AccessWriter = Callable[[Served, float], None]
 
 
-_write_access_line: Callable[[dict[str, object]], None] = _discard
+_write_access_line: _AccessWriter | None = None
 
 
-def _access_writer(level: str, style: str, output: TextIO) -> Callable[[dict[str, object]], None]:
-    """Return what writes access lines: there is one for each query, so JSON skips all that structlog could add."""
+def _access_writer(level: str, style: str, output: TextIO) -> _AccessWriter | None:
     if _LEVELS[level] > logging.INFO:
-        return _discard
+        return None
     if style == "console":
-        return lambda fields: get_logger("app.access").info("request", **fields)
-    encode = json.JSONEncoder(separators=(",", ":")).encode
+        return _write_for_people
+    lines = AccessLines(output)
 
-    def write(fields: dict[str, object]) -> None:
-        head = {"event": "request", "level": "info", "timestamp": datetime.now(UTC).isoformat(), "module": "app.access"}
-        output.write(encode(head | {"request_id": _request_id.get()} | fields) + "\n")
-        output.flush()
+    def write(served: Served, seconds: float) -> None:
+        trace = current_trace_context()
+        lines.add(served, seconds, request_id=_request_id.get(), trace_id=trace.trace_id if trace else None)
 
     return write
 
 
-def _with_request_id(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _write_for_people(served: Served, seconds: float) -> None:
+    get_logger("app.access").info("request", **served._asdict(), milliseconds=round(seconds * 1000, 1))
+
+
+def _with_its_request(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     request_id = _request_id.get()
     if request_id is not None:
         event["request_id"] = request_id
+    if trace := current_trace_context():
+        event["trace_id"] = trace.trace_id
     return event
 
 

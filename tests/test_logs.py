@@ -1,18 +1,22 @@
+import asyncio
 import contextvars
 import io
 import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import structlog
 
+from app.access_lines import Served
 from app.errors import DatabaseUnavailable
 from app.logs import configure_logs, current_request_id, get_logger, log_request, set_request_id
 
 PLANTED = "planted-secret"
+SERVED = Served("GET", "/v1/sessions", 200, "cal_1", "10.0.0.1")
 Lines = Callable[[], list[dict[str, Any]]]
 
 
@@ -50,7 +54,7 @@ def test_every_line_has_the_request_id(lines: Lines) -> None:
         set_request_id("req_1")
         get_logger("app").warning("one")
         logging.getLogger("a.library").warning("two")
-        log_request({"status": 200})
+        log_request(SERVED, 0.0123)
 
     contextvars.copy_context().run(serve)
     assert [line["request_id"] for line in lines()] == ["req_1"] * 3
@@ -126,23 +130,40 @@ def test_uvicorns_lines_come_once(lines: Lines) -> None:
 
 
 def test_an_access_line_has_the_form_of_the_others(lines: Lines) -> None:
-    log_request({"status": 200, "route": "/v1/sessions"})
+    log_request(SERVED, 0.0123)
     (line,) = lines()
-    assert line.pop("timestamp")
+    assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() == timedelta(0)
     assert line == {
         "event": "request",
         "level": "info",
         "module": "app.access",
         "request_id": None,
-        "status": 200,
+        "method": "GET",
         "route": "/v1/sessions",
+        "status": 200,
+        "caller": "cal_1",
+        "client": "10.0.0.1",
+        "milliseconds": 12.3,
     }
+
+
+def test_an_access_line_stays_one_line_whatever_the_caller_is_called(lines: Lines) -> None:
+    log_request(SERVED._replace(caller='svc_"\n{}'), 0)
+    assert [line["caller"] for line in lines()] == ['svc_"\n{}']
+
+
+async def test_access_lines_are_written_before_the_event_loop_waits_again(output: io.StringIO, lines: Lines) -> None:
+    for status in (200, 404):
+        log_request(SERVED._replace(status=status), 0)
+    assert output.getvalue() == ""
+    await asyncio.sleep(0)
+    assert [line["status"] for line in lines()] == [200, 404]
 
 
 def test_access_lines_can_be_quiet_or_for_people(output: io.StringIO) -> None:
     configure_logs("warning", "json", output)
-    log_request({"status": 200})
+    log_request(SERVED, 0.0123)
     assert output.getvalue() == ""
     configure_logs("info", "console", output)
-    log_request({"status": 200})
+    log_request(SERVED, 0.0123)
     assert "request" in output.getvalue()

@@ -5,11 +5,16 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
+from structlog.typing import EventDict
 
 from app.logs import configure_logs
+from tests.support.eventually import eventually
+
+_KEEPER: ContextVar[object] = ContextVar("keeper", default=None)
 
 
 class Logs:
@@ -32,6 +37,15 @@ class Logs:
         """Return the lines of one event."""
         return [line for line in self.lines if line["event"] == event]
 
+    async def requests(self, count: int) -> list[dict[str, Any]]:
+        """Return the access lines once there are so many: they are written just after the answers."""
+
+        async def all_are_there() -> bool:
+            return len(self.of("request")) >= count
+
+        await eventually(all_are_there)
+        return self.of("request")
+
 
 @contextmanager
 def captured_logs(level: str = "debug") -> Iterator[Logs]:
@@ -46,3 +60,21 @@ def captured_logs(level: str = "debug") -> Iterator[Logs]:
         structlog.configure(**before[0])
         root.handlers = before[1]
         root.setLevel(before[2])
+
+
+@contextmanager
+def logged_here() -> Iterator[list[EventDict]]:
+    """Keep what the block and the tasks that it begins log: brokers that tests share go on logging meanwhile."""
+    keeper = object()
+
+    def only_here(_logger: object, _method: str, line: EventDict) -> EventDict:
+        if _KEEPER.get() is not keeper:
+            raise structlog.DropEvent
+        return line
+
+    before = _KEEPER.set(keeper)
+    try:
+        with structlog.testing.capture_logs(processors=[only_here]) as lines:
+            yield lines
+    finally:
+        _KEEPER.reset(before)

@@ -1,4 +1,4 @@
-"""A certificate of one's own making, for `localhost`."""
+"""A certificate of one's own making, for `localhost` or another name."""
 
 import datetime as dt
 import ssl
@@ -15,7 +15,7 @@ from app.wire.route import default_tls
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate for `localhost` that only `trusting` trusts."""
+    """A certificate that only `trusting` trusts."""
 
     file: Path
 
@@ -33,10 +33,10 @@ class Certificate:
         return context
 
 
-def make_certificate(directory: Path) -> Certificate:
+def make_certificate(directory: Path, host: str = "localhost") -> Certificate:
     """Make a certificate and keep it, with its key, in `directory`."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -46,7 +46,7 @@ def make_certificate(directory: Path) -> Certificate:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(hours=1))
         .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )

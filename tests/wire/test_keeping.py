@@ -1,6 +1,7 @@
 """How long an idle connection is kept."""
 
 import asyncio
+import socket
 
 import pytest
 
@@ -80,6 +81,23 @@ async def test_a_connection_grows_old() -> None:
             await asyncio.sleep(0.01)
         assert 2 <= server.connections <= 5
         await eventually(lambda: pool.idle == 0)
+
+
+@on_each_loop
+async def test_a_name_that_has_moved_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with answering(OK) as old, answering(OK) as new:
+        port = old.port
+
+        async def resolve(*_: object, **__: object) -> list[tuple[object, ...]]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+        async with pooled("http://bank.example/graphql", max_age_seconds=0.05) as pool:
+            await ask_whole(pool)
+            port = new.port
+            await asyncio.sleep(0.1)
+            await ask_whole(pool)
+        assert (old.connections, new.connections) == (1, 1)
 
 
 @pytest.mark.parametrize(
