@@ -2,7 +2,8 @@
 
 Each event has a link in `audit_chain`: a position without gaps within its tenant, the hash of the link before, and its
 own hash, the SHA-256 of that one and of all that the event says. `audit_heads` keeps each tenant's last position and
-hash, so that a tail that was cut off is missed as well.
+hash, so that a tail that was cut off is missed as well. Old events can be removed, from the first on, by a function
+that verifies what it removes: `audit_checkpoints` then has the position and the hash that the rest continues from.
 
 The links are made by a deferred trigger, when the transaction of the deed commits. So the head of the tenant's chain,
 which all its writers must take turns at, is locked after every other lock and for no longer than the commit itself;
@@ -27,7 +28,7 @@ from sqlalchemy import Row, Text, and_, cast, extract, func, select, text, union
 
 from app.errors import InvalidRequest
 from app.store.database import Database, Transaction
-from app.store.tables import audit_chain, audit_events, audit_heads
+from app.store.tables import audit_chain, audit_checkpoints, audit_events, audit_heads
 
 START = "0" * 64
 _BATCH = 2_000
@@ -73,11 +74,15 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What verification found of one tenant: `intact` is how far the chain holds, `fault` why it ends there."""
+    """What verification found of one tenant: `intact` is how far the chain holds, `fault` why it ends there.
+
+    It begins after the position `removed`: what was before has been removed for its age.
+    """
 
     intact: Head
     fault: str | None = None
     fault_position: int | None = None
+    removed: int = 0
 
 
 async def verify(
@@ -119,18 +124,33 @@ class _Verification:
         self._noted = {head.position: head.hash for head in noted}
         self._tell = tell
         self._last = Head(tenant, 0, START)
+        self._removed = 0
 
     async def run(self) -> Chain:
         """Return how far the chain holds."""
         try:
+            await self._begin()
             while links := await self._next_links():
                 for link in links:
                     self._follow(link)
                 self._tell(len(links))
             await self._check_end()
         except _Broken as broken:
-            return Chain(self._last, str(broken), self._last.position + 1)
-        return Chain(self._last)
+            return Chain(self._last, str(broken), self._last.position + 1, self._removed)
+        return Chain(self._last, removed=self._removed)
+
+    async def _begin(self) -> None:
+        """Begin where old events were removed to."""
+        columns = audit_checkpoints.c
+        query = select(columns.tenant, columns.position, columns.hash).where(columns.tenant == self._last.tenant)
+        checkpoint = (await self._transaction.execute(query)).first()
+        if checkpoint is not None:
+            self._last = Head(*checkpoint)
+            self._removed = self._last.position
+            if any(position < self._removed for position in self._noted):
+                raise _Broken("an entry that was noted has been removed for its age; note a later head")
+            if self._noted.get(self._removed, self._last.hash) != self._last.hash:
+                raise _Broken("the entry is not the one that was noted")
 
     async def _next_links(self) -> Sequence[Row[Any]]:
         query = (

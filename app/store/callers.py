@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import SecretStr
-from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.encryption import Binding, KeyRing, generate_key
 from app.store.database import Transaction
 from app.store.notifications import caller_topic, notify
-from app.store.pages import Page, cursor_after, newest_first
+from app.store.pages import Page, cursor_after, newest_first, oldest_first
 from app.store.tables import api_keys, callers, hashing_keys
 
 _HASHING_KEY = "api_keys"
@@ -33,6 +33,7 @@ class ApiKeyRecord:
     """What is known of an API key; the key itself is not."""
 
     id: str
+    tenant: str
     caller_id: str
     prefix: str
     created_at: datetime
@@ -72,13 +73,13 @@ async def insert_caller(
     return CallerRecord(**row._mapping) if row else None
 
 
-async def get_caller(transaction: Transaction, reference: str, *, tenant: str | None) -> CallerRecord | None:
-    """Return a caller by its id or its name; of any tenant where none is given."""
+async def find_callers(transaction: Transaction, reference: str, *, tenant: str | None) -> list[CallerRecord]:
+    """Return the caller of that id; where there is none, those of that name, of which each tenant may have one."""
     query = select(*_caller_columns).where(or_(callers.c.id == reference, callers.c.name == reference))
     if tenant is not None:
         query = query.where(callers.c.tenant == tenant)
-    row = (await transaction.execute(query.order_by(callers.c.created_at))).first()
-    return CallerRecord(**row._mapping) if row else None
+    found = [CallerRecord(**row._mapping) for row in await transaction.execute(query.order_by(callers.c.tenant))]
+    return [one for one in found if one.id == reference] or found
 
 
 async def list_callers(
@@ -127,24 +128,36 @@ async def insert_api_key(
     return ApiKeyRecord(**row._mapping)
 
 
-async def list_api_keys(transaction: Transaction, caller_id: str) -> list[ApiKeyRecord]:
+async def list_api_keys(
+    transaction: Transaction, caller_id: str, *, limit: int, cursor: str | None
+) -> Page[ApiKeyRecord]:
     """Return a caller's keys, the oldest first."""
-    query = select(*_key_columns).where(api_keys.c.caller_id == caller_id).order_by(api_keys.c.created_at)
-    return [ApiKeyRecord(**row._mapping) for row in await transaction.execute(query)]
+    query = select(*_key_columns).where(api_keys.c.caller_id == caller_id)
+    query = oldest_first(query, api_keys, limit=limit, cursor=cursor)
+    found = [ApiKeyRecord(**row._mapping) for row in await transaction.execute(query)]
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
 
 
-async def revoke_api_key(transaction: Transaction, caller_id: str, key_id: str) -> bool:
-    """Refuse a key from now on, on every replica. False where the caller has no such key."""
+async def count_living_keys(transaction: Transaction, caller_id: str) -> int:
+    """Count the keys of a caller that are neither revoked nor expired."""
+    is_alive = or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now())
+    query = select(func.count()).where(api_keys.c.caller_id == caller_id, api_keys.c.revoked_at.is_(None), is_alive)
+    return int((await transaction.execute(query)).scalar_one())
+
+
+async def revoke_api_key(transaction: Transaction, caller_id: str, key_id: str) -> ApiKeyRecord | None:
+    """Refuse a key from now on, on every replica. None where the caller has no such key."""
     revoked_at = func.coalesce(api_keys.c.revoked_at, func.now())
     statement = (
         update(api_keys)
         .where(api_keys.c.id == key_id, api_keys.c.caller_id == caller_id)
         .values(revoked_at=revoked_at)
-        .returning(api_keys.c.id)
+        .returning(*_key_columns)
     )
-    found = (await transaction.execute(statement)).first() is not None
+    row = (await transaction.execute(statement)).first()
     await notify(transaction, caller_topic(caller_id))
-    return found
+    return ApiKeyRecord(**row._mapping) if row else None
 
 
 async def find_usable_key(transaction: Transaction, prefix: str) -> tuple[CallerRecord, str, str, float | None] | None:
@@ -161,7 +174,7 @@ async def find_usable_key(transaction: Transaction, prefix: str) -> tuple[Caller
             api_keys.c.prefix == prefix,
             api_keys.c.revoked_at.is_(None),
             or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now()),
-            and_(callers.c.disabled_at.is_(None)),
+            callers.c.disabled_at.is_(None),
         )
     )
     row = (await transaction.execute(query)).first()

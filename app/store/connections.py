@@ -12,6 +12,7 @@ from app.encryption import Binding, KeyRing
 from app.store.database import Transaction
 from app.store.moments import seconds_until
 from app.store.notifications import connection_topic, notify
+from app.store.outbox import EventType, publish
 from app.store.pages import Page, cursor_after, newest_first
 from app.store.tables import connections as table
 from app.store.tables import tokens
@@ -54,10 +55,11 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """The tokens of one version. Neither prints."""
+    """The tokens of one version, and the key that the access token is bound to, if it is. None of them prints."""
 
     access_token: SecretStr = field(repr=False)
     refresh_token: SecretStr | None = field(repr=False)
+    proof_key: SecretStr | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ async def lock_connection(transaction: Transaction, tenant: str, connection_id: 
 
 async def connections_of_user(transaction: Transaction, tenant: str, user_id: str) -> list[Connection]:
     """Return and lock all of a user's connections."""
-    query = _query().where(table.c.tenant == tenant, table.c.user_id == user_id).with_for_update()
+    query = _query().where(table.c.tenant == tenant, table.c.user_id == user_id)
+    query = query.order_by(table.c.id).with_for_update()
     return [_connection(row) for row in await transaction.execute(query)]
 
 
@@ -122,32 +125,42 @@ async def list_connections(
     return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
 
 
-async def hold(transaction: Transaction, key_ring: KeyRing, connection_id: str) -> Held | None:
-    """Return a connection, of whatever tenant, with its tokens, in one query. Raises DecryptionError."""
+async def count_connections(transaction: Transaction) -> dict[str, int]:
+    """Count every tenant's connections by their status. Reads all of them."""
+    query = select(table.c.status, func.count().label("number")).group_by(table.c.status)
+    return {row.status: row.number for row in await transaction.execute(query)}
+
+
+async def hold(transaction: Transaction, key_ring: KeyRing, tenant: str, connection_id: str) -> Held | None:
+    """Return a tenant's connection with its tokens, in one query. Raises DecryptionError."""
     query = (
         select(
             *_columns,
             tokens.c.access_token,
             tokens.c.refresh_token,
+            tokens.c.proof_key,
             tokens.c.version.label("token_version"),
             seconds_until(table.c.access_token_expires_at).label("seconds_left"),
             seconds_until(table.c.lease_until).label("seconds_leased"),
             seconds_until(table.c.retry_at).label("seconds_until_retry"),
         )
         .select_from(table.outerjoin(tokens, tokens.c.connection_id == table.c.id))
-        .where(table.c.id == connection_id)
+        .where(table.c.id == connection_id, table.c.tenant == tenant)
     )
     row = (await transaction.execute(query)).first()
     if row is None:
         return None
     pair = None
     if row.access_token is not None:
-        refresh_token = row.refresh_token
-        pair = TokenPair(
-            key_ring.decrypt(row.access_token, _binding("access_token", connection_id, row.token_version)),
-            refresh_token
-            and key_ring.decrypt(refresh_token, _binding("refresh_token", connection_id, row.token_version)),
+        access_token, refresh_token, proof_key = (
+            sealed and key_ring.decrypt(sealed, _binding(column, connection_id, row.token_version))
+            for column, sealed in (
+                ("access_token", row.access_token),
+                ("refresh_token", row.refresh_token),
+                ("proof_key", row.proof_key),
+            )
         )
+        pair = TokenPair(access_token, refresh_token, proof_key)
     return Held(
         _connection(row), pair, float(row.seconds_left), float(row.seconds_leased), float(row.seconds_until_retry)
     )
@@ -164,6 +177,20 @@ async def change_connection(transaction: Transaction, connection_id: str, **valu
     await notify(transaction, connection_topic(connection_id))
 
 
+async def tell(
+    transaction: Transaction, event: EventType, connection: Connection, *, version: int, reason: str | None = None
+) -> None:
+    """Publish what has happened to a locked connection, which now has this `version`."""
+    await publish(
+        transaction,
+        event,
+        tenant=connection.tenant,
+        user_id=connection.user_id,
+        stream=connection.id,
+        data={"connection_id": connection.id, "version": version, "reason": reason},
+    )
+
+
 async def store_tokens(
     transaction: Transaction,
     key_ring: KeyRing,
@@ -175,15 +202,17 @@ async def store_tokens(
 ) -> None:
     """Put `pair` in the place of the connection's tokens, sealed for this version."""
     await erase_tokens(transaction, connection_id)
+    secrets = {
+        "access_token": pair.access_token,
+        "refresh_token": pair.refresh_token,
+        "proof_key": pair.proof_key,
+    }
+    sealed = {
+        column: None if secret is None else key_ring.encrypt(secret, _binding(column, connection_id, version))
+        for column, secret in secrets.items()
+    }
     await transaction.execute(
-        insert(tokens).values(
-            connection_id=connection_id,
-            tenant=tenant,
-            version=version,
-            access_token=key_ring.encrypt(pair.access_token, _binding("access_token", connection_id, version)),
-            refresh_token=pair.refresh_token
-            and key_ring.encrypt(pair.refresh_token, _binding("refresh_token", connection_id, version)),
-        )
+        insert(tokens).values(connection_id=connection_id, tenant=tenant, version=version, **sealed)
     )
 
 

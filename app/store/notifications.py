@@ -16,6 +16,7 @@ from app.metrics import NOTIFICATIONS_CONNECTED
 from app.store.database import TOPICS, Database, Transaction
 
 CHANNEL = "broker_changes"
+OUTBOX_TOPIC = "outbox"
 HEARTBEAT = 5.0
 logger = get_logger(__name__)
 
@@ -28,6 +29,11 @@ def connection_topic(connection_id: str) -> str:
 def session_topic(session_id: str) -> str:
     """Name the changes of one session."""
     return f"session:{session_id}"
+
+
+def interaction_topic(interaction_id: str) -> str:
+    """Name the changes of one interaction."""
+    return f"interaction:{interaction_id}"
 
 
 def caller_topic(caller_id: str) -> str:
@@ -74,13 +80,15 @@ class Notifications:
 
     async def run(self) -> None:
         """Listen until cancelled."""
-        delay = 0.1
+        delay, outage = 0.1, ""
         while True:
             try:
                 connection = await self._database.connect()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                logger.warning("notifications_unavailable", reason=type(error).__name__)
+                if outage != (outage := type(error).__name__):
+                    logger.warning("notifications_unavailable", reason=outage)
             else:
+                outage = ""
                 try:
                     await self._listen(connection)
                 except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

@@ -32,6 +32,15 @@ def newest_first(query: Select[Any], table: Table, *, limit: int, cursor: str | 
     return query.order_by(table.c.created_at.desc(), table.c.id.desc()).limit(limit + 1)
 
 
+def oldest_first(query: Select[Any], table: Table, *, limit: int, cursor: str | None) -> Select[Any]:
+    """Do the same in the order of creation."""
+    if cursor is not None:
+        created_at, identifier = _decode(cursor)
+        position = tuple_(literal(created_at, table.c.created_at.type), literal(identifier))
+        query = query.where(tuple_(table.c.created_at, table.c.id) > position)
+    return query.order_by(table.c.created_at, table.c.id).limit(limit + 1)
+
+
 def cursor_after(created_at: datetime, identifier: str) -> str:
     """Return the cursor that continues after this row."""
     return base64.urlsafe_b64encode(json.dumps([created_at.isoformat(), identifier]).encode()).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""The refresh protocol's two short transactions, claim and save, and its record of attempts.
+"""The refresh protocol's two short transactions, claim and save.
 
 `version` counts token generations, `fence` counts claims. A claim raises the fence and is committed before the bank
 is called. A save is accepted where the version is still the one that was presented and no later claim is under way.
@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pydantic import SecretStr
-from sqlalchemy import exists, func, insert, not_, or_, select, update
+from sqlalchemy import exists, func, not_, or_, select, update
 
 from app.encryption import KeyRing
 from app.store.connections import (
+    Connection,
     ConnectionStatus,
     TokenPair,
     change_connection,
@@ -19,33 +20,13 @@ from app.store.connections import (
     hold,
     lock_connection,
     store_tokens,
+    tell,
 )
 from app.store.database import Transaction
 from app.store.moments import from_now, seconds_until
+from app.store.outbox import EventType
+from app.store.refresh_attempts import Outcome, begin_attempt, close_abandoned, end_attempt
 from app.store.tables import connections, refresh_attempts
-
-
-class Outcome(StrEnum):
-    """How an attempt ended. Only `invalid_grant` ends the connection."""
-
-    REFRESHED = "refreshed"
-    INVALID_GRANT = "invalid_grant"
-    OUTCOME_LOST = "refresh_outcome_lost"
-    UNKNOWN = "unknown"
-    NOT_SENT = "not_sent"
-    CLIENT_REFUSED = "invalid_client"
-    RATE_LIMITED = "rate_limited"
-    BANK_FAILED = "bank_failed"
-    BAD_ANSWER = "bad_answer"
-    REQUEST_REFUSED = "request_refused"
-    SUPERSEDED = "superseded"
-    SUBJECT_MISMATCH = "subject_mismatch"
-    REVOKED = "revoked"
-
-
-# After these the bank may have used the refresh token up, so a later `invalid_grant` is no word of the user's.
-_POSSIBLY_SPENT = (Outcome.UNKNOWN, Outcome.BANK_FAILED, Outcome.BAD_ANSWER)
-
 
 # How long answers that waited for the database have to arrive, once it is back. Seconds; longer than their pauses.
 _SETTLING_TIME = 5.0
@@ -136,14 +117,18 @@ async def claim_refresh(
     fence = raised.scalar()
     if fence is None:
         return None
-    held = await hold(transaction, key_ring, connection_id)
+    held = await hold(transaction, key_ring, tenant, connection_id)
     if held is None or held.tokens is None or held.tokens.refresh_token is None:
         raise LookupError(f"{connection_id} is refreshable and has no refresh token")
-    follows_unknown = await _close_abandoned(transaction, connection_id, version)
-    await transaction.execute(
-        insert(refresh_attempts).values(
-            tenant=tenant, connection_id=connection_id, version=version, fence=fence, cause=cause, replica=replica
-        )
+    follows_unknown = await close_abandoned(transaction, connection_id, version)
+    await begin_attempt(
+        transaction,
+        tenant=tenant,
+        connection_id=connection_id,
+        version=version,
+        fence=fence,
+        cause=cause,
+        replica=replica,
     )
     return Claim(
         tenant,
@@ -155,29 +140,6 @@ async def claim_refresh(
         held.connection.failures,
         held.tokens.refresh_token,
     )
-
-
-async def _close_abandoned(transaction: Transaction, connection_id: str, version: int) -> bool:
-    """Mark attempts whose replica went away as unknown. True where one at this version may have reached the bank."""
-    of_this_version = (refresh_attempts.c.connection_id == connection_id, refresh_attempts.c.version == version)
-    await transaction.execute(
-        update(refresh_attempts)
-        .where(*of_this_version, refresh_attempts.c.outcome.is_(None))
-        .values(outcome=Outcome.UNKNOWN, ended_at=func.now())
-    )
-    spent = exists().where(*of_this_version, refresh_attempts.c.outcome.in_(_POSSIBLY_SPENT))
-    # Likewise where the version before was presented again after its answer, saved late, had been obtained.
-    saved, later = refresh_attempts.alias(), refresh_attempts.alias()
-    presented_again = exists().where(
-        saved.c.connection_id == connection_id,
-        saved.c.version == version - 1,
-        saved.c.outcome == Outcome.REFRESHED,
-        later.c.connection_id == connection_id,
-        later.c.version == version - 1,
-        later.c.fence > saved.c.fence,
-        later.c.outcome.in_((*_POSSIBLY_SPENT, Outcome.OUTCOME_LOST, Outcome.SUPERSEDED)),
-    )
-    return bool((await transaction.execute(select(or_(spent, presented_again)))).scalar())
 
 
 async def save_refresh(
@@ -192,20 +154,20 @@ async def save_refresh(
     """
     connection = await lock_connection(transaction, claim.tenant, claim.connection_id)
     if connection is None or connection.status is ConnectionStatus.REVOKED:
-        await end_attempt(transaction, claim, Outcome.REVOKED)
+        await end_attempt(transaction, claim.connection_id, claim.fence, Outcome.REVOKED)
         return Saved.REVOKED
     if connection.version != claim.version:
-        await end_attempt(transaction, claim, Outcome.SUPERSEDED)
+        await end_attempt(transaction, claim.connection_id, claim.fence, Outcome.SUPERSEDED)
         return Saved.SUPERSEDED
     if connection.fence != claim.fence and await _is_leased(transaction, claim.connection_id):
         return Saved.LATER_CLAIM_UNDER_WAY
     if new.subject is not None and new.subject != connection.subject:
         # OpenID Connect Core 12.2: never go on with another user's data.
-        await _require_consent(transaction, claim, Outcome.SUBJECT_MISMATCH)
+        await _require_consent(transaction, connection, claim, Outcome.SUBJECT_MISMATCH)
         return Saved.SUBJECT_MISMATCH
     version = claim.version + 1
     # A bank that does not rotate sends no new refresh token, and the old one stays good (RFC 6749 section 6).
-    pair = TokenPair(new.pair.access_token, new.pair.refresh_token or claim.refresh_token)
+    pair = TokenPair(new.pair.access_token, new.pair.refresh_token or claim.refresh_token, new.pair.proof_key)
     await store_tokens(
         transaction,
         key_ring,
@@ -230,7 +192,10 @@ async def save_refresh(
         last_failure=None,
         last_refreshed_at=func.now(),
     )
-    await end_attempt(transaction, claim, Outcome.REFRESHED)
+    await end_attempt(transaction, claim.connection_id, claim.fence, Outcome.REFRESHED)
+    await tell(transaction, EventType.CONNECTION_REFRESHED, connection, version=version)
+    if connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED:
+        await tell(transaction, EventType.CONNECTION_RECOVERED, connection, version=version)
     return Saved.STORED
 
 
@@ -240,7 +205,7 @@ async def fail_refresh(transaction: Transaction, claim: Claim, outcome: Outcome,
     Where the outcome is unknown the lease stays until its end, since the bank may still be at work on it.
     """
     connection = await lock_connection(transaction, claim.tenant, claim.connection_id)
-    await end_attempt(transaction, claim, outcome)
+    await end_attempt(transaction, claim.connection_id, claim.fence, outcome)
     if connection is None or (connection.version, connection.fence) != (claim.version, claim.fence):
         return
     await change_connection(
@@ -264,15 +229,15 @@ async def end_connection(transaction: Transaction, claim: Claim) -> Outcome:
         or connection.status is not ConnectionStatus.ACTIVE
         or (connection.version, connection.fence) != (claim.version, claim.fence)
     ):
-        await end_attempt(transaction, claim, Outcome.SUPERSEDED)
+        await end_attempt(transaction, claim.connection_id, claim.fence, Outcome.SUPERSEDED)
         return Outcome.SUPERSEDED
     outcome = Outcome.OUTCOME_LOST if claim.follows_unknown else Outcome.INVALID_GRANT
-    await _require_consent(transaction, claim, outcome)
+    await _require_consent(transaction, connection, claim, outcome)
     return outcome
 
 
-async def _require_consent(transaction: Transaction, claim: Claim, reason: Outcome) -> None:
-    await end_attempt(transaction, claim, reason)
+async def _require_consent(transaction: Transaction, connection: Connection, claim: Claim, reason: Outcome) -> None:
+    await end_attempt(transaction, claim.connection_id, claim.fence, reason)
     await erase_tokens(transaction, claim.connection_id)
     await change_connection(
         transaction,
@@ -283,31 +248,13 @@ async def _require_consent(transaction: Transaction, claim: Claim, reason: Outco
         retry_at=None,
         access_token_expires_at=None,
     )
-
-
-async def end_attempt(transaction: Transaction, claim: Claim, outcome: Outcome) -> None:
-    """Write down how the attempt ended; once it is known, a repeated save does not change it."""
-    not_known = or_(refresh_attempts.c.outcome.is_(None), refresh_attempts.c.outcome == Outcome.UNKNOWN)
-    await transaction.execute(
-        update(refresh_attempts)
-        .where(
-            refresh_attempts.c.connection_id == claim.connection_id,
-            refresh_attempts.c.fence == claim.fence,
-            not_known,
-        )
-        .values(outcome=outcome, ended_at=func.now())
+    await tell(
+        transaction,
+        EventType.CONNECTION_REAUTHORIZATION_REQUIRED,
+        connection,
+        version=connection.version,
+        reason=reason,
     )
-
-
-async def rejections_within(transaction: Transaction, connection_id: str, seconds: float) -> int:
-    """Count the refreshes of the last `seconds` whose cause was that the bank refused a token."""
-    query = select(func.count()).where(
-        refresh_attempts.c.connection_id == connection_id,
-        refresh_attempts.c.cause == "rejected",
-        refresh_attempts.c.outcome == Outcome.REFRESHED,
-        refresh_attempts.c.started_at > from_now(-seconds),
-    )
-    return int((await transaction.execute(query)).scalar_one())
 
 
 async def _is_leased(transaction: Transaction, connection_id: str) -> bool:

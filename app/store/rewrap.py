@@ -1,12 +1,13 @@
 """Encrypting anew, with the first key of the ring, what other keys have encrypted."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Table, Text, func, or_, select, type_coerce, update
+from sqlalchemy import Column, Table, or_, select, update
 
 from app.encryption import Binding, KeyRing
 from app.store.database import Database
-from app.store.sealed import sealed_columns
+from app.store.sealed import key_of, sealed_columns
 from app.store.tables import tokens
 
 _BATCH = 200
@@ -19,12 +20,19 @@ class _Place:
     table: Table
     columns: tuple[str, ...]
 
+    @property
+    def identity(self) -> Column[str]:
+        """What a row is known by."""
+        (identity,) = self.table.primary_key.columns
+        return identity
 
-async def rewrap_all(database: Database, key_ring: KeyRing) -> int:
-    """Seal anew row by row, in short transactions, and return the number of rows.
 
-    Rows that somebody works on are waited for; what was done stays done when this is interrupted. Raises
-    DecryptionError where a key is missing.
+async def rewrap_all(database: Database, key_ring: KeyRing, *, tell: Callable[[int], None] = lambda _rows: None) -> int:
+    """Seal anew row by row, in short transactions, and return the number of rows. `tell` hears of each batch's size.
+
+    Rows that somebody works on are waited for; what was done stays done when this is interrupted. What a replica seals
+    with another key meanwhile may be missed: `app.store.sealed.keys_in_use` tells afterwards. Raises DecryptionError
+    where a key is missing.
     """
     by_table: dict[Table, list[str]] = {}
     for column in sealed_columns():
@@ -32,19 +40,20 @@ async def rewrap_all(database: Database, key_ring: KeyRing) -> int:
         by_table.setdefault(column.table, []).append(column.name)
     total = 0
     for table, columns in by_table.items():
-        while count := await _rewrap_some(database, key_ring, _Place(table, tuple(columns))):
-            total += count
+        place, after = _Place(table, tuple(columns)), ""
+        while rows := await _rewrap_some(database, key_ring, place, after):
+            total, after = total + len(rows), rows[-1]
+            tell(len(rows))
     return total
 
 
-async def _rewrap_some(database: Database, key_ring: KeyRing, place: _Place) -> int:
-    table = place.table
-    (identity,) = table.primary_key.columns
-    foreign = or_(
-        *(func.split_part(type_coerce(table.c[name], Text), ".", 2) != key_ring.primary for name in place.columns)
-    )
+async def _rewrap_some(database: Database, key_ring: KeyRing, place: _Place, after: str) -> list[str]:
+    """Seal the next rows anew, in the order of their names, so that each is looked at once. Returns the names."""
+    table, identity = place.table, place.identity
+    foreign = or_(*(key_of(table.c[name]) != key_ring.primary for name in place.columns))
+    query = select(table).where(foreign, identity > after).order_by(identity).limit(_BATCH).with_for_update()
     async with database.transaction() as transaction:
-        rows = (await transaction.execute(select(table).where(foreign).limit(_BATCH).with_for_update())).all()
+        rows = (await transaction.execute(query)).all()
         for row in rows:
             values = row._mapping
             row_id = values[identity.name]
@@ -55,4 +64,4 @@ async def _rewrap_some(database: Database, key_ring: KeyRing, place: _Place) -> 
                     binding = Binding(table.name, name, row_id, version)
                     sealed[name] = key_ring.encrypt(key_ring.decrypt(values[name], binding), binding)
             await transaction.execute(update(table).where(identity == row_id).values(**sealed))
-    return len(rows)
+    return [row._mapping[identity.name] for row in rows]

@@ -1,11 +1,14 @@
-"""Everything in the database that is encrypted."""
+"""Everything in the database that is encrypted, and with which keys."""
 
 from collections import Counter
 
-from sqlalchemy import Column, Text, func, select, type_coerce
+from sqlalchemy import Column, ColumnElement, Table, Text, func, select, true, type_coerce
 
-from app.store.database import Database
-from app.store.tables import Sealed, metadata
+from app.encryption import KeyRing
+from app.errors import ConfigurationError
+from app.store.columns import Sealed
+from app.store.database import Database, Transaction
+from app.store.tables import metadata, sessions, tokens
 
 
 def sealed_columns() -> list[Column[object]]:
@@ -13,13 +16,53 @@ def sealed_columns() -> list[Column[object]]:
     return [column for table in metadata.sorted_tables for column in table.columns if isinstance(column.type, Sealed)]
 
 
+def key_of(column: Column[object]) -> ColumnElement[str]:
+    """Return the id of the key that sealed a value, as SQL."""
+    return func.split_part(type_coerce(column, Text), ".", 2)
+
+
 async def count_by_key(database: Database) -> dict[str, int]:
-    """Count the values that each key has encrypted, by the key's id."""
+    """Count the values that each key has encrypted, by the key's id. Reads all of them."""
     counts: Counter[str] = Counter()
     async with database.transaction() as transaction:
         for column in sealed_columns():
-            key_id = func.split_part(type_coerce(column, Text), ".", 2)
+            key_id = key_of(column)
             query = select(key_id, func.count()).where(column.is_not(None)).group_by(key_id)
             for name, count in await transaction.execute(query):
                 counts[name] += count
     return dict(counts)
+
+
+async def keys_in_use(database: Database) -> set[str]:
+    """Return the ids of all keys that stored values need, without reading what there are many of."""
+    async with database.transaction() as transaction:
+        found: set[str] = set()
+        for column in sealed_columns():
+            if column.table is not tokens or column is tokens.c.access_token:
+                found |= await _keys_of(transaction, column)
+        return found
+
+
+async def require_keys(database: Database, key_ring: KeyRing) -> None:
+    """Raise ConfigurationError where a key is in use that the ring lacks."""
+    if missing := sorted(await keys_in_use(database) - set(key_ring.key_ids)):
+        raise ConfigurationError(
+            f"BROKER_ENCRYPTION_KEYS lacks the key {missing[0]!r}, which the database uses; put it back behind the "
+            "first one. `broker encryption rewrap` seals everything anew, and then it can be retired"
+        )
+
+
+async def _keys_of(transaction: Transaction, column: Column[object]) -> set[str]:
+    """Step from one key's id to the next: one look into an index for each, however many values there are."""
+    assert isinstance(column.table, Table)
+    # A session that has ended holds no secret any more; those that have not are few, and have an index.
+    is_alive = column.table.c.ended_at.is_(None) if column.table is sessions else true()
+    key_id = key_of(column)
+    found: set[str] = set()
+    query = select(func.min(key_id)).where(column.is_not(None), is_alive)
+    # The database alone says what comes next: its collation may order ids otherwise than Python does.
+    name = (await transaction.execute(query)).scalar()
+    while name is not None:
+        found.add(name)
+        name = (await transaction.execute(query.where(key_id > name))).scalar()
+    return found

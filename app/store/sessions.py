@@ -5,13 +5,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from pydantic import SecretStr
 from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from app.encryption import Binding, Ciphertext
-from app.store.database import Transaction
+from app.encryption import Binding, Ciphertext, KeyRing
+from app.metrics import SESSIONS
+from app.store.database import Transaction, on_commit
 from app.store.moments import from_start, seconds_until
 from app.store.notifications import notify, session_topic
+from app.store.outbox import EventType, publish
 from app.store.pages import Page, cursor_after, newest_first
 from app.store.tables import sessions as table
 
@@ -42,6 +45,8 @@ class Session:
     code_challenge: str
     code_verifier: Ciphertext | None
     authorization_url: Ciphertext | None
+    pushed_parameters: Ciphertext | None
+    proof_key: Ciphertext | None
     ticket: Ciphertext | None
     ticket_digest: str
     browser_digest: str | None
@@ -76,6 +81,14 @@ _computed: dict[str, ColumnElement[Any]] = {
 _columns = [_computed[field.name] if field.name in _computed else table.c[field.name] for field in fields(Session)]
 
 
+def _reads_as(status: SessionStatus) -> ColumnElement[bool]:
+    """Tell what `_status` is, in a way that an index of the stored ones can find."""
+    stored = table.c.status == status
+    if status is SessionStatus.PENDING:
+        return and_(stored, table.c.expires_at > func.now())
+    return or_(stored, _lapsed) if status is SessionStatus.EXPIRED else stored
+
+
 def _session(row: Row[Any]) -> Session:
     values = dict(row._mapping)
     return Session(**{**values, "status": SessionStatus(values["status"])})
@@ -96,7 +109,10 @@ async def insert_session(transaction: Transaction, values: dict[str, Any], *, se
         )
         .returning(table.c.id)
     )
-    return (await transaction.execute(statement)).first() is not None
+    inserted = (await transaction.execute(statement)).first() is not None
+    if inserted:
+        on_commit(transaction, SESSIONS.labels(status=SessionStatus.PENDING).inc)
+    return inserted
 
 
 async def get_session(transaction: Transaction, session_id: str, *, tenant: str | None = None) -> Session | None:
@@ -143,26 +159,41 @@ async def list_sessions(
     if user_id is not None:
         query = query.where(table.c.user_id == user_id)
     if status is not None:
-        query = query.where(_status == status)
+        query = query.where(_reads_as(status))
     found = [_session(row) for row in await transaction.execute(query)]
     last = found[limit - 1] if len(found) > limit else None
     return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
 
 
-async def sessions_of_user(transaction: Transaction, tenant: str, user_id: str) -> list[Session]:
-    """Return and lock all of a user's sessions."""
-    query = _query().where(table.c.tenant == tenant, table.c.user_id == user_id).with_for_update()
+async def sessions_of_user(transaction: Transaction, tenant: str, user_id: str, *, limit: int) -> list[Session]:
+    """Return and lock so many of a user's sessions."""
+    query = _query().where(table.c.tenant == tenant, table.c.user_id == user_id)
+    query = query.order_by(table.c.id).limit(limit).with_for_update()
     return [_session(row) for row in await transaction.execute(query)]
+
+
+async def sessions_awaiting_confirmation(transaction: Transaction, tenant: str, connection_id: str) -> list[Session]:
+    """Return and lock the sessions that are to link or renew a connection once they are confirmed.
+
+    Those that are about to await it are locked too, and so seen as they will be.
+    """
+    is_its = or_(table.c.connection_id == connection_id, table.c.renews_connection_id == connection_id)
+    query = _query().where(table.c.tenant == tenant, table.c.ended_at.is_(None), is_its)
+    query = query.order_by(table.c.id).with_for_update()
+    found = [_session(row) for row in await transaction.execute(query)]
+    return [session for session in found if session.status is SessionStatus.AWAITING_CONFIRMATION]
 
 
 async def change_session(transaction: Transaction, session_id: str, **values: object) -> None:
     """Write `values` and wake whoever waits for this session."""
     await transaction.execute(update(table).where(table.c.id == session_id).values(**values))
+    if "status" in values:
+        on_commit(transaction, SESSIONS.labels(status=values["status"]).inc)
     await notify(transaction, session_topic(session_id))
 
 
 async def end_session(transaction: Transaction, session_id: str, status: SessionStatus, **values: object) -> None:
-    """End a session, and erase every secret that it needed until now."""
+    """End a session, erase every secret that it needed until now, and tell those who want to know."""
     await change_session(
         transaction,
         session_id,
@@ -170,17 +201,30 @@ async def end_session(transaction: Transaction, session_id: str, status: Session
         ended_at=func.now(),
         code_verifier=None,
         authorization_url=None,
+        pushed_parameters=None,
+        proof_key=None,
         ticket=None,
         token_response=None,
         confirmation_code=None,
         lease_until=None,
         **values,
     )
+    ended = await get_session(transaction, session_id)
+    assert ended is not None
+    connection_id = ended.connection_id or ended.renews_connection_id
+    await publish(
+        transaction,
+        EventType(f"session.{status}"),
+        tenant=ended.tenant,
+        user_id=ended.user_id,
+        stream=connection_id if status is SessionStatus.COMPLETED and connection_id else session_id,
+        data={"session_id": session_id, "connection_id": connection_id, "error": ended.error_code},
+    )
 
 
-async def delete_session(transaction: Transaction, session_id: str) -> None:
-    """Erase a session altogether."""
-    await transaction.execute(table.delete().where(table.c.id == session_id))
+async def delete_sessions(transaction: Transaction, session_ids: list[str]) -> None:
+    """Erase sessions altogether."""
+    await transaction.execute(table.delete().where(table.c.id.in_(session_ids)))
 
 
 def session_binding(column: str, session_id: str) -> Binding:
@@ -188,16 +232,29 @@ def session_binding(column: str, session_id: str) -> Binding:
     return Binding("stitch_authorization_requests", column, session_id)
 
 
-async def overdue_sessions(transaction: Transaction, limit: int = 100) -> list[Session]:
+def proof_key_of(session: Session, key_ring: KeyRing) -> SecretStr | None:
+    """Return the key that the login's tokens are to be bound to, if there is one. Raises DecryptionError."""
+    if session.proof_key is None:
+        return None
+    return key_ring.decrypt(session.proof_key, session_binding("proof_key", session.id))
+
+
+async def overdue_sessions(transaction: Transaction, *, limit: int) -> list[Session]:
     """Return, locked, sessions whose time is over and that nobody works on, and interrupted exchanges."""
     unattended = or_(table.c.lease_until.is_(None), table.c.lease_until <= func.now())
     interrupted = and_(table.c.status == SessionStatus.EXCHANGING, unattended)
     waiting = table.c.status.in_([SessionStatus.PENDING, SessionStatus.AWAITING_CONFIRMATION])
+    is_due = and_(table.c.ended_at.is_(None), or_(interrupted, and_(waiting, table.c.expires_at <= func.now())))
+    # Each tenant's oldest before anybody's next, however many one has.
+    of_tenant = func.row_number().over(partition_by=table.c.tenant, order_by=table.c.expires_at)
+    ranked = select(table.c.id, of_tenant.label("place")).where(is_due).subquery()
     query = (
         _query()
-        .where(table.c.ended_at.is_(None), or_(interrupted, and_(waiting, table.c.expires_at <= func.now())))
-        .order_by(table.c.expires_at)
+        .join(ranked, ranked.c.id == table.c.id)
+        .where(is_due)
+        # Grants first: ever so many logins that nobody finished must not keep one from being linked, or revoked.
+        .order_by(table.c.status == SessionStatus.PENDING, ranked.c.place)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .with_for_update(of=table, skip_locked=True)
     )
     return [_session(row) for row in await transaction.execute(query)]

@@ -1,9 +1,6 @@
 """Every table. Times are timestamptz; every row has its tenant; `*_digest` columns hold SHA-256 in hexadecimal."""
 
-from typing import Any
-
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     Boolean,
     Column,
@@ -20,11 +17,8 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
 
-from app.encryption import Ciphertext
+from app.store.columns import Sealed, created_at, json_object, moment, moment_given, words
 
 metadata = MetaData(
     naming_convention={
@@ -36,50 +30,15 @@ metadata = MetaData(
 )
 
 
-class Sealed(TypeDecorator[Ciphertext]):
-    """A column that holds ciphertexts only; plain text does not fit its type."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Ciphertext | None, dialect: Dialect) -> str | None:
-        """Store the text of the ciphertext."""
-        return None if value is None else value.text
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Ciphertext | None:
-        """Wrap what was stored, so that it does not print."""
-        return None if value is None else Ciphertext(value)
-
-
-def _moment(name: str) -> Column[Any]:
-    return Column(name, DateTime(timezone=True))
-
-
-def _moment_given(name: str) -> Column[Any]:
-    return Column(name, DateTime(timezone=True), nullable=False)
-
-
-def _created_at(name: str = "created_at") -> Column[Any]:
-    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
-
-
-def _words(name: str) -> Column[Any]:
-    return Column(name, ARRAY(Text), nullable=False, server_default=text("'{}'"))
-
-
-def _object(name: str) -> Column[Any]:
-    return Column(name, JSONB, nullable=False, server_default=text("'{}'"))
-
-
 callers = Table(
     "callers",
     metadata,
     Column("id", Text, primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("name", Text, nullable=False),
-    _words("permissions"),
-    _created_at(),
-    _moment("disabled_at"),
+    words("permissions"),
+    created_at(),
+    moment("disabled_at"),
     UniqueConstraint("tenant", "name"),
 )
 
@@ -91,10 +50,10 @@ api_keys = Table(
     Column("caller_id", Text, ForeignKey("callers.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("prefix", Text, nullable=False, unique=True),
     Column("keyed_hash", Text, nullable=False),
-    _created_at(),
-    _moment("expires_at"),
-    _moment("revoked_at"),
-    _moment("last_used_at"),
+    created_at(),
+    moment("expires_at"),
+    moment("revoked_at"),
+    moment("last_used_at"),
 )
 
 hashing_keys = Table(
@@ -102,7 +61,7 @@ hashing_keys = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("key", Sealed, nullable=False),
-    _created_at(),
+    created_at(),
 )
 
 sessions = Table(
@@ -118,6 +77,8 @@ sessions = Table(
     Column("code_challenge", Text, nullable=False),
     Column("code_verifier", Sealed),
     Column("authorization_url", Sealed),
+    Column("pushed_parameters", Sealed),
+    Column("proof_key", Sealed),
     Column("ticket", Sealed),
     Column("ticket_digest", Text, nullable=False, unique=True),
     Column("browser_digest", Text),
@@ -128,18 +89,19 @@ sessions = Table(
     Column("return_url", Text),
     Column("renews_connection_id", Text),
     Column("connection_id", Text, index=True),
-    _words("scopes"),
+    words("scopes"),
     Column("error_code", Text),
     Column("error_detail", Text),
-    _object("metadata"),
+    json_object("metadata"),
     Column("idempotency_key", Text),
     Column("request_digest", Text),
-    _moment("lease_until"),
-    _created_at(),
-    _moment_given("expires_at"),
-    _moment("exchanged_at"),
-    _moment("ended_at"),
+    moment("lease_until"),
+    created_at(),
+    moment_given("expires_at"),
+    moment("exchanged_at"),
+    moment("ended_at"),
     Index("ix_stitch_authorization_requests_list", "tenant", "created_at", "id"),
+    Index("ix_stitch_authorization_requests_status", "tenant", "status", "created_at", "id"),
     Index("ix_stitch_authorization_requests_user", "tenant", "user_id"),
     Index(
         "uq_stitch_authorization_requests_idempotency",
@@ -154,6 +116,11 @@ sessions = Table(
         "expires_at",
         postgresql_where=text("ended_at IS NULL"),
     ),
+    Index(
+        "ix_stitch_authorization_requests_ended",
+        "ended_at",
+        postgresql_where=text("ended_at IS NOT NULL"),
+    ),
 )
 
 connections = Table(
@@ -164,33 +131,39 @@ connections = Table(
     Column("user_id", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("subject", Text, nullable=False),
-    _words("scopes"),
+    words("scopes"),
     Column("version", Integer, nullable=False),
     Column("refreshable", Boolean, nullable=False),
-    _moment("access_token_expires_at"),
+    moment("access_token_expires_at"),
     Column("access_token_lifetime", Integer, nullable=False, comment="seconds, as the bank last gave it"),
     Column("fence", BigInteger, nullable=False, server_default=text("0")),
-    _moment("lease_until"),
-    _moment("retry_at"),
+    moment("lease_until"),
+    moment("retry_at"),
     Column("failures", Integer, nullable=False, server_default=text("0")),
     Column("last_failure", Text),
     Column("reauthorization_reason", Text),
-    _object("metadata"),
-    _created_at(),
-    _moment("last_refreshed_at"),
-    _moment("last_used_at"),
+    json_object("metadata"),
+    created_at(),
+    moment("last_refreshed_at"),
+    moment("last_used_at"),
+    moment("revoked_at"),
     Index("ix_connections_list", "tenant", "created_at", "id"),
+    Index("ix_connections_status", "tenant", "status", "created_at", "id"),
     Index("ix_connections_user", "tenant", "user_id"),
+    Index("ix_connections_revoked", "revoked_at", postgresql_where=text("status = 'revoked'")),
 )
 
 tokens = Table(
     "tokens",
     metadata,
+    # By the key that sealed them; a row's columns are sealed together.
+    Index("ix_tokens_key", text("split_part(access_token, '.', 2)")),
     Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("access_token", Sealed, nullable=False),
     Column("refresh_token", Sealed),
+    Column("proof_key", Sealed),
 )
 
 refresh_attempts = Table(
@@ -203,8 +176,8 @@ refresh_attempts = Table(
     Column("fence", BigInteger, nullable=False),
     Column("cause", Text, nullable=False),
     Column("replica", Text, nullable=False),
-    _created_at("started_at"),
-    _moment("ended_at"),
+    created_at("started_at"),
+    moment("ended_at"),
     Column("outcome", Text, comment="null while under way, or after a crash"),
     UniqueConstraint("connection_id", "fence"),
 )
@@ -220,9 +193,91 @@ revocations = Table(
     Column("token_type_hint", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
-    _created_at(),
-    _created_at("next_attempt_at"),
+    created_at(),
+    created_at("next_attempt_at"),
     Index("ix_revocations_due", "next_attempt_at"),
+)
+
+interactions = Table(
+    "interactions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("connection_id", Text, nullable=False),
+    Column("interaction_id", Text, nullable=False, comment="the bank's"),
+    Column("status", Text, nullable=False),
+    Column("bank_url", Sealed),
+    Column("ticket", Sealed),
+    Column("ticket_digest", Text, nullable=False, unique=True),
+    Column("browser_digest", Text, index=True),
+    Column("return_url", Text),
+    created_at(),
+    moment_given("expires_at"),
+    moment("returned_at"),
+    moment("asked_at"),
+    moment("ended_at"),
+    Index("ix_interactions_connection", "tenant", "connection_id"),
+    Index("ix_interactions_user", "tenant", "user_id"),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    words("events"),
+    Column("secret", Sealed),
+    Column("previous_secret", Sealed),
+    moment("previous_secret_until"),
+    created_at(),
+    moment("deleted_at"),
+    Index("ix_webhooks_list", "tenant", "created_at", "id"),
+)
+
+# Deliveries wait in queues, one for each connection at each webhook: only the oldest of a queue is ever sent.
+webhook_queues = Table(
+    "webhook_queues",
+    metadata,
+    Column("webhook_id", Text, primary_key=True),
+    Column("stream", Text, primary_key=True, comment="a connection, or a session that ended without one"),
+    Column("tenant", Text, nullable=False),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    created_at("next_attempt_at"),
+    Column("lease", Text),
+    moment("lease_until"),
+    Index("ix_webhook_queues_due", "tenant", "next_attempt_at"),
+    Index("ix_webhook_queues_webhook", "webhook_id", "next_attempt_at"),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("webhook_id", Text, primary_key=True),
+    Column("id", Text, primary_key=True, comment="the event's, the same at every webhook"),
+    Column("position", BigInteger, Identity(always=True), nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    json_object("data"),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("last_status", Integer, comment="of HTTP"),
+    Column("last_error", Text),
+    created_at(),
+    moment("last_attempt_at"),
+    moment_given("give_up_at"),
+    moment("ended_at"),
+    Index("ix_webhook_deliveries_list", "webhook_id", "created_at", "id"),
+    Index("ix_webhook_deliveries_user", "tenant", "user_id"),
+    Index(
+        "ix_webhook_deliveries_pending",
+        *("webhook_id", "stream", "position"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+    Index("ix_webhook_deliveries_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
 )
 
 audit_events = Table(
@@ -230,13 +285,13 @@ audit_events = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("tenant", Text, nullable=False),
-    _created_at("occurred_at"),
+    created_at("occurred_at"),
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("session_id", Text),
     Column("connection_id", Text),
     Column("request_id", Text),
-    _object("detail"),
+    json_object("detail"),
     Index("ix_audit_events_tenant", "tenant", "id"),
     Index("ix_audit_events_connection", "tenant", "connection_id", "id"),
 )
@@ -258,4 +313,24 @@ audit_heads = Table(
     Column("tenant", Text, primary_key=True),
     Column("position", BigInteger, nullable=False),
     Column("hash", Text, nullable=False),
+)
+
+# How far each tenant's audit has been removed, and the hash there, which the rest continues from.
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("removed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+# What one replica does for all, and when that is due again.
+chores = Table(
+    "chores",
+    metadata,
+    Column("name", Text, primary_key=True),
+    created_at("due_at"),
+    moment("done_at"),
+    json_object("result"),
 )

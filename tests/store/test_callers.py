@@ -4,8 +4,8 @@ from app.encryption import DecryptionError, KeyRing
 from app.store.callers import (
     CallerRecord,
     disable_caller,
+    find_callers,
     find_usable_key,
-    get_caller,
     hashing_key,
     insert_api_key,
     insert_caller,
@@ -50,13 +50,20 @@ async def test_a_name_is_there_once_in_a_tenant(database: Database) -> None:
         again = await insert_caller(transaction, caller_id="cal_2", tenant="default", name="shop", permissions=[])
         assert again is None
         other = await add_caller(transaction, tenant="elsewhere")
-        assert await get_caller(transaction, "shop", tenant="elsewhere") == other
-        assert await get_caller(transaction, caller.id, tenant="default") == caller
-        assert await get_caller(transaction, caller.id, tenant="elsewhere") is None
-        assert await get_caller(transaction, other.id, tenant=None) == other
+        assert await find_callers(transaction, "shop", tenant="elsewhere") == [other]
+        assert await find_callers(transaction, "shop", tenant=None) == [caller, other]
+        assert await find_callers(transaction, caller.id, tenant="default") == [caller]
+        assert await find_callers(transaction, caller.id, tenant="elsewhere") == []
         assert (await list_callers(transaction, tenant="default", limit=9, cursor=None)).items == [caller]
         everyone = (await list_callers(transaction, tenant=None, limit=9, cursor=None)).items
         assert {one.id for one in everyone} == {caller.id, other.id}
+
+
+async def test_an_id_is_never_taken_for_another_callers_name(database: Database) -> None:
+    async with database.transaction() as transaction:
+        caller = await add_caller(transaction)
+        await add_caller(transaction, name=caller.id, tenant="a_first_tenant")
+        assert await find_callers(transaction, caller.id, tenant=None) == [caller]
 
 
 async def test_a_usable_key_is_found_by_its_prefix(database: Database) -> None:
@@ -93,10 +100,10 @@ async def test_a_revoked_key_is_not_usable_and_keeps_its_first_date(database: Da
     async with database.transaction() as transaction:
         assert not await revoke_api_key(transaction, "cal_another", "key_one")
         assert await revoke_api_key(transaction, caller.id, "key_one")
-        first, other = await list_api_keys(transaction, caller.id)
+        first, other = (await list_api_keys(transaction, caller.id, limit=10, cursor=None)).items
     async with database.transaction() as transaction:
         assert await revoke_api_key(transaction, caller.id, "key_one")
-        again, _ = await list_api_keys(transaction, caller.id)
+        again, _ = (await list_api_keys(transaction, caller.id, limit=10, cursor=None)).items
         assert await find_usable_key(transaction, "brk_one") is None
         assert await find_usable_key(transaction, "brk_two") is not None
     assert first.revoked_at is not None
@@ -117,6 +124,6 @@ async def test_use_is_recorded(database: Database) -> None:
         await add_key(transaction, caller, "one")
         await add_key(transaction, caller, "two")
         await record_key_use(transaction, ["key_one"])
-        one, two = await list_api_keys(transaction, caller.id)
+        one, two = (await list_api_keys(transaction, caller.id, limit=10, cursor=None)).items
     assert one.last_used_at is not None
     assert two.last_used_at is None

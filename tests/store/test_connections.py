@@ -54,7 +54,7 @@ async def test_tokens_are_held_sealed_for_their_version(database: Database, rows
     async with database.transaction() as transaction:
         await transaction.execute(tokens.update().values(version=2))
         with pytest.raises(DecryptionError):
-            await hold(transaction, key_ring, connection.id)
+            await hold(transaction, key_ring, TENANT, connection.id)
 
 
 async def test_tokens_replace_each_other_and_can_be_erased(database: Database, rows: Rows, key_ring: KeyRing) -> None:
@@ -68,10 +68,11 @@ async def test_tokens_replace_each_other_and_can_be_erased(database: Database, r
     assert await rows.count(tokens) == 1
     async with database.transaction() as transaction:
         await erase_tokens(transaction, connection.id)
-        held = await hold(transaction, key_ring, connection.id)
+        held = await hold(transaction, key_ring, TENANT, connection.id)
         assert held is not None
         assert held.tokens is None
-        assert await hold(transaction, key_ring, "con_unknown") is None
+        assert await hold(transaction, key_ring, TENANT, "con_unknown") is None
+        assert await hold(transaction, key_ring, "elsewhere", connection.id) is None
 
 
 async def test_use_is_recorded_and_changes_are_written(database: Database, rows: Rows) -> None:

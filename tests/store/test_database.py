@@ -68,7 +68,7 @@ async def test_a_server_that_is_not_there_is_an_outage() -> None:
 
 
 async def test_a_pool_that_is_used_up_is_an_outage(database_url: SecretStr, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.store.database.CONNECT_TIMEOUT", 0.1)
+    monkeypatch.setattr("app.store.database._POOL_TIMEOUT", 0.1)
     database = Database(database_url, pool_size=1)
     async with database.transaction():
         with pytest.raises(DatabaseUnavailable):
@@ -139,3 +139,21 @@ async def test_an_address_that_cannot_be_read_is_named_and_not_shown() -> None:
     with pytest.raises(ConfigurationError, match="BROKER_DATABASE_URL") as refused:
         await database.ping()
     assert "planted-secret" not in refused.value.detail
+
+
+@pytest.mark.parametrize("parameters", ["connect_timeout=5&keepalives=1&channel_binding=prefer", "gssencmode=prefer"])
+async def test_what_libpq_knows_and_the_driver_does_not_is_no_obstacle(
+    database_url: SecretStr, parameters: str
+) -> None:
+    url = database_url.get_secret_value()
+    database = Database(SecretStr(f"{url}{'&' if '?' in url else '?'}{parameters}"))
+    await database.ping()
+    await database.close()
+
+
+async def test_a_parameter_that_nobody_knows_is_said_to_be_in_the_address(database_url: SecretStr) -> None:
+    url = database_url.get_secret_value()
+    database = Database(SecretStr(f"{url}{'&' if '?' in url else '?'}bogus=1"))
+    with pytest.raises(ConfigurationError, match="BROKER_DATABASE_URL"):
+        await database.ping()
+    await database.close()

@@ -7,15 +7,14 @@ from app.encryption import DecryptionError, KeyRing
 from app.store.connections import ConnectionStatus, TokenPair
 from app.store.database import Database
 from app.store.moments import from_now
+from app.store.refresh_attempts import Outcome, rejections_within
 from app.store.refreshes import (
     Claim,
     NewTokens,
-    Outcome,
     Saved,
     claim_refresh,
     end_connection,
     fail_refresh,
-    rejections_within,
     save_refresh,
 )
 from app.store.tables import tokens
@@ -75,7 +74,9 @@ async def protocol(database: Database, key_ring: KeyRing, rows: Rows) -> Protoco
     return Protocol(database, key_ring, (await rows.insert(seconds_left=-1)).id)
 
 
-async def test_a_claim_is_exclusive(protocol: Protocol, rows: Rows) -> None:
+async def test_a_claim_is_exclusive(protocol: Protocol, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Just after the server's start another rule would hide what the lease does.
+    monkeypatch.setattr("app.store.refreshes._SETTLING_TIME", 0.0)
     claims = [claim for claim in await asyncio.gather(*(protocol.claim() for _ in range(20))) if claim]
     (claim,) = claims
     assert (claim.version, claim.fence, claim.follows_unknown) == (1, 1, False)
@@ -180,6 +181,15 @@ async def test_a_late_save_brings_back_what_was_given_up(protocol: Protocol, row
     assert held.connection.status is ConnectionStatus.ACTIVE
     assert held.connection.reauthorization_reason is None
     assert held.tokens == NEW.pair
+
+
+async def test_an_attempt_that_a_late_save_overtook_is_accounted_for(protocol: Protocol, rows: Rows) -> None:
+    first = await protocol.won(lease=-1)
+    await protocol.won(lease=-1)
+    assert await protocol.save(first) is Saved.STORED
+    # The second may have presented the used token, so a refusal of the new one would be no word of the user's.
+    assert (await protocol.won(version=2)).follows_unknown
+    assert await rows.attempts(protocol.id) == [(1, "refreshed"), (1, "unknown"), (2, None)]
 
 
 async def test_a_save_that_is_repeated_stays_a_refresh(protocol: Protocol, rows: Rows) -> None:

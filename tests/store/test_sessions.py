@@ -10,7 +10,7 @@ from app.store.sessions import (
     Session,
     SessionStatus,
     change_session,
-    delete_session,
+    delete_sessions,
     end_session,
     find_idempotent,
     get_session,
@@ -44,9 +44,9 @@ async def add(database: Database, *, seconds_to_live: int = 900, **values: Any) 
     return session
 
 
-async def overdue(database: Database) -> dict[str, SessionStatus]:
+async def overdue(database: Database, limit: int = 100) -> dict[str, SessionStatus]:
     async with database.transaction() as transaction:
-        return {session.id: session.status for session in await overdue_sessions(transaction)}
+        return {session.id: session.status for session in await overdue_sessions(transaction, limit=limit)}
 
 
 async def test_a_session_is_its_tenants_only(database: Database) -> None:
@@ -119,7 +119,7 @@ async def test_lists_are_of_one_tenant_and_in_pages(database: Database) -> None:
     async with database.transaction() as transaction:
         first = await list_sessions(transaction, TENANT, user_id="a", status=None, limit=2, cursor=None)
         second = await list_sessions(transaction, TENANT, user_id="a", status=None, limit=2, cursor=first.next_cursor)
-        assert {one.id for one in await sessions_of_user(transaction, TENANT, "a")} == set(made)
+        assert {one.id for one in await sessions_of_user(transaction, TENANT, "a", limit=10)} == set(made)
     assert [one.id for one in (*first.items, *second.items)] == made[::-1]
     assert second.next_cursor is None
 
@@ -140,8 +140,14 @@ async def test_an_end_erases_every_secret(database: Database) -> None:
 async def test_a_session_can_be_erased(database: Database) -> None:
     session = await add(database)
     async with database.transaction() as transaction:
-        await delete_session(transaction, session.id)
+        await delete_sessions(transaction, [session.id])
         assert await get_session(transaction, session.id) is None
+
+
+async def test_each_tenants_oldest_come_before_anybodys_next(database: Database) -> None:
+    of_many = [(await add(database, seconds_to_live=-number)).id for number in range(20, 10, -1)]
+    other = await add(database, seconds_to_live=-1, tenant="other")
+    assert set(await overdue(database, limit=2)) == {of_many[0], other.id}
 
 
 async def test_only_what_nobody_attends_to_is_overdue(database: Database, rows: Rows) -> None:

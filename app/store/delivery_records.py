@@ -1,0 +1,139 @@
+"""Deliveries as they are looked at, sent again, and removed."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from app.store.database import Transaction
+from app.store.moments import from_now
+from app.store.notifications import OUTBOX_TOPIC, notify
+from app.store.outbox import PATIENCE, DeliveryStatus
+from app.store.pages import Page, cursor_after, newest_first
+from app.store.tables import webhook_deliveries as table
+from app.store.tables import webhook_queues as queues
+from app.store.tables import webhooks
+
+_BATCH = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event on its way to one webhook."""
+
+    id: str
+    webhook_id: str
+    type: str
+    data: dict[str, Any]
+    status: DeliveryStatus
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    created_at: datetime
+    last_attempt_at: datetime | None
+    next_attempt_at: datetime | None
+    ended_at: datetime | None
+
+
+_next = (
+    select(queues.c.next_attempt_at)
+    .where(queues.c.webhook_id == table.c.webhook_id, queues.c.stream == table.c.stream, table.c.ended_at.is_(None))
+    .scalar_subquery()
+    .label("next_attempt_at")
+)
+_columns = [_next if item.name == "next_attempt_at" else table.c[item.name] for item in fields(Delivery)]
+
+
+def _delivery(row: Row[Any]) -> Delivery:
+    values = dict(row._mapping)
+    return Delivery(**{**values, "status": DeliveryStatus(values["status"])})
+
+
+async def get_delivery(transaction: Transaction, webhook_id: str, delivery_id: str) -> Delivery | None:
+    """Return a delivery of a webhook."""
+    query = select(*_columns).where(table.c.webhook_id == webhook_id, table.c.id == delivery_id)
+    row = (await transaction.execute(query)).first()
+    return _delivery(row) if row else None
+
+
+async def list_deliveries(
+    transaction: Transaction, webhook_id: str, *, status: DeliveryStatus | None, limit: int, cursor: str | None
+) -> Page[Delivery]:
+    """Return a webhook's deliveries, newest first."""
+    query = newest_first(select(*_columns).where(table.c.webhook_id == webhook_id), table, limit=limit, cursor=cursor)
+    if status is not None:
+        query = query.where(table.c.status == status)
+    found = [_delivery(row) for row in await transaction.execute(query)]
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
+
+
+async def send_again(transaction: Transaction, tenant: str, webhook_id: str, delivery_id: str) -> None:
+    """Put a delivery back into its queue, at its old place, and have the queue tried at once.
+
+    Nothing happens where there is no such delivery.
+    """
+    queue = select(table.c.webhook_id, table.c.stream, literal(tenant)).where(
+        table.c.webhook_id == webhook_id, table.c.id == delivery_id
+    )
+    await transaction.execute(
+        upsert(queues)
+        .from_select(["webhook_id", "stream", "tenant"], queue)
+        .on_conflict_do_update(index_elements=["webhook_id", "stream"], set_={"next_attempt_at": from_now(0)})
+    )
+    await transaction.execute(
+        update(table)
+        .where(table.c.webhook_id == webhook_id, table.c.id == delivery_id)
+        .values(status=DeliveryStatus.PENDING, ended_at=None, give_up_at=from_now(PATIENCE))
+    )
+    await notify(transaction, OUTBOX_TOPIC)
+
+
+async def erase_deliveries_of_user(transaction: Transaction, tenant: str, user_id: str, *, limit: int) -> int:
+    """Erase so many of a user's deliveries, and the queues that they leave empty; return how many.
+
+    A queue that is leased stays until somebody finds it empty, so that what is under way ends. Queues are locked first,
+    and in their order, as by everybody who changes a delivery that waits.
+    """
+    chosen = select(table.c.webhook_id, table.c.stream, table.c.id)
+    chosen = chosen.where(table.c.tenant == tenant, table.c.user_id == user_id).limit(limit)
+    found = (await transaction.execute(chosen)).all()
+    their_queues = tuple_(queues.c.webhook_id, queues.c.stream).in_({(row.webhook_id, row.stream) for row in found})
+    await transaction.execute(
+        select(queues.c.webhook_id).where(their_queues).order_by(queues.c.webhook_id, queues.c.stream).with_for_update()
+    )
+    await transaction.execute(
+        delete(table).where(tuple_(table.c.webhook_id, table.c.id).in_([(row.webhook_id, row.id) for row in found]))
+    )
+    waiting = select(literal(1)).where(
+        table.c.webhook_id == queues.c.webhook_id, table.c.stream == queues.c.stream, table.c.ended_at.is_(None)
+    )
+    is_free = or_(queues.c.lease_until.is_(None), queues.c.lease_until <= func.clock_timestamp())
+    await transaction.execute(delete(queues).where(their_queues, is_free, ~waiting.exists()))
+    return len(found)
+
+
+async def remove_old_deliveries(transaction: Transaction, *, kept_for: float) -> int:
+    """Remove some that ended `kept_for` seconds ago, and of webhooks that were deleted; return how many."""
+    deleted = select(webhooks.c.id).where(webhooks.c.deleted_at.is_not(None))
+    # Before the deliveries in them: whoever writes down how one went locks its queue first.
+    await transaction.execute(delete(queues).where(queues.c.webhook_id.in_(deleted)))
+    is_old = table.c.ended_at <= from_now(-kept_for)
+    removed = 0
+    for condition in (is_old, table.c.webhook_id.in_(deleted)):
+        chosen = select(table.c.webhook_id, table.c.id).where(condition).limit(_BATCH).with_for_update(skip_locked=True)
+        removed += (
+            await transaction.execute(delete(table).where(tuple_(table.c.webhook_id, table.c.id).in_(chosen)))
+        ).rowcount
+    await transaction.execute(delete(webhooks).where(webhooks.c.deleted_at <= from_now(-kept_for)))
+    return removed
+
+
+async def measure_outbox(transaction: Transaction) -> tuple[int, float]:
+    """Return how many events wait for their delivery, and the age of the oldest in seconds."""
+    age = func.extract("epoch", func.clock_timestamp() - func.min(table.c.created_at))
+    query = select(func.count(), func.coalesce(age, 0)).where(table.c.ended_at.is_(None))
+    count, oldest = (await transaction.execute(query)).one()
+    return int(count), float(oldest)

@@ -1,0 +1,140 @@
+"""Interactions: users on their way to a page of the bank that wants to see them."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, and_, case, delete, func, insert, literal, or_, select, update
+
+from app.encryption import Binding, Ciphertext
+from app.store.database import Transaction
+from app.store.moments import from_now, from_start
+from app.store.notifications import interaction_topic, notify
+from app.store.tables import interactions as table
+
+
+class InteractionStatus(StrEnum):
+    """How an interaction stands."""
+
+    PENDING = "pending"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One visit at the bank. `interaction_id` is the bank's own; `has_lapsed` where nobody came back in time."""
+
+    id: str
+    tenant: str
+    user_id: str
+    connection_id: str
+    interaction_id: str
+    status: InteractionStatus
+    has_lapsed: bool
+    bank_url: Ciphertext | None
+    ticket: Ciphertext | None
+    ticket_digest: str
+    browser_digest: str | None
+    return_url: str | None
+    created_at: datetime
+    expires_at: datetime
+    returned_at: datetime | None
+    ended_at: datetime | None
+
+
+_lapsed = and_(table.c.status == InteractionStatus.PENDING, table.c.expires_at <= func.now())
+# One whose time is over reads as failed from that moment; nothing has to be written for it.
+_computed: dict[str, ColumnElement[Any]] = {
+    "status": case((_lapsed, literal(InteractionStatus.FAILED.value)), else_=table.c.status).label("status"),
+    "ended_at": case((_lapsed, table.c.expires_at), else_=table.c.ended_at).label("ended_at"),
+    "has_lapsed": _lapsed.label("has_lapsed"),
+}
+_columns = [_computed[item.name] if item.name in _computed else table.c[item.name] for item in fields(Interaction)]
+
+
+def _query() -> Select[Any]:
+    return select(*_columns)
+
+
+def _interaction(row: Row[Any]) -> Interaction:
+    values = dict(row._mapping)
+    return Interaction(**{**values, "status": InteractionStatus(values["status"])})
+
+
+async def insert_interaction(transaction: Transaction, values: dict[str, Any], *, seconds_to_live: int) -> None:
+    """Insert a pending interaction."""
+    await transaction.execute(
+        insert(table).values(**values, status=InteractionStatus.PENDING, expires_at=from_start(seconds_to_live))
+    )
+
+
+async def get_interaction(
+    transaction: Transaction, interaction: str, *, tenant: str | None = None, connection_id: str | None = None
+) -> Interaction | None:
+    """Return an interaction, of any tenant and connection where none is given."""
+    query = _query().where(table.c.id == interaction)
+    if tenant is not None:
+        query = query.where(table.c.tenant == tenant, table.c.connection_id == connection_id)
+    row = (await transaction.execute(query)).first()
+    return _interaction(row) if row else None
+
+
+async def lock_by_ticket(transaction: Transaction, ticket_digest: str) -> Interaction | None:
+    """Return the interaction of a link and keep it from others until the transaction ends."""
+    query = _query().where(table.c.ticket_digest == ticket_digest).with_for_update()
+    row = (await transaction.execute(query)).first()
+    return _interaction(row) if row else None
+
+
+async def interactions_of_browser(transaction: Transaction, browser_digests: list[str]) -> list[Interaction]:
+    """Return the interactions that a browser has opened, the latest first."""
+    query = _query().where(table.c.browser_digest.in_(browser_digests)).order_by(table.c.created_at.desc(), table.c.id)
+    return [_interaction(row) for row in await transaction.execute(query)]
+
+
+async def change_interaction(transaction: Transaction, interaction: str, **values: object) -> None:
+    """Write `values`."""
+    await transaction.execute(update(table).where(table.c.id == interaction).values(**values))
+
+
+async def take_turn_to_ask(transaction: Transaction, interaction: str, *, pause: float) -> bool:
+    """Tell whether the bank is to be asked now: the user is back, and nobody has asked for `pause` seconds."""
+    due = or_(table.c.asked_at.is_(None), table.c.asked_at <= from_now(-pause))
+    taken = await transaction.execute(
+        update(table)
+        .where(table.c.id == interaction, table.c.ended_at.is_(None), ~_lapsed, table.c.returned_at.is_not(None), due)
+        .values(asked_at=from_now(0))
+        .returning(table.c.id)
+    )
+    return taken.first() is not None
+
+
+async def end_interaction(transaction: Transaction, interaction: str, status: InteractionStatus) -> bool:
+    """End a pending interaction and erase its secrets. False where somebody else has ended it."""
+    ended = await transaction.execute(
+        update(table)
+        .where(table.c.id == interaction, table.c.status == InteractionStatus.PENDING)
+        .values(status=status, ended_at=func.now(), bank_url=None, ticket=None)
+        .returning(table.c.id)
+    )
+    if ended.first() is None:
+        return False
+    await notify(transaction, interaction_topic(interaction))
+    return True
+
+
+async def erase_interactions_of_user(transaction: Transaction, tenant: str, user_id: str) -> None:
+    """Erase a user's interactions."""
+    await transaction.execute(delete(table).where(table.c.tenant == tenant, table.c.user_id == user_id))
+
+
+async def remove_old_interactions(transaction: Transaction, *, kept_for: float) -> None:
+    """Remove those whose time was over `kept_for` seconds ago."""
+    await transaction.execute(delete(table).where(table.c.expires_at <= from_now(-kept_for)))
+
+
+def interaction_binding(column: str, interaction: str) -> Binding:
+    """Name the place of a sealed column of an interaction."""
+    return Binding("interactions", column, interaction)

@@ -1,0 +1,87 @@
+"""Events, written in the transaction of the deed, and queued for every webhook that wants them.
+
+Each webhook has a queue for each stream, which is a connection, or a session that ended without one. Whoever adds to
+a queue or takes from it locks it, so events keep the order of their commits.
+"""
+
+from enum import StrEnum
+
+from sqlalchemy import any_, func, insert, literal, or_, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from app.randomness import identifier
+from app.store.database import Transaction
+from app.store.moments import from_now
+from app.store.notifications import OUTBOX_TOPIC, notify
+from app.store.tables import webhook_deliveries as deliveries
+from app.store.tables import webhook_queues as queues
+from app.store.tables import webhooks
+
+# For how long a delivery is tried. Seconds.
+PATIENCE = 86_400.0
+
+
+class EventType(StrEnum):
+    """What callers can be told of."""
+
+    SESSION_COMPLETED = "session.completed"
+    SESSION_CANCELLED = "session.cancelled"
+    SESSION_FAILED = "session.failed"
+    SESSION_EXPIRED = "session.expired"
+    CONNECTION_REFRESHED = "connection.refreshed"
+    CONNECTION_REAUTHORIZATION_REQUIRED = "connection.reauthorization_required"
+    CONNECTION_RECOVERED = "connection.recovered"
+    CONNECTION_REVOKED = "connection.revoked"
+
+
+class DeliveryStatus(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    GIVEN_UP = "given_up"
+
+
+async def publish(
+    transaction: Transaction,
+    event: EventType,
+    *,
+    tenant: str,
+    user_id: str,
+    stream: str,
+    data: dict[str, str | int | None],
+) -> None:
+    """Put an event into the queue of `stream` at each webhook that wants it. `data` holds ids, and no more."""
+    subscribed = (
+        select(webhooks.c.id, literal(stream), literal(tenant))
+        .where(
+            webhooks.c.tenant == tenant,
+            webhooks.c.deleted_at.is_(None),
+            or_(func.cardinality(webhooks.c.events) == 0, literal(event.value) == any_(webhooks.c.events)),
+        )
+        .order_by(webhooks.c.id)
+    )
+    # To update what is there already is to lock it: whoever is about to remove an empty queue sees this event first.
+    queued = (
+        upsert(queues)
+        .from_select(["webhook_id", "stream", "tenant"], subscribed)
+        .on_conflict_do_update(index_elements=["webhook_id", "stream"], set_={"tenant": tenant})
+        .returning(queues.c.webhook_id)
+        .cte("queued")
+    )
+    values = {
+        "id": identifier("evt"),
+        "tenant": tenant,
+        "stream": stream,
+        "user_id": user_id,
+        "type": event.value,
+        "data": {**data, "user_id": user_id},
+        "status": DeliveryStatus.PENDING.value,
+    }
+    names = ["webhook_id", "give_up_at", *values]
+    chosen = [literal(value, deliveries.c[name].type) for name, value in values.items()]
+    written = await transaction.execute(
+        insert(deliveries).from_select(names, select(queued.c.webhook_id, from_now(PATIENCE), *chosen))
+    )
+    if written.rowcount:
+        await notify(transaction, OUTBOX_TOPIC)

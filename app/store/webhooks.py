@@ -1,0 +1,110 @@
+"""Webhooks: where a tenant wants to be told of events."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from pydantic import SecretStr
+from sqlalchemy import Row, func, insert, select, update
+
+from app.encryption import Binding, Ciphertext, KeyRing
+from app.errors import NotFound
+from app.store.database import Transaction
+from app.store.moments import from_now
+from app.store.pages import Page, cursor_after, newest_first
+from app.store.tables import webhooks as table
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One address of a receiver. Without `events`, it wants all of them."""
+
+    id: str
+    tenant: str
+    url: str
+    events: list[str]
+    created_at: datetime
+    previous_secret_until: datetime | None
+
+
+_columns = [table.c[item.name] for item in fields(Webhook)]
+_lives = table.c.deleted_at.is_(None)
+
+
+async def insert_webhook(
+    transaction: Transaction,
+    key_ring: KeyRing,
+    *,
+    webhook_id: str,
+    tenant: str,
+    url: str,
+    events: list[str],
+    secret: SecretStr,
+) -> None:
+    """Insert a webhook."""
+    sealed = key_ring.encrypt(secret, _binding("secret", webhook_id))
+    await transaction.execute(insert(table).values(id=webhook_id, tenant=tenant, url=url, events=events, secret=sealed))
+
+
+async def get_webhook(transaction: Transaction, tenant: str, webhook_id: str) -> Webhook | None:
+    """Return a tenant's webhook."""
+    query = select(*_columns).where(table.c.id == webhook_id, table.c.tenant == tenant, _lives)
+    row = (await transaction.execute(query)).first()
+    return Webhook(**row._mapping) if row else None
+
+
+async def count_webhooks(transaction: Transaction, tenant: str) -> int:
+    """Count a tenant's webhooks; until the transaction ends, nobody else counts them in order to add one."""
+    turn = func.hashtextextended(f"webhooks of {tenant}", 0)
+    await transaction.execute(select(func.pg_advisory_xact_lock(turn)))
+    query = select(func.count()).select_from(table).where(table.c.tenant == tenant, _lives)
+    return int((await transaction.execute(query)).scalar_one())
+
+
+async def list_webhooks(transaction: Transaction, tenant: str, *, limit: int, cursor: str | None) -> Page[Webhook]:
+    """Return a tenant's webhooks, newest first."""
+    query = newest_first(select(*_columns).where(table.c.tenant == tenant, _lives), table, limit=limit, cursor=cursor)
+    found = [Webhook(**row._mapping) for row in await transaction.execute(query)]
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
+
+
+async def delete_webhook(transaction: Transaction, webhook_id: str) -> None:
+    """Send nothing there any more. The row goes later, when no transaction can still add to its queues."""
+    await transaction.execute(
+        update(table)
+        .where(table.c.id == webhook_id)
+        .values(deleted_at=func.now(), secret=None, previous_secret=None, previous_secret_until=None)
+    )
+
+
+async def replace_secret(
+    transaction: Transaction, key_ring: KeyRing, webhook_id: str, secret: SecretStr, *, overlap: float
+) -> None:
+    """Sign with `secret` from now on, and for `overlap` seconds with the present one beside it. Raises NotFound."""
+    query = select(table.c.secret).where(table.c.id == webhook_id).with_for_update()
+    present: Ciphertext | None = (await transaction.execute(query)).scalar_one_or_none()
+    if present is None:
+        raise NotFound("there is no such webhook any more", code="webhook_not_found")
+    old = key_ring.decrypt(present, _binding("secret", webhook_id))
+    await transaction.execute(
+        update(table)
+        .where(table.c.id == webhook_id)
+        .values(
+            secret=key_ring.encrypt(secret, _binding("secret", webhook_id)),
+            previous_secret=key_ring.encrypt(old, _binding("previous_secret", webhook_id)),
+            previous_secret_until=from_now(overlap),
+        )
+    )
+
+
+def secrets_of(key_ring: KeyRing, row: Row[Any]) -> list[SecretStr]:
+    """Return what a webhook's deliveries are signed with, the newest secret first. Raises DecryptionError."""
+    found = [key_ring.decrypt(row.secret, _binding("secret", row.id))]
+    if row.is_rotating:
+        found.append(key_ring.decrypt(row.previous_secret, _binding("previous_secret", row.id)))
+    return found
+
+
+def _binding(column: str, webhook_id: str) -> Binding:
+    return Binding("webhooks", column, webhook_id)

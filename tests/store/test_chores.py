@@ -1,0 +1,32 @@
+import asyncio
+
+from app.store.chores import end_turn, latest_result, take_turn
+from app.store.database import Database
+
+
+async def turn(database: Database, *, seconds: float = 60) -> bool:
+    async with database.transaction() as transaction:
+        return await take_turn(transaction, "chore", seconds=seconds)
+
+
+async def test_one_of_many_gets_the_turn(database: Database) -> None:
+    assert sum(await asyncio.gather(*(turn(database) for _ in range(8)))) == 1
+    assert not await turn(database)
+
+
+async def test_the_next_turn_is_due_when_the_last_one_said(database: Database) -> None:
+    assert await turn(database)
+    async with database.transaction() as transaction:
+        assert await latest_result(transaction, "chore") == {}
+        await end_turn(transaction, "chore", next_in=0, result={"found": 3})
+    assert await turn(database)
+    async with database.transaction() as transaction:
+        await end_turn(transaction, "chore", next_in=60)
+    assert not await turn(database)
+    async with database.transaction() as transaction:
+        assert await latest_result(transaction, "chore") == {"found": 3}
+
+
+async def test_a_replica_that_is_lost_in_its_turn_is_followed(database: Database) -> None:
+    assert await turn(database, seconds=0)
+    assert await turn(database)

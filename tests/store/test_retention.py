@@ -1,0 +1,205 @@
+"""Removing what is old: nothing that is still needed goes, and the audit stays verifiable."""
+
+import asyncio
+from typing import Any
+
+import pytest
+import sqlalchemy.exc
+from sqlalchemy import insert, select, text, update
+
+from app.store import audit
+from app.store.audit_chain import Head, verify
+from app.store.connections import ConnectionStatus
+from app.store.database import Database, Transaction
+from app.store.moments import from_now
+from app.store.retention import (
+    Batch,
+    remove_refresh_attempts,
+    remove_sessions,
+    remove_tombstones,
+    shorten_audit,
+)
+from app.store.tables import audit_events, connections, refresh_attempts, sessions, tokens
+from tests.support.replica import Replica
+from tests.support.rows import TENANT, Rows
+
+DAY = 86_400
+
+
+def days_ago(days: float) -> Any:
+    return from_now(-days * DAY)
+
+
+async def test_sessions_go_so_many_days_after_their_end(replica: Replica, rows: Rows) -> None:
+    old, young, pending = [await replica.start_login() for _ in range(3)]
+    await rows.change_session(old.id, ended_at=days_ago(91))
+    await rows.change_session(young.id, ended_at=days_ago(89))
+    await rows.change_session(pending.id, created_at=days_ago(91))
+    async with replica.database.transaction() as transaction:
+        assert await remove_sessions(transaction, days=90, limit=10) == Batch(1, there_is_more=False)
+    assert set(await rows.column(sessions, "id")) == {young.id, pending.id}
+
+
+async def test_a_session_that_somebody_works_on_is_left_for_the_next_time(replica: Replica, rows: Rows) -> None:
+    one, other = [await replica.start_login() for _ in range(2)]
+    for session in (one, other):
+        await rows.change_session(session.id, ended_at=days_ago(91))
+    async with replica.database.transaction() as busy:
+        await busy.execute(select(sessions.c.id).where(sessions.c.id == one.id).with_for_update())
+        async with asyncio.timeout(5), replica.database.transaction() as transaction:
+            assert (await remove_sessions(transaction, days=90, limit=10)).removed == 1
+    assert await rows.column(sessions, "id") == [one.id]
+
+
+async def attempt(transaction: Transaction, connection_id: str, version: int, days: float) -> None:
+    values = {"tenant": TENANT, "connection_id": connection_id, "version": version, "fence": version}
+    await transaction.execute(
+        insert(refresh_attempts).values(**values, cause="expired", replica="rep", started_at=days_ago(days))
+    )
+
+
+async def test_attempts_go_unless_they_tell_of_the_present_token(database: Database, rows: Rows) -> None:
+    connection, revoked = await rows.insert(), await rows.insert()
+    await rows.change_connection(connection.id, version=5)
+    await rows.change_connection(revoked.id, version=5, status=ConnectionStatus.REVOKED)
+    async with database.transaction() as transaction:
+        for version in (1, 2, 3, 4, 5):
+            await attempt(transaction, connection.id, version, days=40)
+        await attempt(transaction, revoked.id, 5, days=40)
+        await attempt(transaction, revoked.id, 6, days=1)
+    removed, after, there_is_more = 0, 0, True
+    while there_is_more:
+        async with database.transaction() as transaction:
+            batch = await remove_refresh_attempts(transaction, days=30, limit=2, after=after)
+        removed, after, there_is_more = removed + batch.removed, batch.last, batch.there_is_more
+    assert removed == 4
+    assert await rows.attempts(connection.id) == [(4, None), (5, None)]
+    assert await rows.attempts(revoked.id) == [(6, None)]
+
+
+async def test_a_tombstone_goes_with_all_that_belongs_to_it(database: Database, rows: Rows) -> None:
+    old, young, undated, active = [await rows.insert() for _ in range(4)]
+    for connection, days in ((old, 31), (young, 29), (undated, None)):
+        revoked_at = None if days is None else days_ago(days)
+        await rows.change_connection(connection.id, status=ConnectionStatus.REVOKED, revoked_at=revoked_at)
+    async with database.transaction() as transaction:
+        await attempt(transaction, old.id, 1, days=1)
+        assert await remove_tombstones(transaction, days=30, limit=10) == Batch(1, there_is_more=False)
+    assert set(await rows.column(connections, "id")) == {young.id, undated.id, active.id}
+    assert old.id not in await rows.column(tokens, "connection_id")
+    assert await rows.count(refresh_attempts) == 0
+    # Whoever was revoked by a version before is dated when first seen.
+    assert (await rows.column(connections, "revoked_at")).count(None) == 1
+
+
+async def deed(database: Database, days: float, tenant: str = TENANT) -> None:
+    """Have somebody do something so many days ago."""
+    async with database.transaction() as transaction:
+        values = {"tenant": tenant, "actor": "cal_1", "action": "a", "detail": {"days": days}}
+        await transaction.execute(insert(audit_events).values(**values, occurred_at=days_ago(days)))
+
+
+async def shorten(database: Database, *, days: int = 100, limit: int = 10, tenant: str = TENANT) -> Batch:
+    async with database.transaction() as transaction:
+        return await shorten_audit(transaction, tenant=tenant, days=days, limit=limit)
+
+
+async def head_of(database: Database, tenant: str = TENANT) -> Head:
+    [chain] = await verify(database, tenant=tenant)
+    assert chain.fault is None
+    return chain.intact
+
+
+async def test_the_audit_is_verifiable_after_its_beginning_was_removed(database: Database, rows: Rows) -> None:
+    for days in (120, 110, 101, 99, 120, 1):
+        await deed(database, days)
+    await deed(database, 200, tenant="another")
+    before = await head_of(database)
+    assert await shorten(database, limit=2) == Batch(2, there_is_more=True)
+    assert await shorten(database, limit=2) == Batch(1, there_is_more=False), "what is behind a young one stays"
+    assert await shorten(database) == Batch(0, there_is_more=False)
+    assert await rows.count(audit_events) == 4
+    chains = {chain.intact.tenant: chain for chain in await verify(database, noted=[before])}
+    assert (chains[TENANT].fault, chains[TENANT].removed, chains[TENANT].intact) == (None, 3, before)
+    assert chains["another"].removed == 0
+    await deed(database, 0)
+    assert (await head_of(database)).position == 7
+    async with database.transaction() as transaction:
+        page = await audit.list_events(transaction, TENANT, connection_id=None, limit=10, cursor=None)
+    assert [event.position for event in page.items] == [4, 5, 6, 7]
+
+
+async def test_the_whole_audit_can_be_old(database: Database, rows: Rows) -> None:
+    for _ in range(3):
+        await deed(database, 200)
+    head = await head_of(database)
+    assert (await shorten(database)).removed == 3
+    assert await rows.count(audit_events) == 0
+    assert await head_of(database) == head
+    await deed(database, 1)
+    assert (await head_of(database)).position == 4
+
+
+async def test_what_was_noted_of_the_removed_part_is_called_out(database: Database) -> None:
+    await deed(database, 200)
+    noted = await head_of(database)
+    await deed(database, 200)
+    await shorten(database)
+    [chain] = await verify(database, noted=[noted])
+    assert chain.fault is not None
+    assert "removed for its age" in chain.fault
+    [chain] = await verify(database, noted=[Head(TENANT, 2, "0" * 64)])
+    assert chain.fault == "the entry is not the one that was noted"
+
+
+@pytest.mark.parametrize("days", [0, 1, 29])
+async def test_what_was_done_lately_is_not_removed_whatever_is_asked_for(
+    database: Database, rows: Rows, days: int
+) -> None:
+    await deed(database, 29)
+    assert await shorten(database, days=days) == Batch(0, there_is_more=False)
+    assert await rows.count(audit_events) == 1
+
+
+async def test_a_broken_chain_is_not_made_to_look_whole(database: Database, rows: Rows) -> None:
+    for _ in range(3):
+        await deed(database, 200)
+    async with database.transaction() as transaction:
+        await transaction.execute(text("SET LOCAL session_replication_role = replica"))
+        await transaction.execute(update(audit_events).where(audit_events.c.id == 2).values(actor="somebody else"))
+    with pytest.raises(sqlalchemy.exc.DBAPIError, match="broken at position 2"):
+        await shorten(database)
+    assert await rows.count(audit_events) == 3
+
+
+LAST = "(SELECT max(position) FROM audit_chain)"
+LINK = f"(SELECT position, hash FROM audit_chain WHERE position = {LAST})"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM audit_events",
+        "DELETE FROM audit_events WHERE id = 3",
+        "DELETE FROM audit_chain",
+        "UPDATE audit_events SET actor = 'nobody'",
+        "UPDATE audit_chain SET hash = ''",
+        "TRUNCATE audit_events, audit_chain",
+        "DELETE FROM audit_checkpoints",
+        "TRUNCATE audit_checkpoints",
+        "UPDATE audit_checkpoints SET position = 0, hash = repeat('0', 64)",
+        "UPDATE audit_checkpoints SET tenant = 'another'",
+        f"UPDATE audit_checkpoints SET position = {LAST}, hash = repeat('0', 64)",
+        f"UPDATE audit_checkpoints SET (position, hash) = {LINK}",
+        "INSERT INTO audit_checkpoints (tenant, position, hash) VALUES ('another', 1, repeat('0', 64))",
+    ],
+)
+async def test_nothing_else_removes_from_the_audit(database: Database, statement: str) -> None:
+    await deed(database, 200)
+    await shorten(database)
+    for _ in range(2):
+        await deed(database, 1)
+    with pytest.raises(sqlalchemy.exc.DBAPIError, match="append-only"):
+        async with database.transaction() as transaction:
+            await transaction.execute(text(statement))
+    assert (await head_of(database)).position == 3
