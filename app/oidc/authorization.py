@@ -5,56 +5,76 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from pydantic import SecretStr
 
 from app.errors import InvalidRequest, LoginError
 from app.oidc.discovery import ProviderMetadata
+from app.oidc.dpop import ProofKey
 from app.randomness import opaque_value
 
 _MAX_VALUE = 4_096
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
-_NAMES = ("state", "code", "error", "error_description", "iss", "scope", "session_state")
+# RFC 6749 section 4.1.2.1 and OpenID Connect Core 3.1.2.6. Whoever holds a state can put any text in their place.
+ERRORS = frozenset(
+    {
+        *("invalid_request", "unauthorized_client", "access_denied", "unsupported_response_type", "invalid_scope"),
+        *("server_error", "temporarily_unavailable", "interaction_required", "login_required"),
+        *("account_selection_required", "consent_required", "invalid_request_uri", "invalid_request_object"),
+        *("request_not_supported", "request_uri_not_supported", "registration_not_supported"),
+    }
+)
+PARAMETERS = ("state", "code", "error", "error_description", "iss", "scope", "session_state")
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """The secrets of one login, and the address that starts it."""
+    """The secrets of one login, and the parameters that start it, form-encoded."""
 
     state: SecretStr
     nonce: SecretStr
     code_verifier: SecretStr
     code_challenge: str
-    url: SecretStr
+    parameters: SecretStr
+    proof_key: ProofKey | None = None
 
 
 def new_authorization_request(
-    metadata: ProviderMetadata, *, client_id: str, redirect_uri: str, scopes: Sequence[str]
+    *,
+    client_id: str,
+    redirect_uri: str,
+    scopes: Sequence[str],
+    prompt: str | None = None,
+    proof_key: ProofKey | None = None,
 ) -> AuthorizationRequest:
-    """Draw a state, a nonce and a verifier, and build the address as Stitch's documentation has it."""
+    """Draw a state, a nonce and a verifier, and write the request as Stitch's documentation has it.
+
+    With `proof_key`, the code works with a proof of that key only (RFC 9449 section 10).
+    """
     state, nonce, verifier = opaque_value(), opaque_value(), opaque_value()
     challenge = code_challenge(verifier)
-    query = urlencode(
-        {
-            "client_id": client_id,
-            "scope": " ".join(scopes),
-            "response_type": "code",
-            "redirect_uri": redirect_uri,
-            "nonce": nonce,
-            "state": state,
-            "code_challenge": challenge,
-            "code_challenge_method": "S256",
-        },
-        quote_via=quote,
-    )
-    separator = "&" if urlsplit(metadata.authorization_endpoint).query else "?"
+    parameters = {
+        "client_id": client_id,
+        "scope": " ".join(scopes),
+        "response_type": "code",
+        "redirect_uri": redirect_uri,
+        "nonce": nonce,
+        "state": state,
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+    }
+    if prompt is not None:
+        parameters["prompt"] = prompt
+    if proof_key is not None:
+        parameters["dpop_jkt"] = proof_key.thumbprint
     return AuthorizationRequest(
         state=SecretStr(state),
         nonce=SecretStr(nonce),
         code_verifier=SecretStr(verifier),
         code_challenge=challenge,
-        url=SecretStr(f"{metadata.authorization_endpoint}{separator}{query}"),
+        parameters=SecretStr(urlencode(parameters, quote_via=quote)),
+        proof_key=proof_key,
     )
 
 
@@ -80,16 +100,21 @@ class AuthorizationResponse:
     iss: str | None = field(default=None)
 
     @property
+    def grants(self) -> bool:
+        """True where there is a code to be exchanged. An error answer's is none (RFC 6749 section 4.1.2.1)."""
+        return self.code is not None and self.error is None
+
+    @property
     def is_cancelled(self) -> bool:
         """True where the user declined: Stitch then sends nothing but the state, others `access_denied`."""
-        return self.code is None and self.error in (None, "access_denied")
+        return not self.grants and self.error in (None, "access_denied")
 
 
 def parse_authorization_response(parameters: Sequence[tuple[str, str]]) -> AuthorizationResponse:
     """Read the query of a redirect. Raises InvalidRequest for what no provider sends (RFC 6749 section 3.1)."""
     values: dict[str, str] = {}
     for name, value in parameters:
-        if name not in _NAMES:
+        if name not in PARAMETERS:
             continue
         if name in values:
             raise InvalidRequest(f"the parameter `{name}` is there more than once", code="parameter_repeated")

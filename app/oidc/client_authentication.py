@@ -1,4 +1,4 @@
-"""How the broker proves to the token endpoint who it is (RFC 6749 section 2.3.1, RFC 7523, OpenID Connect Core 9)."""
+"""How the broker proves to the provider who it is (RFC 6749 section 2.3.1, RFC 7523, OpenID Connect Core 9)."""
 
 import base64
 from dataclasses import dataclass, field
@@ -13,17 +13,19 @@ from pydantic import SecretStr
 
 from app.clock import Clock
 from app.errors import ConfigurationError
+from app.oidc.discovery import ProviderMetadata
 from app.randomness import opaque_value
 
 _ASSERTION_LIFETIME = 60
+_ALGORITHMS = ["RS256", "PS256"]
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 class ClientAuthentication(Protocol):
     """Adds the client's proof to a request."""
 
-    def apply(self, form: dict[str, str], headers: dict[str, str], token_endpoint: str) -> None:
-        """Add to `form` and `headers` what `token_endpoint` wants to see."""
+    def apply(self, form: dict[str, str], headers: dict[str, str], metadata: ProviderMetadata) -> None:
+        """Add to `form` and `headers` what the provider wants to see."""
         ...
 
 
@@ -35,7 +37,7 @@ class ClientSecret:
     client_secret: SecretStr = field(repr=False)
     method: Literal["client_secret_post", "client_secret_basic"]
 
-    def apply(self, form: dict[str, str], headers: dict[str, str], token_endpoint: str) -> None:
+    def apply(self, form: dict[str, str], headers: dict[str, str], metadata: ProviderMetadata) -> None:
         """Send the secret in the form, or form-encoded in the header."""
         secret = self.client_secret.get_secret_value()
         if self.method == "client_secret_post":
@@ -47,20 +49,20 @@ class ClientSecret:
 
 @dataclass(frozen=True, slots=True)
 class PrivateKeyJwt:
-    """`private_key_jwt`: a short-lived assertion, signed with RS256."""
+    """`private_key_jwt`: a short-lived assertion, signed with an RSA key."""
 
     client_id: str
     key: RSAKey = field(repr=False)
     key_id: str
     clock: Clock
 
-    def apply(self, form: dict[str, str], headers: dict[str, str], token_endpoint: str) -> None:
+    def apply(self, form: dict[str, str], headers: dict[str, str], metadata: ProviderMetadata) -> None:
         """Send a new assertion in the form."""
         now = int(self.clock.now().timestamp())
         claims = {
             "iss": self.client_id,
             "sub": self.client_id,
-            "aud": token_endpoint,
+            "aud": metadata.assertion_audience,
             "jti": opaque_value(),
             "iat": now,
             "nbf": now,
@@ -69,7 +71,9 @@ class PrivateKeyJwt:
         form.update(
             client_id=self.client_id,
             client_assertion_type=_ASSERTION_TYPE,
-            client_assertion=jwt.encode({"alg": "RS256", "kid": self.key_id}, claims, self.key),
+            client_assertion=jwt.encode(
+                {"alg": metadata.assertion_algorithm, "kid": self.key_id}, claims, self.key, algorithms=_ALGORITHMS
+            ),
         )
 
 

@@ -6,18 +6,24 @@ just as it is used again, and then nobody knows whether the request arrived.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlencode
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
+from opentelemetry.trace import SpanKind
 
 from app.errors import BankError, BankTimeout
+from app.http_sessions import no_cookies, open_session
+from app.metrics import BANK_REQUESTS, BANK_SECONDS
 from app.proxies import proxy_for
+from app.tls import verified
+from app.trace_context import current_trace_context
+from app.tracing import span
 
 _MAX_ANSWER_BYTES = 1_048_576
 _LONGEST_OPENING = 5.0
@@ -53,19 +59,14 @@ class Answer:
 @asynccontextmanager
 async def bank_client() -> AsyncIterator[httpx.AsyncClient]:
     """Open the client for OpenID Connect endpoints: TLS verified, no redirects, proxies as the environment says."""
-    connector = aiohttp.TCPConnector(force_close=True, limit=200, ttl_dns_cache=10)
+    connector = aiohttp.TCPConnector(force_close=True, limit=200, ttl_dns_cache=10, ssl=verified())
     async with (
-        aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session,
+        open_session(connector) as session,
         httpx.AsyncClient(
-            transport=_ProxyingTransport(session), cookies=_no_cookies(), follow_redirects=False
+            transport=_ProxyingTransport(session), cookies=no_cookies(), follow_redirects=False
         ) as client,
     ):
         yield client
-
-
-def _no_cookies() -> CookieJar:
-    """Return a jar that takes none: one user's must never go along with another's request."""
-    return CookieJar(policy=DefaultCookiePolicy(allowed_domains=()))
 
 
 class _ProxyingTransport(httpx.AsyncBaseTransport):
@@ -79,7 +80,7 @@ class _ProxyingTransport(httpx.AsyncBaseTransport):
         proxy = proxy_for(str(request.url))
         if proxy not in self._by_proxy:
             chosen = httpx.Proxy(proxy) if proxy else None
-            self._by_proxy[proxy] = AiohttpTransport(client=self._session, proxy=chosen)
+            self._by_proxy[proxy] = AiohttpTransport(client=self._session, proxy=chosen, verify=verified())
         return await self._by_proxy[proxy].handle_async_request(request)
 
 
@@ -88,38 +89,71 @@ async def send(
     method: str,
     url: str,
     *,
+    endpoint: str,
     deadline: float,
     form: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Send one request and read the answer within `deadline` seconds.
+    """Send one request and read the answer within `deadline` seconds. `endpoint` names it in metrics and traces.
 
     Raises BankUnreachable, BankSilent or BankBadAnswer. Redirects are not followed, and are bad answers.
     """
+    with span(f"{method} {endpoint}", SpanKind.CLIENT, {"http.request.method": method}) as sending:
+        answer = await _send(
+            client, method, url, endpoint=endpoint, deadline=deadline, form=form, headers=headers or {}
+        )
+        sending.set({"http.response.status_code": answer.status})
+        if 300 <= answer.status < 400:
+            raise BankBadAnswer(f"the bank answered with a redirect ({answer.status}), which is not followed")
+        if answer.status >= 400:
+            sending.fail(str(answer.status))
+    return answer
+
+
+async def _send(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    endpoint: str,
+    deadline: float,
+    form: Mapping[str, str] | None,
+    headers: Mapping[str, str],
+) -> Answer:
     content = None if form is None else urlencode(form).encode()
     # Not compressed: a small answer that unfolds into a huge one is never wanted here.
-    sent = {"accept": "application/json", "accept-encoding": "identity", **(headers or {})}
+    sent = {"accept": "application/json", "accept-encoding": "identity", **headers}
     if content is not None:
         sent["content-type"] = "application/x-www-form-urlencoded"
+    if trace := current_trace_context():
+        sent |= {name.decode(): value.decode() for name, value in trace.fields()}
     # Opening the connection ends well before the deadline, so that "never sent" is known for what it is.
     opening = min(deadline / 2, _LONGEST_OPENING)
     timeout = httpx.Timeout(deadline, connect=opening, pool=opening)
     answered = False
+    became, began = "no_answer", time.perf_counter()
     try:
         async with (
             asyncio.timeout(deadline),
             client.stream(method, url, content=content, headers=sent, timeout=timeout) as response,
         ):
-            answered = True
+            answered, became = True, "broken_off"
             answer = Answer(response.status_code, response.headers, await _read(response))
+        became = str(answer.status)
     except TimeoutError as error:
         raise BankSilent(f"the bank did not answer within {deadline:g} s") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _translate(error, answered=answered) from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise _translate(error, answered=answered) from error
-    if 300 <= answer.status < 400:
-        raise BankBadAnswer(f"the bank answered with a redirect ({answer.status}), which is not followed")
+    except UnicodeError as error:
+        # The word for a host name that none can be: an empty label, or one of more than 63 characters.
+        became = "unreachable"
+        raise BankUnreachable("the bank's address cannot be used") from error
+    except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
+        translated = _translate(error, answered=answered)
+        if isinstance(translated, BankUnreachable):
+            became = "unreachable"
+        raise translated from error
+    finally:
+        BANK_REQUESTS.labels(endpoint=endpoint, status=became).inc()
+        BANK_SECONDS.labels(endpoint=endpoint).observe(time.perf_counter() - began)
     return answer
 
 

@@ -1,5 +1,3 @@
-from urllib.parse import parse_qsl, urlsplit
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,29 +27,22 @@ def metadata(**changes: object) -> ProviderMetadata:
     return ProviderMetadata(**(values | changes))  # type: ignore[arg-type]
 
 
-def new_request(**changes: object) -> AuthorizationRequest:
+def new_request() -> AuthorizationRequest:
     return new_authorization_request(
-        metadata(**changes),
         client_id="test-1",
         redirect_uri="https://broker.example/callback?a=b",
         scopes=["openid", "accounts", "offline_access"],
     )
 
 
-def test_the_address_is_the_documented_one() -> None:
+def test_the_parameters_are_the_documented_ones() -> None:
     request = new_request()
-    assert request.url.get_secret_value() == (
-        f"{ISSUER}/connect/authorize?client_id=test-1&scope=openid%20accounts%20offline_access&response_type=code"
+    assert request.parameters.get_secret_value() == (
+        "client_id=test-1&scope=openid%20accounts%20offline_access&response_type=code"
         "&redirect_uri=https%3A%2F%2Fbroker.example%2Fcallback%3Fa%3Db"
         f"&nonce={request.nonce.get_secret_value()}&state={request.state.get_secret_value()}"
         f"&code_challenge={request.code_challenge}&code_challenge_method=S256"
     )
-
-
-def test_a_query_of_the_endpoint_is_kept() -> None:
-    request = new_request(authorization_endpoint="https://bank.example/authorize?tenant=1")
-    query = parse_qsl(urlsplit(request.url.get_secret_value()).query)
-    assert query[:2] == [("tenant", "1"), ("client_id", "test-1")]
 
 
 def test_every_request_has_secrets_of_its_own_that_suit_stitch() -> None:
@@ -99,6 +90,7 @@ def test_a_success_is_read() -> None:
         [("state", "s"), ("error", "access_denied")],
         [("state", "s"), ("error", "access_denied"), ("error_description", "no")],
         [("state", "s"), ("code", ""), ("error", "")],
+        [("state", "s"), ("code", "c"), ("error", "access_denied")],
     ],
 )
 def test_stitchs_and_others_ways_to_cancel_are_recognised(parameters: list[tuple[str, str]]) -> None:
@@ -111,6 +103,11 @@ def test_stitchs_and_others_ways_to_cancel_are_recognised(parameters: list[tuple
 )
 def test_errors_and_successes_are_no_cancellation(parameters: list[tuple[str, str]]) -> None:
     assert not parse_authorization_response(parameters).is_cancelled
+
+
+def test_the_code_of_an_error_is_not_for_exchange() -> None:
+    assert parse_authorization_response([("state", "s"), ("code", "c")]).grants
+    assert not parse_authorization_response([("state", "s"), ("code", "c"), ("error", "server_error")]).grants
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,22 @@ from joserfc.jwk import ECKey, RSAKey
 from pydantic import SecretStr
 
 from app.errors import ConfigurationError
+from app.oidc.back_channel import BackChannel
 from app.oidc.client_authentication import (
     ClientAuthentication,
     ClientSecret,
     PrivateKeyJwt,
     load_private_key,
 )
-from app.oidc.discovery import EndpointOverrides, Provider
-from app.oidc.token_endpoint import ClientRefused, TokenEndpoint
+from app.oidc.discovery import EndpointOverrides, Provider, ProviderMetadata
+from app.oidc.refusals import ClientRefused
+from app.oidc.token_endpoint import TokenEndpoint
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET
 from tests.support.clock import SteerableClock
 
 TOKEN_URL = "https://bank.example/connect/token"
+METADATA = ProviderMetadata("https://bank.example", "https://bank.example/connect/authorize", TOKEN_URL, "")
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def endpoint_at(
     provider = Provider(
         client, clock, issuer=issuer, overrides=EndpointOverrides(), timeout=10, is_allowed=lambda _: True
     )
-    return TokenEndpoint(client, provider, authentication, clock)
+    return TokenEndpoint(BackChannel(client, provider, authentication, clock))
 
 
 ALL_KINDS = pytest.mark.parametrize(
@@ -81,10 +84,10 @@ async def test_a_wrong_secret_is_the_brokers_fault_not_the_consents(
 def test_the_secret_goes_into_the_form_or_encoded_into_the_header_never_both() -> None:
     form: dict[str, str] = {}
     headers: dict[str, str] = {}
-    ClientSecret("id", SecretStr("a+/="), "client_secret_post").apply(form, headers, TOKEN_URL)
+    ClientSecret("id", SecretStr("a+/="), "client_secret_post").apply(form, headers, METADATA)
     assert (form, headers) == ({"client_id": "id", "client_secret": "a+/="}, {})
     form.clear()
-    ClientSecret("id:1", SecretStr("a +/="), "client_secret_basic").apply(form, headers, TOKEN_URL)
+    ClientSecret("id:1", SecretStr("a +/="), "client_secret_basic").apply(form, headers, METADATA)
     # base64 of "id%3A1:a+%2B%2F%3D"
     assert (form, headers) == ({}, {"authorization": "Basic aWQlM0ExOmErJTJCJTJGJTNE"})
 
@@ -93,7 +96,7 @@ def test_an_assertion_says_what_rfc_7523_wants(client_key: RSAKey, key_file: Pat
     authentication = load_private_key("id", key_file, None, clock)
     forms: list[dict[str, str]] = [{}, {}]
     for form in forms:
-        authentication.apply(form, {}, TOKEN_URL)
+        authentication.apply(form, {}, METADATA)
     first, second = (jwt.decode(form["client_assertion"], client_key, algorithms=["RS256"]) for form in forms)
     assert forms[0]["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
     assert "client_secret" not in forms[0]

@@ -1,17 +1,19 @@
 import asyncio
+import json
 
 import httpx
 import pytest
-import structlog
 from joserfc.jwk import RSAKey
 from pydantic import JsonValue
 
-from app.oidc.discovery import METADATA_LIFETIME, METADATA_RETRY, EndpointOverrides, Provider
-from app.oidc.transport import BankBadAnswer, BankSilent, BankUnreachable
+from app.oidc.discovery import FAILURE_LIFETIME, METADATA_LIFETIME, METADATA_RETRY, EndpointOverrides, Provider
+from app.oidc.transport import Answer, BankBadAnswer, BankSilent, BankUnreachable
 from app.settings import is_acceptable_address
 from sandbox.client import SandboxClient
 from tests.support.clock import SteerableClock
+from tests.support.eventually import eventually
 from tests.support.hostile import HANG, HostileServer, Reply, json_reply
+from tests.support.logs import logged_here
 
 DISCOVERY = "/.well-known/openid-configuration"
 
@@ -55,7 +57,11 @@ async def test_the_sandbox_is_discovered(
     assert not metadata.sends_issuer
     await bank.set_faults(announce_iss=True)
     clock.advance(METADATA_LIFETIME + 1)
-    assert (await provider.metadata()).sends_issuer
+
+    async def is_renewed() -> bool:
+        return (await provider.metadata()).sends_issuer
+
+    await eventually(is_renewed)
 
 
 async def test_the_metadata_are_asked_for_once(scripted: Provider, hostile: HostileServer) -> None:
@@ -137,6 +143,30 @@ async def test_a_bank_that_hangs_is_given_up(
         await provider_of(client, clock, hostile.url, timeout=1).metadata()
 
 
+async def test_a_failure_is_shared_by_all_who_wait_and_by_those_who_come_just_after(
+    scripted: Provider, hostile: HostileServer, clock: SteerableClock
+) -> None:
+    hostile.replies[DISCOVERY] = json_reply({}, 503)
+    failures = await asyncio.gather(*(scripted.metadata() for _ in range(20)), return_exceptions=True)
+    assert {type(failure) for failure in failures} == {BankBadAnswer}
+    with pytest.raises(BankBadAnswer):
+        await scripted.metadata()
+    assert hostile.count(DISCOVERY) == 1
+
+    hostile.announce()
+    clock.advance(FAILURE_LIFETIME)
+    assert (await scripted.metadata()).issuer == hostile.url
+
+
+async def test_who_goes_away_takes_the_metadata_from_nobody(scripted: Provider) -> None:
+    first = asyncio.create_task(scripted.metadata())
+    await asyncio.sleep(0)
+    second = asyncio.create_task(scripted.metadata())
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second
+
+
 async def test_a_bank_that_is_not_there_is_unreachable(client: httpx.AsyncClient, clock: SteerableClock) -> None:
     with pytest.raises(BankUnreachable):
         await provider_of(client, clock, "http://bank.invalid").metadata()
@@ -148,15 +178,46 @@ async def test_old_metadata_serve_while_the_bank_is_down(
     before = await scripted.metadata()
     hostile.replies[DISCOVERY] = json_reply({}, 503)
     clock.advance(METADATA_LIFETIME + 1)
-    with structlog.testing.capture_logs() as logs:
+    with logged_here() as logs:
         assert await scripted.metadata() == before
+
+        async def is_noticed() -> bool:
+            return "discovery_unavailable" in [line["event"] for line in logs]
+
+        await eventually(is_noticed)
         assert await scripted.metadata() == before
-    assert [line["event"] for line in logs] == ["discovery_unavailable"]
+    assert [line["event"] for line in logs].count("discovery_unavailable") == 1
     assert hostile.count(DISCOVERY) == 2
 
     hostile.announce(token_endpoint=f"{hostile.url}/moved")
     clock.advance(METADATA_RETRY + 1)
+
+    async def is_renewed() -> bool:
+        return (await scripted.metadata()).token_endpoint == f"{hostile.url}/moved"
+
+    await eventually(is_renewed)
+
+
+async def test_after_a_long_quiet_newer_metadata_are_waited_for(
+    scripted: Provider, hostile: HostileServer, clock: SteerableClock
+) -> None:
+    before = await scripted.metadata()
+    hostile.announce(token_endpoint=f"{hostile.url}/moved")
+    clock.advance(3 * METADATA_LIFETIME)
     assert (await scripted.metadata()).token_endpoint == f"{hostile.url}/moved"
+    hostile.replies[DISCOVERY] = json_reply({}, 503)
+    clock.advance(3 * METADATA_LIFETIME)
+    assert (await scripted.metadata()).issuer == before.issuer
+
+
+async def test_who_has_known_metadata_does_not_wait_for_newer_ones(
+    scripted: Provider, hostile: HostileServer, clock: SteerableClock
+) -> None:
+    before = await scripted.metadata()
+    hostile.replies[DISCOVERY] = HANG
+    clock.advance(METADATA_LIFETIME + 1)
+    async with asyncio.timeout(0.2):
+        assert await scripted.metadata() == before
 
 
 async def test_overrides_win(client: httpx.AsyncClient, clock: SteerableClock, hostile: HostileServer) -> None:
@@ -236,3 +297,18 @@ async def test_a_key_that_is_not_supported_spoils_nothing(
 ) -> None:
     hostile.replies["/jwks"] = json_reply({"keys": [unknown, client_key.as_dict(private=False)]})
     assert [key.kid for key in (await scripted.keys()).keys] == ["client-key"]
+
+
+async def test_an_issuer_on_the_network_does_not_name_a_service_of_this_machine(
+    client: httpx.AsyncClient, clock: SteerableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer = "https://bank.example"
+    document = {"issuer": issuer, "authorization_endpoint": f"{issuer}/a", "jwks_uri": f"{issuer}/j"}
+    document["token_endpoint"] = "http://127.0.0.1:8500/token"
+
+    async def answer(*_: object, **__: object) -> Answer:
+        return Answer(200, httpx.Headers(), json.dumps(document).encode())
+
+    monkeypatch.setattr("app.oidc.discovery.send", answer)
+    with pytest.raises(BankBadAnswer, match="token_endpoint"):
+        await provider_of(client, clock, issuer).metadata()

@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from app.errors import BankError
+from app.oidc.back_channel import BackChannel
 from app.oidc.client_authentication import ClientSecret
 from app.oidc.discovery import EndpointOverrides, Provider
-from app.oidc.token_endpoint import (
+from app.oidc.refusals import (
     BankFailed,
     BankRateLimited,
     ClientRefused,
     InvalidGrant,
-    TokenEndpoint,
     TokenRequestRefused,
     parse_retry_after,
-    read_tokens,
 )
+from app.oidc.token_endpoint import TokenEndpoint, read_tokens
 from app.oidc.transport import BankBadAnswer, BankSilent
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET, REDIRECT_URIS
@@ -40,7 +40,7 @@ def endpoint_of(client: httpx.AsyncClient, clock: SteerableClock) -> Wire:
             client, clock, issuer=issuer, overrides=EndpointOverrides(), timeout=10, is_allowed=lambda _: True
         )
         authentication = ClientSecret(CLIENT_ID, SecretStr(CLIENT_SECRET), "client_secret_post")
-        return TokenEndpoint(client, provider, authentication, clock)
+        return TokenEndpoint(BackChannel(client, provider, authentication, clock))
 
     return wire
 
@@ -203,6 +203,7 @@ async def test_a_retry_after_that_is_a_date_is_understood(
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
         ("Fri, 31 Dec 9999 23:59:59 GMT", 3_600),
         ("Thu, 01 Jan 1970 00:00:00", None),
+        ("Mon, 01 Jan 99999999999999 00:00:00 GMT", None),
         ("Thu, 99 Jan 1970 00:00:00 GMT", None),
     ],
 )

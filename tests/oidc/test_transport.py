@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 from joserfc.jwk import RSAKey
 
 from app.oidc.transport import Answer, BankBadAnswer, BankSilent, BankUnreachable, send
+from app.trace_context import TraceContext, set_trace_context
 from tests.support.eventually import eventually
 from tests.support.hostile import DROP, HANG, HostileServer, Reply, json_reply
 
@@ -25,7 +26,7 @@ PATIENT = 20.0
 
 
 async def ask(client: httpx.AsyncClient, url: str, *, deadline: float = PATIENT) -> Answer:
-    return await send(client, "POST", url, deadline=deadline, form={"token": "a+/= é"})
+    return await send(client, "POST", url, endpoint="token", deadline=deadline, form={"token": "a+/= é"})
 
 
 @pytest.fixture
@@ -89,6 +90,21 @@ async def test_the_form_is_encoded_and_no_compression_is_asked_for(
     assert headers["content-type"] == "application/x-www-form-urlencoded"
     assert headers["accept"] == "application/json"
     assert headers["accept-encoding"] == "identity"
+
+
+async def test_the_bank_is_told_of_the_trace(client: httpx.AsyncClient, hostile: HostileServer) -> None:
+    hostile.replies["/x"] = json_reply({})
+    trace = TraceContext(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", b"a=b")
+
+    async def serve_request() -> None:
+        set_trace_context(trace)
+        await ask(client, f"{hostile.url}/x")
+
+    await asyncio.create_task(serve_request())
+    await ask(client, f"{hostile.url}/x")
+    [(_, traced, _), (_, untraced, _)] = hostile.received
+    assert (traced["traceparent"], traced["tracestate"]) == (trace.traceparent.decode(), "a=b")
+    assert not {"traceparent", "tracestate"} & untraced.keys()
 
 
 async def test_every_request_has_a_connection_of_its_own(client: httpx.AsyncClient, hostile: HostileServer) -> None:
@@ -155,7 +171,13 @@ async def test_an_address_of_another_kind_was_never_sent(client: httpx.AsyncClie
         await ask(client, url)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/token", "http://127.0.0.1:port/", "http://[::1/token"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://127.0.0.1:99999/token", "http://127.0.0.1:port/", "http://[::1/token"),
+        *("https://a..b/token", f"https://{'x' * 64}.example/token", "https://xn--/token"),
+    ],
+)
 async def test_an_address_that_cannot_be_read_was_never_sent(client: httpx.AsyncClient, url: str) -> None:
     with pytest.raises(BankUnreachable):
         await ask(client, url)

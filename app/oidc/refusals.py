@@ -1,0 +1,86 @@
+"""What it means when the provider refuses a request of the broker's (RFC 6749 section 5.2)."""
+
+import email.utils
+from datetime import datetime
+
+import httpx
+
+from app.errors import BankError
+from app.json_text import read_json
+from app.oidc.transport import Answer, BankBadAnswer
+
+_MAX_RETRY_AFTER = 3_600.0
+
+
+class InvalidGrant(BankError):
+    """The code or refresh token is not, or no longer, good."""
+
+    default_code = "invalid_grant"
+
+
+class ClientRefused(BankError):
+    """The bank does not accept the broker itself: a wrong secret, say. No user's consent is affected."""
+
+    default_code = "bank_refused_client"
+
+
+class BankRateLimited(BankError):
+    """The bank wants fewer requests; `retry_after` has its wish in seconds, if any."""
+
+    default_code = "bank_rate_limited"
+
+
+class BankFailed(BankError):
+    """The bank answered with a server error."""
+
+    default_code = "bank_failed"
+
+
+class TokenRequestRefused(BankError):
+    """The bank refused the request for another reason, which `code` keeps."""
+
+    default_code = "bank_refused_request"
+
+
+def raise_for_refusal(answer: Answer, now: datetime, *, success: int = 200) -> None:
+    """Raise what any other answer than that of status `success` means. `invalid_client` may come as 400 or 401."""
+    if answer.status == success:
+        return
+    error = read_error(answer.body)
+    if answer.status == 429:
+        raise BankRateLimited("the bank wants fewer requests", retry_after=parse_retry_after(answer.headers, now))
+    if answer.status >= 500:
+        raise BankFailed(
+            f"the bank failed with status {answer.status}", retry_after=parse_retry_after(answer.headers, now)
+        )
+    if error in ("invalid_client", "unauthorized_client") or (answer.status == 401 and error is None):
+        raise ClientRefused("the bank does not accept the broker's client credentials; check BROKER_STITCH_CLIENT_*")
+    if error == "invalid_grant":
+        raise InvalidGrant("the bank says that the grant is not, or no longer, good")
+    if error is not None:
+        raise TokenRequestRefused(f"the bank refused the request with {error}")
+    raise BankBadAnswer(f"the bank answered with status {answer.status} and no OAuth error")
+
+
+def read_error(body: bytes) -> str | None:
+    """Return the OAuth error, if there is one that is safe to show."""
+    try:
+        values = read_json(body)
+    except ValueError:
+        return None
+    error = values.get("error") if isinstance(values, dict) else None
+    return error[:64] if isinstance(error, str) and error.isascii() and error.isprintable() else None
+
+
+def parse_retry_after(headers: httpx.Headers, now: datetime) -> float | None:
+    """Return `Retry-After` in seconds, from its number or its date (RFC 9110 section 10.2.3)."""
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        return min(float(value), _MAX_RETRY_AFTER)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+        return min(max((moment - now).total_seconds(), 0.0), _MAX_RETRY_AFTER)
+    except (ValueError, TypeError, OverflowError):
+        return None
