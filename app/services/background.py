@@ -26,9 +26,12 @@ class BackgroundTasks:
 
     async def drain(self, seconds: float) -> list[str]:
         """Let the work under way finish within `seconds`; cancel the rest and return its names."""
-        if not self._tasks:
-            return []
-        _, left = await asyncio.wait(self._tasks, timeout=seconds)
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + seconds
+        # Anew each time: work may begin more work.
+        while self._tasks and (left_over := ends_at - loop.time()) > 0:
+            await asyncio.wait(self._tasks, timeout=left_over)
+        left = list(self._tasks)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
@@ -36,9 +39,11 @@ class BackgroundTasks:
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if task.cancelled():
-            return
-        error = task.exception()
-        # What the broker reports on purpose goes to whoever awaits; the rest is a fault of ours.
-        if error is not None and not isinstance(error, BrokerError):
-            logger.error("background_task_failed", task=task.get_name(), exc_info=error)
+        report_fault(task)
+
+
+def report_fault(task: asyncio.Task[Any]) -> None:
+    """Log what a task has ended with, where it is a fault of ours. What is reported on purpose goes to who awaits."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, BrokerError):
+        logger.error("background_task_failed", task=task.get_name(), exc_info=error)

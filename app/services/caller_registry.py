@@ -14,8 +14,9 @@ from app.store import audit
 from app.store.callers import (
     ApiKeyRecord,
     CallerRecord,
+    count_living_keys,
     disable_caller,
-    get_caller,
+    find_callers,
     hashing_key,
     insert_api_key,
     insert_caller,
@@ -27,11 +28,16 @@ from app.store.database import Database, Transaction
 from app.store.pages import Page
 
 DEFAULT_TENANT = "default"
+MOST_KEYS = 100
 _LONGEST_NAME = 255
+_ID_MARK = "cal_"
 
 
 class CallerRegistry:
-    """Makes and withdraws callers and their keys. `actor` is who does it, for the audit."""
+    """Makes and withdraws callers and their keys. `actor` is who does it, for the audit.
+
+    A `reference` is an id or a name. Without a tenant, a name that several tenants know raises Conflict.
+    """
 
     def __init__(self, database: Database, key_ring: KeyRing) -> None:
         self._database = database
@@ -43,6 +49,8 @@ class CallerRegistry:
         """Make a caller with a first key, which is shown this once. Raises InvalidRequest or Conflict."""
         if not 0 < len(name) <= _LONGEST_NAME or not storable(name):
             raise InvalidRequest(f"a caller's name has 1 to {_LONGEST_NAME} characters")
+        if name.startswith(_ID_MARK):
+            raise InvalidRequest(f"a caller's name must not begin with {_ID_MARK}, as ids do")
         allowed = [permission.value for permission in Permission]
         if unknown := sorted(set(permissions) - set(allowed)):
             raise InvalidRequest(f"unknown permission {unknown[0]!r}; there are {', '.join(allowed)}")
@@ -87,22 +95,27 @@ class CallerRegistry:
     async def create_key(
         self, reference: str, *, tenant: str | None = None, expires_at: datetime | None = None, actor: str
     ) -> tuple[ApiKeyRecord, SecretStr]:
-        """Add a key beside those that there are. Raises NotFound."""
+        """Add a key beside those that there are. Raises NotFound, or Conflict where there are too many."""
         async with self._database.transaction() as transaction:
             caller = await _existing(transaction, reference, tenant)
+            if await count_living_keys(transaction, caller.id) >= MOST_KEYS:
+                raise Conflict(f"a caller may have {MOST_KEYS} living keys; revoke one", code="too_many_keys")
             return await self._add_key(transaction, caller, expires_at=expires_at, actor=actor)
 
-    async def list_keys(self, reference: str, *, tenant: str | None = None) -> list[ApiKeyRecord]:
-        """Return a caller's keys. Raises NotFound."""
+    async def list_keys(
+        self, reference: str, *, tenant: str | None = None, limit: int = 10_000, cursor: str | None = None
+    ) -> Page[ApiKeyRecord]:
+        """Return a caller's keys, the oldest first. Raises NotFound."""
         async with self._database.transaction() as transaction:
             caller = await _existing(transaction, reference, tenant)
-            return await list_api_keys(transaction, caller.id)
+            return await list_api_keys(transaction, caller.id, limit=limit, cursor=cursor)
 
-    async def revoke_key(self, reference: str, key_id: str, *, tenant: str | None = None, actor: str) -> None:
+    async def revoke_key(self, reference: str, key_id: str, *, tenant: str | None = None, actor: str) -> ApiKeyRecord:
         """Refuse a key from now on. Raises NotFound."""
         async with self._database.transaction() as transaction:
             caller = await _existing(transaction, reference, tenant)
-            if not await revoke_api_key(transaction, caller.id, key_id):
+            revoked = await revoke_api_key(transaction, caller.id, key_id)
+            if revoked is None:
                 raise NotFound(f"{caller.name} has no key {key_id}", code="key_not_found")
             await audit.record(
                 transaction,
@@ -112,6 +125,7 @@ class CallerRegistry:
                 caller_id=caller.id,
                 key_id=key_id,
             )
+        return revoked
 
     async def _add_key(
         self, transaction: Transaction, caller: CallerRecord, *, expires_at: datetime | None, actor: str
@@ -137,7 +151,10 @@ class CallerRegistry:
 
 
 async def _existing(transaction: Transaction, reference: str, tenant: str | None) -> CallerRecord:
-    caller = await get_caller(transaction, reference, tenant=tenant)
-    if caller is None:
+    found = await find_callers(transaction, reference, tenant=tenant)
+    if not found:
         raise NotFound(f"there is no caller {reference}", code="caller_not_found")
-    return caller
+    if len(found) > 1:
+        tenants = ", ".join(caller.tenant for caller in found)
+        raise Conflict(f"the tenants {tenants} have a caller {reference} each; say which with --tenant, or give its id")
+    return found[0]

@@ -10,8 +10,10 @@ from pydantic import SecretStr
 from app.clock import Clock
 from app.encryption import KeyRing
 from app.errors import PermissionDenied, UnauthorizedCaller
+from app.metrics import CACHE_MISSES
 from app.randomness import digest, same
 from app.services.api_keys import KEY_MARK, parse_api_key
+from app.services.guess_brake import GuessBrake
 from app.services.memory import Memory
 from app.services.service_tokens import ServiceTokens
 from app.services.usage import Usage
@@ -32,6 +34,8 @@ class Permission(StrEnum):
     GRAPHQL_QUERY = "graphql:query"
     GRAPHQL_MUTATE = "graphql:mutate"
     TOKENS_READ = "tokens:read"
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_WRITE = "webhooks:write"
     AUDIT_READ = "audit:read"
     ADMIN = "admin"
 
@@ -71,6 +75,7 @@ class CallerAuthenticator:
         self._usage = usage
         self._clock = clock
         self._service_tokens = service_tokens
+        self._brake = GuessBrake(clock)
         self._hashing_key: SecretStr | None = None
         # By digest, so that a memory dump's keys are no keys.
         self._known: Memory[bytes, Caller] = Memory(lifetime=cache_ttl, size=_MEMORY_SIZE, clock=clock)
@@ -78,15 +83,26 @@ class CallerAuthenticator:
     async def authenticate(self, authorization: str) -> Caller:
         """Return the caller whose API key or service token this is. Raises UnauthorizedCaller."""
         scheme, _, credential = authorization.partition(" ")
+        # More blanks than one make no other credential (RFC 9110 section 11.4).
+        credential = credential.strip()
         if scheme.lower() != "bearer" or not credential:
             raise UnauthorizedCaller("send the API key as `Authorization: Bearer <key>`")
         known_by = hashlib.sha256(credential.encode()).digest()
         caller = self._known.get(known_by)
         if caller is None or self._is_past(caller):
-            caller = await self._known.read(known_by, lambda: self._look_up(credential.strip()))
+            try:
+                caller = await self._known.read(known_by, lambda: self._look_up(credential))
+            except UnauthorizedCaller:
+                await self._brake.hold()
+                raise
         if caller.key_id is not None:
             self._usage.key_used(caller.key_id)
         return caller
+
+    @property
+    def remembered(self) -> int:
+        """How many callers' credentials are remembered."""
+        return len(self._known)
 
     def forget(self, caller_id: str) -> None:
         """Look a caller's keys up again at their next use."""
@@ -100,6 +116,7 @@ class CallerAuthenticator:
         return caller.expires_at is not None and caller.expires_at <= self._clock.monotonic()
 
     async def _look_up(self, credential: str) -> Caller:
+        CACHE_MISSES.labels(cache="callers").inc()
         if self._service_tokens is None or credential.startswith(KEY_MARK):
             return await self._look_up_key(credential)
         found = await self._service_tokens.validate(SecretStr(credential))
@@ -112,13 +129,14 @@ class CallerAuthenticator:
         if api_key is None:
             raise _unknown_key()
         async with self._database.transaction() as transaction:
-            if self._hashing_key is None:
-                self._hashing_key = await hashing_key(transaction, self._key_ring)
+            key = self._hashing_key or await hashing_key(transaction, self._key_ring)
             found = await find_usable_key(transaction, api_key.prefix)
+        # Not before: a new one that was not committed is nobody's.
+        self._hashing_key = key
         if found is None:
             raise _unknown_key()
         record, key_id, keyed_hash, seconds_left = found
-        if not same(keyed_hash, api_key.keyed_hash(self._hashing_key)):
+        if not same(keyed_hash, api_key.keyed_hash(key)):
             raise _unknown_key()
         expires_at = None if seconds_left is None else self._clock.monotonic() + seconds_left
         return Caller(record.id, record.tenant, record.name, frozenset(record.permissions), key_id, expires_at)

@@ -5,7 +5,8 @@ a browser that closes cuts nothing short, and what a replica left half done is t
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -15,13 +16,14 @@ from app.clock import Clock
 from app.encryption import KeyRing
 from app.errors import BankError, DatabaseUnavailable, InvalidRequest, LoginError
 from app.logs import get_logger
-from app.metrics import SESSIONS
-from app.oidc.authorization import AuthorizationResponse, check_issuer
+from app.oidc.authorization import ERRORS, AuthorizationResponse, check_issuer
 from app.oidc.discovery import Provider
-from app.oidc.token_endpoint import BankRateLimited, TokenEndpoint
+from app.oidc.dpop import ProofKey
+from app.oidc.refusals import BankRateLimited
+from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import BankUnreachable
 from app.randomness import digest, jitter, same
-from app.services.background import BackgroundTasks
+from app.services.background import BackgroundTasks, report_fault
 from app.services.consent import revoke_answer
 from app.services.insist import insist
 from app.services.linking import Linking
@@ -35,6 +37,7 @@ from app.store.sessions import (
     end_session,
     get_session,
     lock_session,
+    proof_key_of,
     session_binding,
 )
 
@@ -76,7 +79,8 @@ class Completion:
     ) -> tuple[Session, bool]:
         """Take a redirect and return its session, in most cases ended, and whether it is this browser's.
 
-        A browser that nobody has bound before is bound as `new_browser` by the first opening. A second opening changes
+        A login that no browser is bound to is bound to `new_browser` by the first opening, never to a secret that the
+        browser brought, which somebody else may have put there. A second opening changes
         nothing and shows what became of the first. Raises InvalidRequest where the state is unknown or has expired, or
         the login was begun in another browser.
         """
@@ -114,7 +118,7 @@ class Completion:
                 raise InvalidRequest(
                     "this login was begun in another browser; finish it there, or start again", code="other_browser"
                 )
-            if response.code is None:
+            if not response.grants:
                 await _end_without_code(transaction, session, response, self._provider.issuer)
             else:
                 await change_session(
@@ -126,10 +130,11 @@ class Completion:
 
     async def _carry_on(self, session: Session, response: AuthorizationResponse) -> None:
         assert response.code is not None
+        until = self._clock.monotonic() + session.seconds_left
         try:
-            metadata = await self._while_time_is_left(session, self._provider.metadata, BankError)
+            metadata = await self._while_time_is_left(session, until, self._provider.metadata, BankError)
             check_issuer(response, metadata)
-            body = await self._exchange(session, response.code)
+            body = await self._exchange(session, until, response.code)
         except (LoginError, BankError) as error:
             await self._fail(session, error, None)
             return
@@ -137,17 +142,20 @@ class Completion:
         if kept.status is SessionStatus.EXCHANGING:
             await self._validate_and_link(kept)
 
-    async def _exchange(self, session: Session, code: SecretStr) -> SecretStr:
+    async def _exchange(self, session: Session, until: float, code: SecretStr) -> SecretStr:
         assert session.code_verifier is not None
         verifier = self._key_ring.decrypt(session.code_verifier, session_binding("code_verifier", session.id))
+        proof_key = proof_key_of(session, self._key_ring)
         # Repeated only where the bank certainly has not seen the code.
         return await self._while_time_is_left(
             session,
+            until,
             lambda: self._token_endpoint.exchange(
                 code=code,
                 code_verifier=verifier,
                 redirect_uri=session.redirect_uri,
                 deadline=_EXCHANGE_DEADLINE,
+                proof_key=ProofKey.parse(proof_key) if proof_key else None,
             ),
             (BankUnreachable, BankRateLimited),
         )
@@ -178,45 +186,67 @@ class Completion:
     async def _validate_and_link(self, session: Session) -> None:
         assert session.token_response is not None
         body = self._key_ring.decrypt(session.token_response, session_binding("token_response", session.id))
+        until = self._clock.monotonic() + session.seconds_left
         try:
-            grant = await self._while_time_is_left(session, lambda: self._linking.validate(session, body), BankError)
+            grant = await self._while_time_is_left(
+                session, until, lambda: self._linking.validate(session, body), BankError
+            )
         except (LoginError, BankError) as error:
             await self._fail(session, error, body)
             return
+        except Exception:
+            # Taken up again as long as there is time; then nobody would ever end it, nor its grant.
+            if session.seconds_left > 0:
+                raise
+            logger.exception("login_crashed", session_id=session.id)
+            fault = LoginError("the broker has a fault; its log tells more", code="internal_error")
+            await self._fail(session, fault, body)
+            return
         status = await insist(lambda: self._linking.link(session, body, grant), session.id)
         logger.info("login_ended", session_id=session.id, status=status)
-        SESSIONS.labels(status=status).inc()
 
     async def _fail(self, session: Session, error: LoginError | BankError, body: SecretStr | None) -> None:
         await insist(lambda: self._linking.refuse(session, error, body), session.id)
         logger.warning("login_ended", session_id=session.id, status=SessionStatus.FAILED, code=error.code)
-        SESSIONS.labels(status=SessionStatus.FAILED).inc()
 
     async def _while_time_is_left(
         self,
         session: Session,
+        until: float,
         work: Callable[[], Awaitable[Result]],
         repeat_on: type[BankError] | tuple[type[BankError], ...],
     ) -> Result:
-        """Repeat `work` on errors that cannot have changed anything at the bank, as long as the login may take."""
-        deadline = self._clock.monotonic() + session.seconds_left
-        while True:
-            try:
-                return await work()
-            except repeat_on as error:
-                pause = jitter(max(_RETRY, error.retry_after or 0.0))
-                if self._clock.monotonic() + pause > deadline:
-                    raise
-                logger.warning("login_waits_for_bank", session_id=session.id, code=error.code)
-            await asyncio.sleep(pause)
-            await self._keep_lease(session)
+        """Repeat `work` on errors that cannot have changed anything at the bank, until the login's time is over."""
+        async with self._at_work(session):
+            while True:
+                try:
+                    return await work()
+                except repeat_on as error:
+                    pause = max(jitter(_RETRY), error.retry_after or 0.0)
+                    if self._clock.monotonic() + pause > until:
+                        raise
+                    logger.warning("login_waits_for_bank", session_id=session.id, code=error.code)
+                await asyncio.sleep(pause)
+
+    @asynccontextmanager
+    async def _at_work(self, session: Session) -> AsyncIterator[None]:
+        """Keep the lease for as long as the block, however long the bank takes or wants to be left alone."""
+        keeping = asyncio.create_task(self._keep_lease(session))
+        keeping.add_done_callback(report_fault)
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
 
     async def _keep_lease(self, session: Session) -> None:
-        try:
-            async with self._database.transaction() as transaction:
-                await change_session(transaction, session.id, lease_until=from_now(LEASE))
-        except DatabaseUnavailable:
-            logger.warning("waiting_for_database", about=session.id)
+        while True:
+            await asyncio.sleep(LEASE / 3)
+            try:
+                async with self._database.transaction() as transaction:
+                    await change_session(transaction, session.id, lease_until=from_now(LEASE))
+            except DatabaseUnavailable:
+                logger.warning("waiting_for_database", about=session.id)
 
 
 async def _end_without_code(
@@ -225,8 +255,7 @@ async def _end_without_code(
     foreign = response.iss is not None and response.iss != issuer
     cancelled = response.is_cancelled and not foreign
     status = SessionStatus.CANCELLED if cancelled else SessionStatus.FAILED
-    error = None if cancelled else _shown(response.error) or "authorization_failed"
-    detail = None if cancelled else _shown(response.error_description)
+    error, detail = (None, None) if cancelled else _said_by(response)
     if foreign:
         error, detail = "issuer_mismatch", "the redirect does not come from the configured issuer"
     await end_session(transaction, session.id, status, error_code=error, error_detail=detail)
@@ -238,12 +267,19 @@ async def _end_without_code(
         session_id=session.id,
         error=error,
     )
-    SESSIONS.labels(status=status).inc()
 
 
-def _shown(text: str | None) -> str | None:
-    """Keep what RFC 6749 section 4.1.2.1 allows in an error, and not more of it than a log line bears."""
-    return "".join(c for c in text[:200] if " " <= c <= "~" and c not in '"\\') if text else None
+def _said_by(response: AuthorizationResponse) -> tuple[str, str | None]:
+    """Pass on a code that the bank may send: one that looks like the broker's own must not be taken for it."""
+    if response.error is not None and response.error in ERRORS:
+        return response.error, _words_of(response.error_description)
+    words = " ".join(filter(None, (response.error, response.error_description)))
+    return "authorization_failed", _words_of(words)
+
+
+def _words_of(text: str | None) -> str | None:
+    """Keep what RFC 6749 section 4.1.2.1 allows, not more of it than a log line bears, and whose words they are."""
+    return "the bank said: " + "".join(c for c in text[:200] if " " <= c <= "~" and c not in '"\\') if text else None
 
 
 def _is_bound_to(session: Session, browser: str | None) -> bool:

@@ -4,7 +4,6 @@ from pydantic import SecretStr
 
 from app.encryption import KeyRing
 from app.errors import Conflict, ConnectionRevoked, NotFound, UnprocessableRequest
-from app.oidc.token_endpoint import read_tokens
 from app.randomness import same
 from app.services.callers import Caller
 from app.services.consent import end_consent, revoke_waiting_answer
@@ -32,7 +31,8 @@ class Confirmations:
 
     def code_of(self, session: Session) -> str | None:
         """Return the code that the session's browser takes along, while it is awaited."""
-        if session.confirmation_code is None or session.status is not SessionStatus.AWAITING_CONFIRMATION:
+        is_awaited = session.status is SessionStatus.AWAITING_CONFIRMATION and session.seconds_left > 0
+        if session.confirmation_code is None or not is_awaited:
             return None
         binding = session_binding("confirmation_code", session.id)
         return self._key_ring.decrypt(session.confirmation_code, binding).get_secret_value()
@@ -62,8 +62,10 @@ class Confirmations:
         """Make the link usable. Raises NotFound, Conflict where no code is awaited, or UnprocessableRequest."""
         async with self._database.transaction() as transaction:
             if await get_session(transaction, session_id, tenant=caller.tenant) is None:
-                raise NotFound("there is no such session", code="session_not_found")
+                raise NotFound("your tenant has no session with this id", code="session_not_found")
             session = await lock_session(transaction, session_id=session_id)
+            if session is not None and session.error_code == ConnectionRevoked.default_code:
+                raise ConnectionRevoked("the connection was revoked meanwhile")
             expected = self.code_of(session) if session else None
             if session is None or expected is None or session.seconds_left <= 0:
                 raise Conflict("the session does not await a confirmation, or no longer", code="nothing_to_confirm")
@@ -76,7 +78,7 @@ class Confirmations:
             if session.renews_connection_id is not None:
                 assert session.token_response is not None
                 body = self._key_ring.decrypt(session.token_response, session_binding("token_response", session.id))
-                await self._linking.renew(transaction, session, connection, read_tokens(body))
+                await self._linking.renew(transaction, session, connection, self._linking.tokens_of(session, body))
             else:
                 await change_connection(transaction, connection.id, status=ConnectionStatus.ACTIVE)
                 await end_session(transaction, session.id, SessionStatus.COMPLETED)

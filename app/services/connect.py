@@ -1,45 +1,107 @@
 """The link that a user opens: it binds the browser to the session and goes on to the bank."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
-from app.errors import InvalidRequest, NotFound
+from app.clock import Clock
+from app.encryption import Ciphertext, KeyRing
+from app.errors import BankError, InvalidRequest, NotFound
+from app.oidc.front_channel import FrontChannel
 from app.randomness import digest, opaque_value, same
-from app.store.database import Database
-from app.store.sessions import SessionStatus, change_session, lock_session, session_binding
+from app.services.memory import Memory
+from app.store.database import Database, Transaction
+from app.store.sessions import Session, SessionStatus, change_session, lock_session, session_binding
+
+KnownAs = Callable[[str], str | None]
+# A link is pushed no more often than this, however often it is opened: pushing spends the broker's rate limit at the
+# bank. Much less than a pushed request lives, and no longer than it takes to come back from a wrong turn. Seconds.
+PUSH_INTERVAL = 5.0
+_PUSHES = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedLink:
+    """Where the browser goes on to, and the secret by which it is known in this login."""
+
+    bank_url: SecretStr
+    login: str
+    browser: str = field(repr=False)
 
 
 class ConnectLinks:
     """Opens links."""
 
-    def __init__(self, *, database: Database, key_ring: KeyRing) -> None:
+    def __init__(self, *, database: Database, key_ring: KeyRing, front_channel: FrontChannel, clock: Clock) -> None:
         self._database = database
         self._key_ring = key_ring
+        self._front_channel = front_channel
+        self._pushed: Memory[str, SecretStr | BankError] = Memory(lifetime=PUSH_INTERVAL, size=_PUSHES, clock=clock)
 
-    async def binding_of(self, ticket: str) -> str:
-        """Return what tells one login's cookie from another's in the same browser; empty for an unknown ticket."""
-        async with self._database.transaction() as transaction:
-            session = await lock_session(transaction, ticket_digest=digest(ticket))
-        return session.stitch_state[:16] if session else ""
+    async def open(self, ticket: str, known_as: KnownAs) -> OpenedLink | Session:
+        """Bind a browser to the session of a ticket; `known_as` tells the secret that it has in a login, if any.
 
-    async def open(self, ticket: str, browser: str | None) -> tuple[SecretStr, str]:
-        """Bind a browser to the session of a ticket. Returns the bank's address and the browser's own secret.
-
-        The first browser that opens the link keeps it. Raises NotFound for an unknown ticket, InvalidRequest for one
-        that is used, expired or another browser's.
+        The first browser that opens the link keeps it, and gets the session once the login has gone on or ended.
+        Raises NotFound for an unknown ticket, InvalidRequest for one that is used, expired or another browser's, and
+        BankError, which binds nothing.
         """
         async with self._database.transaction() as transaction:
-            session = await lock_session(transaction, ticket_digest=digest(ticket))
-            if session is None:
-                raise NotFound("this link is not known; ask for a new one", code="ticket_unknown")
-            if session.status is not SessionStatus.PENDING or session.authorization_url is None:
-                raise InvalidRequest("this link has been used or has expired; ask for a new one", code="ticket_used")
-            if session.browser_digest is None:
+            session = await _admitting(transaction, ticket, known_as)
+        if session.status is not SessionStatus.PENDING:
+            return session
+        url = await self._address(session)
+        async with self._database.transaction() as transaction:
+            session = await _admitting(transaction, ticket, known_as)
+            if session.status is not SessionStatus.PENDING:
+                return session
+            login = login_of(session.stitch_state)
+            browser = known_as(login)
+            if browser is None or session.browser_digest is None:
                 browser = opaque_value()
                 await change_session(transaction, session.id, browser_digest=digest(browser))
-            elif browser is None or not same(digest(browser), session.browser_digest):
-                raise InvalidRequest(
-                    "this link was opened in another browser; go on there, or ask for a new one", code="other_browser"
-                )
-        url = self._key_ring.decrypt(session.authorization_url, session_binding("authorization_url", session.id))
-        return url, browser
+        return OpenedLink(url, login, browser)
+
+    async def _address(self, session: Session) -> SecretStr:
+        """Return the bank's address; a pushed request is pushed anew, as the first one will not have lived so long."""
+        sealed = session.pushed_parameters
+        if sealed is None:
+            assert session.authorization_url is not None
+            return self._key_ring.decrypt(session.authorization_url, session_binding("authorization_url", session.id))
+        address = self._pushed.get(session.id)
+        if address is None:
+            address = await self._pushed.read(session.id, lambda: self._push(session.id, sealed))
+        if isinstance(address, BankError):
+            raise address
+        return address
+
+    async def _push(self, session_id: str, sealed: Ciphertext) -> SecretStr | BankError:
+        """Return the failure, too: a bank that refuses is not asked more often than one that does not."""
+        parameters = self._key_ring.decrypt(sealed, session_binding("pushed_parameters", session_id))
+        try:
+            return (await self._front_channel.address_of(parameters)).url
+        except BankError as error:
+            return error
+
+
+def login_of(state_digest: str) -> str:
+    """Name a login by its state, so that one browser may have several open without their secrets meeting."""
+    return state_digest[:16]
+
+
+async def _admitting(transaction: Transaction, ticket: str, known_as: KnownAs) -> Session:
+    """Return the session that a ticket opens for this browser."""
+    session = await lock_session(transaction, ticket_digest=digest(ticket))
+    if session is None:
+        raise NotFound("this link is not known; ask for a new one", code="ticket_unknown")
+    known, browser = session.browser_digest, known_as(login_of(session.stitch_state))
+    if known is not None and browser is not None and same(digest(browser), known):
+        return session
+    if session.status is not SessionStatus.PENDING:
+        became = "has expired" if session.status is SessionStatus.EXPIRED else "has been used"
+        raise InvalidRequest(f"this link {became}; ask for a new one", code="ticket_used")
+    if known is not None:
+        raise InvalidRequest(
+            "this link was opened in another browser; go on there, or ask for a new one", code="other_browser"
+        )
+    return session

@@ -1,8 +1,9 @@
 """Connections, as callers see them."""
 
-from app.errors import ConnectionNotFound
+from app.errors import Conflict, ConnectionNotFound
 from app.services.callers import Caller
-from app.services.tokens import Tokens, UsableToken
+from app.services.known_connections import UsableToken
+from app.services.tokens import Tokens
 from app.store import audit
 from app.store.connections import Connection, ConnectionStatus, get_connection, list_connections
 from app.store.database import Database
@@ -17,8 +18,16 @@ class Connections:
         self._tokens = tokens
 
     async def hand_out(self, caller: Caller, connection_id: str, *, min_ttl: float) -> UsableToken:
-        """Return a token to a caller, and write down who got it. Raises what `Tokens.usable` raises."""
+        """Return a token to a caller, and write down who got it.
+
+        Raises what `Tokens.usable` raises, and Conflict for a token that works with the broker's key only.
+        """
         token = await self._tokens.usable(caller.tenant, connection_id, min_ttl=min_ttl)
+        if token.proof_key is not None:
+            raise Conflict(
+                "the bank has bound the token to a key of the broker's; send queries by way of the broker",
+                code="token_bound",
+            )
         async with self._database.transaction() as transaction:
             await audit.record(
                 transaction,
@@ -35,7 +44,7 @@ class Connections:
         async with self._database.transaction() as transaction:
             connection = await get_connection(transaction, tenant, connection_id)
         if connection is None:
-            raise ConnectionNotFound("there is no such connection")
+            raise ConnectionNotFound
         return connection
 
     async def page(

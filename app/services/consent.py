@@ -14,8 +14,11 @@ from app.store.connections import (
     change_connection,
     erase_tokens,
     hold,
+    tell,
 )
 from app.store.database import Transaction
+from app.store.moments import from_now
+from app.store.outbox import EventType
 from app.store.revocations import order_revocation
 from app.store.sessions import Session, session_binding
 
@@ -29,7 +32,7 @@ async def end_consent(
     if connection.status is ConnectionStatus.REVOKED:
         return
     try:
-        held = await hold(transaction, key_ring, connection.id)
+        held = await hold(transaction, key_ring, connection.tenant, connection.id)
     except DecryptionError as error:
         # Without their key the bank cannot be told; they are useless and are erased all the same.
         logger.error("tokens_unreadable", connection_id=connection.id, detail=error.detail)  # noqa: TRY400
@@ -48,11 +51,13 @@ async def end_consent(
         transaction,
         connection.id,
         status=ConnectionStatus.REVOKED,
+        revoked_at=from_now(0),
         refreshable=False,
         access_token_expires_at=None,
         lease_until=None,
         retry_at=None,
     )
+    await tell(transaction, EventType.CONNECTION_REVOKED, connection, version=connection.version, reason=reason)
     await audit.record(
         transaction,
         tenant=connection.tenant,
@@ -85,5 +90,9 @@ async def revoke_waiting_answer(transaction: Transaction, key_ring: KeyRing, ses
     """Do so with the answer that a session keeps, where it keeps one."""
     if session.token_response is None:
         return
-    body = key_ring.decrypt(session.token_response, session_binding("token_response", session.id))
+    try:
+        body = key_ring.decrypt(session.token_response, session_binding("token_response", session.id))
+    except DecryptionError as error:
+        logger.error("tokens_unreadable", session_id=session.id, detail=error.detail)  # noqa: TRY400
+        return
     await revoke_answer(transaction, key_ring, session, body, reason=reason)

@@ -3,17 +3,28 @@
 import asyncio
 
 from app.encryption import KeyRing
-from app.errors import ConnectionNotFound
+from app.errors import ConnectionNotFound, ConnectionRevoked
 from app.services.background import BackgroundTasks
 from app.services.consent import end_consent, revoke_waiting_answer
 from app.services.revoker import Revoker
 from app.store import audit
-from app.store.connections import change_connection, connections_of_user, lock_connection
-from app.store.database import Database
-from app.store.sessions import delete_session, sessions_of_user
+from app.store.connections import Connection, change_connection, connections_of_user, lock_connection
+from app.store.database import Database, Transaction
+from app.store.delivery_records import erase_deliveries_of_user
+from app.store.interactions import erase_interactions_of_user
+from app.store.sessions import (
+    Session,
+    SessionStatus,
+    delete_sessions,
+    end_session,
+    sessions_awaiting_confirmation,
+    sessions_of_user,
+)
 
 # The bank is told before the answer, if it takes no longer than so many seconds.
 _PATIENCE = 1.0
+# So many rows of a kind are erased in one transaction.
+_BATCH = 500
 
 
 class Disconnecting:
@@ -24,28 +35,73 @@ class Disconnecting:
         self._database = database
         self._key_ring = key_ring
         self._revoker = revoker
+        self._erasing: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def disconnect(self, tenant: str, connection_id: str, *, actor: str) -> None:
         """End one connection; again is no error. Raises ConnectionNotFound."""
         async with self._database.transaction() as transaction:
+            awaiting = await sessions_awaiting_confirmation(transaction, tenant, connection_id)
             connection = await lock_connection(transaction, tenant, connection_id)
             if connection is None:
-                raise ConnectionNotFound("there is no such connection")
+                raise ConnectionNotFound
+            for session in awaiting:
+                await self._call_off(transaction, session, actor=actor)
             await end_consent(transaction, self._key_ring, connection, actor=actor, reason="disconnected")
         await self._revoke_soon([connection_id])
 
+    async def _call_off(self, transaction: Transaction, session: Session, *, actor: str) -> None:
+        """End a login that nobody can confirm any more, and its grant, which would live on at the bank."""
+        await revoke_waiting_answer(transaction, self._key_ring, session, reason="disconnected")
+        await end_session(transaction, session.id, SessionStatus.FAILED, error_code=ConnectionRevoked.default_code)
+        await audit.record(
+            transaction,
+            tenant=session.tenant,
+            actor=actor,
+            action="session.failed",
+            session_id=session.id,
+            connection_id=session.connection_id,
+            error=ConnectionRevoked.default_code,
+        )
+
     async def erase_user(self, tenant: str, user_id: str, *, actor: str) -> None:
-        """End all of a user's connections, and erase the sessions. Nothing to erase is no error."""
-        async with self._database.transaction() as transaction:
-            for session in await sessions_of_user(transaction, tenant, user_id):
-                await revoke_waiting_answer(transaction, self._key_ring, session, reason="user_erased")
-                await delete_session(transaction, session.id)
-            connections = await connections_of_user(transaction, tenant, user_id)
-            for connection in connections:
-                await end_consent(transaction, self._key_ring, connection, actor=actor, reason="user_erased")
-                await change_connection(transaction, connection.id, subject="", metadata={})
-            await audit.record(transaction, tenant=tenant, actor=actor, action="user.erased")
+        """End all of a user's connections, and erase the sessions. Nothing to erase is no error.
+
+        Asked again meanwhile, one that begins after that is shared: each would only wait for the rows of the other.
+        """
+        user = (tenant, user_id)
+        if (earlier := self._erasing.get(user)) is not None:
+            await asyncio.wait({earlier})
+        task = self._erasing.get(user)
+        if task is None:
+            task = self._erasing[user] = self._tasks.spawn(self._erase(tenant, user_id, actor), "erasure of a user")
+            task.add_done_callback(lambda _: self._erasing.pop(user, None))
+        await asyncio.shield(task)
+
+    async def _erase(self, tenant: str, user_id: str, actor: str) -> None:
+        is_much_left = True
+        while is_much_left:
+            async with self._database.transaction() as transaction:
+                sessions = await sessions_of_user(transaction, tenant, user_id, limit=_BATCH)
+                for session in sessions:
+                    await revoke_waiting_answer(transaction, self._key_ring, session, reason="user_erased")
+                await delete_sessions(transaction, [session.id for session in sessions])
+                # Locked before their queues, as by whoever writes down what has become of a connection.
+                connections = await connections_of_user(transaction, tenant, user_id)
+                deliveries = await erase_deliveries_of_user(transaction, tenant, user_id, limit=_BATCH)
+                # With the last of what there may be ever so much of, as the word of their end must outlast it.
+                is_much_left = max(len(sessions), deliveries) == _BATCH
+                if not is_much_left:
+                    await self._end(transaction, connections, tenant, user_id, actor)
         await self._revoke_soon([connection.id for connection in connections])
+
+    async def _end(
+        self, transaction: Transaction, connections: list[Connection], tenant: str, user_id: str, actor: str
+    ) -> None:
+        await erase_interactions_of_user(transaction, tenant, user_id)
+        for connection in connections:
+            await end_consent(transaction, self._key_ring, connection, actor=actor, reason="user_erased")
+            await change_connection(transaction, connection.id, subject="", metadata={})
+        await audit.record(transaction, tenant=tenant, actor=actor, action="user.erased")
 
     async def _revoke_soon(self, connection_ids: list[str]) -> None:
         """Tell the bank now, if it listens; it goes on without us, and is told again until it has."""

@@ -1,82 +1,144 @@
-"""What a GraphQL request asks for, told by parsing each distinct document once."""
+"""Tells queries from mutations, by parsing each distinct document once.
+
+The strictest reading counts: whatever a server could take for a mutation is one. Parsing holds up everybody's queries,
+so what one request may have parsed is bounded before it is.
+"""
 
 import hashlib
-from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
-from cachetools import LRUCache
-from graphql import GraphQLError, OperationDefinitionNode, OperationType, Source, parse
+from graphql import DocumentNode, GraphQLError, OperationDefinitionNode, OperationType, Source
+from graphql.language.parser import Parser
 
-from app.errors import InvalidRequest
+from app.errors import InvalidRequest, RequestTooLarge
 from app.json_text import read_json
 
+# Of one request, all its documents together: what they hold at most, which takes tens of milliseconds to parse.
+MOST_DOCUMENTS = 20
+MOST_DOCUMENT_BYTES = 65_536
+MOST_TOKENS = 4_000
+# Objects and lists, which take longest to read for their bytes.
+MOST_BRACKETS = 20_000
 _REMEMBERED = 1_000
-# Beyond this, a document costs more to parse than any query is worth (graphql-core raises GraphQLError).
-_MAX_TOKENS = 20_000
+# Others name a document that is not there (`id`, `documentId`), or are another server's spelling of these (`Query`).
+_MEMBERS = frozenset(("query", "variables", "operationName", "extensions"))
+_PERSISTED = "persistedquery"
+Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, slots=True)
-class _Document:
-    """The operations of a document, each with its name or None; empty where it cannot be parsed."""
-
-    operations: tuple[tuple[str | None, OperationType], ...]
+class _Parsed(NamedTuple):
+    tokens: int
+    """Comments included."""
+    may_mutate: bool
 
 
 class Documents:
     """Tells queries from mutations."""
 
     def __init__(self) -> None:
-        self._parsed: LRUCache[bytes, _Document] = LRUCache(_REMEMBERED)
+        # By digest: a body may hold what is not to be kept.
+        self._judged: dict[bytes, bool] = {}
+        self._parsed: dict[bytes, _Parsed] = {}
+
+    def known(self, body: bytes) -> bool | None:
+        """Return what `may_mutate` has told of the same body before; None where that is for it to find out."""
+        return self._judged.get(hashlib.sha256(body).digest())
 
     def may_mutate(self, body: bytes) -> bool:
         """Tell whether any operation of a request body, or of a batch of them, is or may be more than a query.
 
         What cannot be told counts as a mutation: a document that does not parse here, or that the bank knows by a
-        hash alone. Raises InvalidRequest where the body is no GraphQL request at all.
+        reference; and one that holds a mutation does, whichever of its operations is meant. Raises InvalidRequest where
+        the body is no GraphQL request at all, and RequestTooLarge where it is too much to be looked into.
         """
-        try:
-            request = read_json(body, members_once=True)
-        except ValueError as error:
-            raise InvalidRequest(
-                "the body must be JSON, with `query`, `variables`, `operationName` each once"
-            ) from error
-        requests = request if isinstance(request, list) else [request]
-        if not requests:
-            raise InvalidRequest("the batch is empty")
+        # The same bodies come again and again: many have no variables, and the connection is not in them.
+        digest = hashlib.sha256(body).digest()
+        known = self._judged.get(digest)
+        if known is None:
+            known = self._judge(body)
+            _remember(self._judged, digest, known)
+        return known
+
+    def _judge(self, body: bytes) -> bool:
+        requests = _read(body)
         # Each is looked at, so that a batch is refused for any part of it that is no request.
-        mutating = [self._mutates(one) for one in requests]
-        return any(mutating)
+        documents = [_document_of(one) for one in requests]
+        texts = [text.encode("utf-8", "surrogatepass") for text in documents if text is not None]
+        if sum(map(len, texts)) > MOST_DOCUMENT_BYTES:
+            raise _too_large(f"the `query` texts of a request may have {MOST_DOCUMENT_BYTES} bytes together")
+        may_mutate = len(texts) < len(documents)
+        tokens_left = MOST_TOKENS
+        for text in texts:
+            parsed = self._parse(text, tokens_left)
+            tokens_left -= parsed.tokens
+            may_mutate = may_mutate or parsed.may_mutate
+        return may_mutate
 
-    def _mutates(self, request: object) -> bool:
-        if not isinstance(request, dict):
-            raise InvalidRequest("the body must be an object with `query`, or a list of such objects")
-        query, name = request.get("query"), request.get("operationName")
-        if query is None and "extensions" in request:
-            return True
-        if not isinstance(query, str):
-            raise InvalidRequest("`query` must be a text")
-        if name is not None and not isinstance(name, str):
-            raise InvalidRequest("`operationName` must be a text")
-        operations = self._operations(query)
-        meant = [kind for known, kind in operations if known == name] if name else []
-        # Where it is not plain which one is meant, the bank may run any of them.
-        kinds = meant if len(meant) == 1 else [kind for _, kind in operations]
-        return not kinds or any(kind is not OperationType.QUERY for kind in kinds)
-
-    def _operations(self, query: str) -> tuple[tuple[str | None, OperationType], ...]:
-        digest = hashlib.sha256(query.encode("utf-8", "surrogatepass")).digest()
+    def _parse(self, text: bytes, most_tokens: int) -> _Parsed:
+        digest = hashlib.sha256(text).digest()
         known = self._parsed.get(digest)
         if known is None:
-            known = self._parsed[digest] = _Document(_parse(query))
-        return known.operations
+            known = _parse(text.decode("utf-8", "surrogatepass"), most_tokens)
+            # What has more than all that a request may have is refused the next time without a look.
+            if known.tokens <= most_tokens or most_tokens == MOST_TOKENS:
+                _remember(self._parsed, digest, known)
+        if known.tokens > most_tokens:
+            raise _too_large(f"the `query` texts of a request may have {MOST_TOKENS} tokens together")
+        return known
 
 
-def _parse(query: str) -> tuple[tuple[str | None, OperationType], ...]:
+def _remember(memory: dict[bytes, Value], digest: bytes, value: Value) -> None:
+    if len(memory) >= _REMEMBERED:
+        del memory[next(iter(memory))]
+    memory[digest] = value
+
+
+def _read(body: bytes) -> list[object]:
+    """Return the requests of a body: one, or those of a batch."""
+    if body.count(b"{") + body.count(b"[") > MOST_BRACKETS:
+        raise _too_large(f"a request may hold {MOST_BRACKETS} objects and lists")
     try:
-        document = parse(Source(query), no_location=True, max_tokens=_MAX_TOKENS)
+        request = read_json(body, members_once=True)
+    except ValueError as error:
+        raise InvalidRequest("the body must be JSON, with `query`, `variables`, `operationName` each once") from error
+    if not isinstance(request, list):
+        return [request]
+    if not request:
+        raise InvalidRequest("the batch is empty")
+    if len(request) > MOST_DOCUMENTS:
+        raise _too_large(f"a batch may have {MOST_DOCUMENTS} requests")
+    return request
+
+
+def _document_of(request: object) -> str | None:
+    """Return the text of a request's document; None where the request may be for another than that."""
+    if not isinstance(request, dict):
+        raise InvalidRequest("the body must be an object with `query`, or a list of such objects")
+    query, name, extensions = request.get("query"), request.get("operationName"), request.get("extensions")
+    if not request.keys() <= _MEMBERS or (query is None and extensions is not None):
+        return None
+    if not isinstance(query, str):
+        raise InvalidRequest("`query` must be a text")
+    if name is not None and not isinstance(name, str):
+        raise InvalidRequest("`operationName` must be a text")
+    if extensions is not None and not isinstance(extensions, dict):
+        raise InvalidRequest("`extensions` must be an object")
+    return None if any(name.casefold() == _PERSISTED for name in extensions or ()) else query
+
+
+def _parse(text: str, most_tokens: int) -> _Parsed:
+    parser = Parser(Source(text), no_location=True, max_lexical_tokens=most_tokens)
+    try:
+        document = parser.parse_document()
     except (GraphQLError, RecursionError):
-        return ()
-    return tuple(
-        (definition.name.value if definition.name else None, definition.operation)
-        for definition in document.definitions
-        if isinstance(definition, OperationDefinitionNode)
-    )
+        return _Parsed(parser.token_count, may_mutate=True)
+    return _Parsed(parser.token_count, may_mutate=_holds_more_than_queries(document))
+
+
+def _holds_more_than_queries(document: DocumentNode) -> bool:
+    kinds = {one.operation for one in document.definitions if isinstance(one, OperationDefinitionNode)}
+    return kinds != {OperationType.QUERY}
+
+
+def _too_large(bound: str) -> RequestTooLarge:
+    return RequestTooLarge(f"{bound}; send smaller documents, or fewer at once", code="query_too_complex")

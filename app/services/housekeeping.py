@@ -1,25 +1,30 @@
 """What must happen without anybody asking: logins that time ran out on, revocations, notes of use."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
-from app.errors import BrokerError
 from app.logs import get_logger
-from app.metrics import SESSIONS
-from app.randomness import jitter
+from app.metrics import OUTBOX_AGE_SECONDS, OUTBOX_EVENTS
 from app.services.background import BackgroundTasks
 from app.services.completion import LEASE, Completion
 from app.services.confirmation import Confirmations
+from app.services.periodically import periodically
 from app.services.revoker import Revoker
 from app.services.usage import Usage
 from app.store import audit
 from app.store.database import Database
+from app.store.delivery_records import measure_outbox, remove_old_deliveries
+from app.store.interactions import remove_old_interactions
 from app.store.moments import from_now
 from app.store.sessions import Session, SessionStatus, change_session, end_session, overdue_sessions
 
 _PERIOD = 1.0
 _USAGE_PERIOD = 10.0
-_PAUSE_AFTER_FAULT = 5.0
+# So many logins are ended in one transaction.
+_OVERDUE = 100
+_OUTBOX_PERIOD = 15.0
+# For how long deliveries can be looked at and repeated after their end. Seconds.
+_DELIVERIES_KEPT = 7 * 86_400.0
+_INTERACTIONS_PERIOD, _INTERACTIONS_KEPT = 3_600.0, 7 * 86_400.0
 logger = get_logger(__name__)
 
 
@@ -46,25 +51,46 @@ class Housekeeping:
     async def run(self) -> None:
         """Keep house until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._every(_PERIOD, self.end_overdue_sessions))
-            group.create_task(self._every(_PERIOD, self._revoke))
-            group.create_task(self._every(_USAGE_PERIOD, self.flush_usage))
+            group.create_task(periodically(_PERIOD, self.end_overdue_sessions))
+            group.create_task(periodically(_PERIOD, self._revoke))
+            group.create_task(periodically(_USAGE_PERIOD, self.flush_usage))
+            group.create_task(periodically(_OUTBOX_PERIOD, self.keep_outbox))
+            group.create_task(periodically(_INTERACTIONS_PERIOD, self.forget_interactions))
 
     async def flush_usage(self) -> None:
         """Write down what was used."""
         await self._usage.flush(self._database)
 
+    async def keep_outbox(self) -> None:
+        """Remove deliveries of long ago, and measure what waits."""
+        removed = 1
+        while removed:
+            async with self._database.transaction() as transaction:
+                removed = await remove_old_deliveries(transaction, kept_for=_DELIVERIES_KEPT)
+        async with self._database.transaction() as transaction:
+            count, age = await measure_outbox(transaction)
+        OUTBOX_EVENTS.set(count)
+        OUTBOX_AGE_SECONDS.set(age)
+
+    async def forget_interactions(self) -> None:
+        """Remove interactions of long ago."""
+        async with self._database.transaction() as transaction:
+            await remove_old_interactions(transaction, kept_for=_INTERACTIONS_KEPT)
+
     async def end_overdue_sessions(self) -> None:
         """Expire what nobody finished, and take up what a lost replica began."""
+        while await self._end_some_overdue() == _OVERDUE:
+            pass
+
+    async def _end_some_overdue(self) -> int:
         async with self._database.transaction() as transaction:
-            sessions = await overdue_sessions(transaction)
+            sessions = await overdue_sessions(transaction, limit=_OVERDUE)
             # In the order of the tenants, as `app.store.audit_chain` asks for.
             for session in sorted(sessions, key=lambda session: session.tenant):
                 if session.status is SessionStatus.EXCHANGING:
                     await change_session(transaction, session.id, lease_until=from_now(LEASE))
                 elif session.status is SessionStatus.EXPIRED:
                     await end_session(transaction, session.id, SessionStatus.EXPIRED)
-                    SESSIONS.labels(status=SessionStatus.EXPIRED).inc()
                     await audit.record(
                         transaction,
                         tenant=session.tenant,
@@ -74,6 +100,7 @@ class Housekeeping:
                     )
         for session in sessions:
             await self._take_up(session)
+        return len(sessions)
 
     async def _take_up(self, session: Session) -> None:
         if session.status is SessionStatus.EXCHANGING:
@@ -85,16 +112,3 @@ class Housekeeping:
     async def _revoke(self) -> None:
         while await self._revoker.revoke_due():
             pass
-
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            pause = seconds
-            try:
-                await work()
-            except BrokerError as error:
-                logger.warning("housekeeping_paused", work=work.__name__, code=error.code)
-                pause = _PAUSE_AFTER_FAULT
-            except Exception:
-                logger.exception("housekeeping_failed", work=work.__name__)
-                pause = _PAUSE_AFTER_FAULT
-            await asyncio.sleep(jitter(pause))

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from app.errors import DatabaseUnavailable
 from app.logs import get_logger
-from app.randomness import jitter
+from app.randomness import back_off
 
-_LONGEST_PAUSE = 2.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 Result = TypeVar("Result")
 logger = get_logger(__name__)
 
@@ -19,10 +19,10 @@ async def insist(work: Callable[[], Awaitable[Result | None]], about: str) -> Re
     for attempt in itertools.count():
         try:
             result = await work()
-        except DatabaseUnavailable:
-            logger.warning("waiting_for_database", about=about, attempt=attempt)
+        except DatabaseUnavailable as error:
+            logger.warning("waiting_for_database", about=about, attempt=attempt, reason=error.reason)
         else:
             if result is not None:
                 return result
-        await asyncio.sleep(jitter(min(0.1 * 2**attempt, _LONGEST_PAUSE)))
+        await asyncio.sleep(back_off(attempt, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE))
     raise AssertionError

@@ -24,14 +24,16 @@ class CallerLimits:
         self._clock = clock
         self._rate = rate
         self._concurrency = concurrency
-        self._uses: dict[str, _Use] = {}
+        # A caller's id may be the subject of a service token, which two tenants can have alike.
+        self._uses: dict[tuple[str, str], _Use] = {}
 
-    def enter(self, caller_id: str) -> None:
+    def enter(self, tenant: str, caller_id: str) -> None:
         """Let a request in, to be followed by `leave`. Raises RateLimited, with the seconds to wait."""
         now = self._clock.monotonic()
-        use = self._uses.get(caller_id)
+        caller = (tenant, caller_id)
+        use = self._uses.get(caller)
         if use is None:
-            use = self._begin(caller_id, now)
+            use = self._begin(caller, now)
         if self._concurrency and use.under_way >= self._concurrency:
             raise RateLimited(
                 f"{self._concurrency} requests of this caller are under way here; let some end", retry_after=1
@@ -45,16 +47,16 @@ class CallerLimits:
             use.allowance -= 1
         use.under_way += 1
 
-    def leave(self, caller_id: str) -> None:
+    def leave(self, tenant: str, caller_id: str) -> None:
         """Note that a request has ended."""
-        use = self._uses.get(caller_id)
+        use = self._uses.get((tenant, caller_id))
         if use is not None and use.under_way > 0:
             use.under_way -= 1
 
-    def _begin(self, caller_id: str, now: float) -> _Use:
+    def _begin(self, caller: tuple[str, str], now: float) -> _Use:
         if len(self._uses) >= _MOST_CALLERS:
             idle = [name for name, use in self._uses.items() if not use.under_way and now - use.at > _FORGET_AFTER]
             for name in idle:
                 del self._uses[name]
-        use = self._uses[caller_id] = _Use(self._rate, now)
+        use = self._uses[caller] = _Use(self._rate, now)
         return use

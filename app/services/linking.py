@@ -24,12 +24,22 @@ from app.store.connections import (
     insert_connection,
     lock_connection,
     store_tokens,
+    tell,
 )
 from app.store.database import Database, Transaction
 from app.store.moments import from_now, no_earlier_than
-from app.store.sessions import Session, SessionStatus, change_session, end_session, lock_session, session_binding
+from app.store.outbox import EventType
+from app.store.sessions import (
+    Session,
+    SessionStatus,
+    change_session,
+    end_session,
+    lock_session,
+    proof_key_of,
+    session_binding,
+)
 
-# Whoever logged in at the last moment still has this long to confirm. Seconds.
+# Whoever logged in at the last moment still has this long to confirm, or as long as a login may take. Seconds.
 CONFIRMATION_TIME = 300
 
 
@@ -38,7 +48,6 @@ class Grant:
     """Tokens, and who they speak for."""
 
     tokens: TokenResponse
-    pair: TokenPair
     claims: VerifiedClaims
 
 
@@ -56,11 +65,14 @@ class Linking:
 
     async def validate(self, session: Session, body: SecretStr) -> Grant:
         """Check the answer to a code. Raises LoginError; BankError where the bank's keys cannot be had."""
-        tokens = _read(body)
+        try:
+            tokens = self.tokens_of(session, body)
+        except BankBadAnswer as error:
+            raise LoginError(error.detail, code=error.code) from error
         if tokens.access_token is None:
             raise LoginError("the bank sent no access token", code="access_token_missing")
-        if tokens.token_type.lower() != "bearer":
-            raise LoginError("the bank sent tokens of another type than Bearer", code="token_type_unsupported")
+        if tokens.proof_key is None:
+            self._check_unbound(tokens)
         if tokens.id_token is None:
             raise LoginError("the bank sent no id_token", code="id_token_missing")
         expected = Expectations(
@@ -72,7 +84,17 @@ class Linking:
         claims = await validate_id_token(
             tokens.id_token, self._provider, expected, session.exchanged_at or self._clock.now()
         )
-        return Grant(tokens, TokenPair(tokens.access_token, tokens.refresh_token), claims)
+        return Grant(tokens, claims)
+
+    def tokens_of(self, session: Session, body: SecretStr) -> TokenResponse:
+        """Read the answer to a session's code. Raises BankBadAnswer."""
+        return read_tokens(body, proof_key_of(session, self._key_ring))
+
+    def _check_unbound(self, tokens: TokenResponse) -> None:
+        if self._provider.insists_on_binding:
+            raise LoginError("the bank did not bind the token to the broker's key", code="token_not_bound")
+        if tokens.token_type.lower() != "bearer":
+            raise LoginError("the bank sent tokens of another type than Bearer", code="token_type_unsupported")
 
     async def link(self, session: Session, body: SecretStr, grant: Grant) -> SessionStatus:
         """Make the connection, or renew it, and end the session or let it await its confirmation."""
@@ -101,7 +123,6 @@ class Linking:
         The old refresh token is not revoked at the bank: the identity server that Stitch resembles would take the
         user's other access tokens with it, the new one among them.
         """
-        assert tokens.access_token is not None
         version = connection.version + 1
         await change_connection(
             transaction,
@@ -123,8 +144,10 @@ class Linking:
             tenant=session.tenant,
             connection_id=connection.id,
             version=version,
-            pair=TokenPair(tokens.access_token, tokens.refresh_token),
+            pair=_pair(tokens),
         )
+        if connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED:
+            await tell(transaction, EventType.CONNECTION_RECOVERED, connection, version=version)
         await self._complete(transaction, session, connection.id, "connection.renewed")
 
     async def refuse(self, session: Session, error: LoginError | BankError, body: SecretStr | None) -> SessionStatus:
@@ -171,7 +194,7 @@ class Linking:
             tenant=session.tenant,
             connection_id=connection_id,
             version=1,
-            pair=grant.pair,
+            pair=_pair(grant.tokens),
         )
         if waits:
             await self._await_confirmation(transaction, session, connection_id)
@@ -199,7 +222,7 @@ class Linking:
             connection_id=connection_id,
             confirmation_code=self._key_ring.encrypt(SecretStr(opaque_value()), binding),
             lease_until=None,
-            expires_at=no_earlier_than(session.expires_at, CONFIRMATION_TIME),
+            expires_at=no_earlier_than(session.expires_at, _confirmation_time(session)),
         )
 
     async def _refuse(
@@ -224,11 +247,13 @@ class Linking:
         )
 
 
-def _read(body: SecretStr) -> TokenResponse:
-    try:
-        return read_tokens(body)
-    except BankBadAnswer as error:
-        raise LoginError(error.detail, code=error.code) from error
+def _confirmation_time(session: Session) -> float:
+    return min(CONFIRMATION_TIME, (session.expires_at - session.created_at).total_seconds())
+
+
+def _pair(tokens: TokenResponse) -> TokenPair:
+    assert tokens.access_token is not None
+    return TokenPair(tokens.access_token, tokens.refresh_token, tokens.proof_key)
 
 
 def _granted(session: Session, tokens: TokenResponse) -> dict[str, Any]:

@@ -10,16 +10,16 @@ from pydantic import SecretStr
 from app.clock import Clock
 from app.encryption import KeyRing
 from app.errors import Conflict, ConnectionNotFound, ConnectionRevoked, NotFound, UnprocessableRequest
-from app.oidc.authorization import new_authorization_request
-from app.oidc.discovery import Provider
+from app.oidc.front_channel import FrontChannel
 from app.randomness import digest, identifier, opaque_value
 from app.services.callers import Caller
 from app.services.return_urls import ReturnUrls
+from app.services.waiting import StillWanted, wait_for_change
 from app.stopping import Stopping
 from app.store import audit
 from app.store.connections import ConnectionStatus, get_connection
 from app.store.database import Database, Transaction
-from app.store.notifications import Notifications, session_topic, wait_for
+from app.store.notifications import Notifications, session_topic
 from app.store.pages import Page
 from app.store.sessions import (
     Session,
@@ -32,8 +32,6 @@ from app.store.sessions import (
     lock_session,
     session_binding,
 )
-
-_POLL = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +69,9 @@ class Logins:
         key_ring: KeyRing,
         notifications: Notifications,
         stopping: Stopping,
-        provider: Provider,
+        front_channel: FrontChannel,
         return_urls: ReturnUrls,
         clock: Clock,
-        client_id: str,
         base_url: str,
         scopes: tuple[str, ...],
         session_ttl: int,
@@ -83,10 +80,9 @@ class Logins:
         self._key_ring = key_ring
         self._notifications = notifications
         self._stopping = stopping
-        self._provider = provider
+        self._front_channel = front_channel
         self._return_urls = return_urls
         self._clock = clock
-        self._client_id = client_id
         self._base_url = base_url
         self._scopes = scopes
         self._session_ttl = session_ttl
@@ -99,12 +95,8 @@ class Logins:
         scopes = self._wanted_scopes(wanted)
         if wanted.return_url is not None:
             self._return_urls.require(wanted.return_url)
-        authorization = new_authorization_request(
-            await self._provider.metadata(),
-            client_id=self._client_id,
-            redirect_uri=f"{self._base_url}/callback",
-            scopes=scopes,
-        )
+        authorization = await self._front_channel.new_request(redirect_uri=f"{self._base_url}/callback", scopes=scopes)
+        address = await self._front_channel.address_of(authorization.parameters)
         session_id, ticket = identifier("ses"), SecretStr(opaque_value())
 
         def seal(column: str, secret: SecretStr) -> Any:  # noqa: ANN401 - a column's value
@@ -119,7 +111,9 @@ class Logins:
             "nonce_digest": digest(authorization.nonce.get_secret_value()),
             "code_challenge": authorization.code_challenge,
             "code_verifier": seal("code_verifier", authorization.code_verifier),
-            "authorization_url": seal("authorization_url", authorization.url),
+            "authorization_url": seal("authorization_url", address.url),
+            "pushed_parameters": seal("pushed_parameters", authorization.parameters) if address.is_pushed else None,
+            "proof_key": seal("proof_key", authorization.proof_key.secret) if authorization.proof_key else None,
             "ticket": seal("ticket", ticket),
             "ticket_digest": digest(ticket.get_secret_value()),
             "require_confirmation": wanted.require_confirmation,
@@ -156,7 +150,9 @@ class Logins:
         ticket = self._key_ring.decrypt(session.ticket, session_binding("ticket", session.id))
         return SessionLinks(url.get_secret_value(), f"{self._base_url}/connect/{ticket.get_secret_value()}")
 
-    async def get(self, tenant: str, session_id: str, *, wait: float = 0) -> Session:
+    async def get(
+        self, tenant: str, session_id: str, *, wait: float = 0, still_wanted: StillWanted | None = None
+    ) -> Session:
         """Return a session; with `wait`, as soon as it has ended or after so many seconds. Raises NotFound."""
         deadline = self._clock.monotonic() + wait
         async with self._notifications.subscribed(session_topic(session_id)) as changed:
@@ -167,7 +163,8 @@ class Logins:
                 left = deadline - self._clock.monotonic()
                 if session.ended_at is not None or left <= 0 or self._stopping.has_begun:
                     return session
-                await wait_for(changed, min(left, _POLL))
+                if not await wait_for_change(self._notifications, changed, left, still_wanted):
+                    return session
 
     async def page(
         self, tenant: str, *, user_id: str | None, status: SessionStatus | None, limit: int, cursor: str | None
@@ -212,14 +209,14 @@ def _same_request(earlier: Session | None, wanted: LoginRequest) -> Session:
 async def _existing(transaction: Transaction, tenant: str, session_id: str) -> Session:
     session = await get_session(transaction, session_id, tenant=tenant)
     if session is None:
-        raise NotFound("there is no such session", code="session_not_found")
+        raise NotFound("your tenant has no session with this id", code="session_not_found")
     return session
 
 
 async def _check_renewable(transaction: Transaction, tenant: str, connection_id: str, user_id: str) -> None:
     connection = await get_connection(transaction, tenant, connection_id)
     if connection is None:
-        raise ConnectionNotFound("there is no connection with this connection_id")
+        raise ConnectionNotFound
     if connection.status is ConnectionStatus.REVOKED:
         raise ConnectionRevoked("a revoked connection is not renewed; start a session without connection_id")
     if connection.user_id != user_id:

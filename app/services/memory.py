@@ -23,38 +23,56 @@ class Memory(Generic[Key, Value]):
         # Of one lifetime all, so the first is always the oldest: what a general cache does to know it costs more than
         # the rest of a query's look-ups.
         self._values: dict[Key, tuple[Value, float]] = {}
-        self._reading: dict[Key, asyncio.Task[Value]] = {}
+        self._reading: dict[Key, dict[str, asyncio.Task[Value]]] = {}
+        self._sweep: asyncio.TimerHandle | None = None
 
     def get(self, key: Key) -> Value | None:
         """Return what is remembered and not too old."""
         known = self._values.get(key)
         return known[0] if known is not None and known[1] > self._clock.monotonic() else None
 
-    async def read(self, key: Key, source: Callable[[], Awaitable[Value]]) -> Value:
-        """Return the value from `source`, and remember it unless a notice came in between."""
-        task = self._reading.get(key)
+    async def read(self, key: Key, source: Callable[[], Awaitable[Value]], *, reader: str = "") -> Value:
+        """Return the value from `source`, and remember it unless a notice came in between.
+
+        Where it depends on who reads whether there is a value at all, `reader` says who: only its reads are shared.
+        """
+        readers = self._reading.setdefault(key, {})
+        task = readers.get(reader)
         if task is None:
-            task = asyncio.ensure_future(self._read(key, source))
-            self._reading[key] = task
+            task = readers[reader] = asyncio.ensure_future(self._read(key, source, reader))
         # One reader that goes away must not take the answer from the others.
         return await asyncio.shield(task)
 
-    async def _read(self, key: Key, source: Callable[[], Awaitable[Value]]) -> Value:
+    async def _read(self, key: Key, source: Callable[[], Awaitable[Value]], reader: str) -> Value:
         this = asyncio.current_task()
         try:
             value = await source()
-            if self._reading.get(key) is this:
+            if self._reading.get(key, {}).get(reader) is this:
                 self._remember(key, value)
             return value
         finally:
-            if self._reading.get(key) is this:
-                del self._reading[key]
+            readers = self._reading.get(key, {})
+            if readers.get(reader) is this:
+                del readers[reader]
+                if not readers:
+                    del self._reading[key]
 
     def _remember(self, key: Key, value: Value) -> None:
         self._values.pop(key, None)
         while len(self._values) >= self._size:
             del self._values[next(iter(self._values))]
         self._values[key] = (value, self._clock.monotonic() + self._lifetime)
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(self._lifetime, self._forget_old)
+
+    def _forget_old(self) -> None:
+        """Drop what can no longer be used: secrets are among it."""
+        now = self._clock.monotonic()
+        while self._values and self._values[oldest := next(iter(self._values))][1] <= now:
+            del self._values[oldest]
+        self._sweep = None
+        if self._values:
+            self._sweep = asyncio.get_running_loop().call_later(self._lifetime, self._forget_old)
 
     def forget(self, key: Key) -> None:
         """Forget one value, and whatever is being read of it."""

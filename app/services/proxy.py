@@ -1,27 +1,47 @@
 """A query to the bank with the connection's token, and its answer as it comes.
 
-A refused token is replaced once and the query repeated, mutations too: what was refused was not run. Nothing else is
-sent twice once it may have been sent; only a connection that could not be opened is tried again.
+A refused token is replaced once and the query repeated, mutations too: what was refused was not run. A mutation of
+which the bank refuses a field may have been, and is not repeated. Nothing else is sent twice once it may have been
+sent; only a connection that could not be opened is tried again.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
 
+from opentelemetry.trace import SpanKind
 from prometheus_client import Counter
 
-from app.errors import BankError, BankTimeout, BrokerError, BrokerUnavailable
-from app.metrics import QUERIES
+from app.errors import BankError, BankTimeout, BrokerError, BrokerUnavailable, InvalidRequest
+from app.metrics import BANK_REQUESTS
 from app.proxies import proxy_for
-from app.services.expiry import LONGEST_REFUSAL, is_refusal, may_be_refusal
-from app.services.tokens import Tokens, UsableToken
-from app.wire import Congested, HeaderLines, NotSent, OriginPool, TimedOut, WireError, WireResponse
+from app.services.documents import Documents
+from app.services.expiry import LONGEST_REFUSAL, Refusal, may_be_refusal, refusal_in
+from app.services.known_connections import UsableToken
+from app.services.query_proofs import QueryProofs
+from app.services.tokens import Tokens
+from app.trace_context import current_trace_context
+from app.tracing import span
+from app.wire import (
+    Congested,
+    HeaderLines,
+    NotSent,
+    OriginPool,
+    TimedOut,
+    WireError,
+    WireResponse,
+    header_lines,
+)
 
 # Below what servers allow an idle connection: one that closes just as it is used leaves a query without an answer.
 _KEEP_ALIVE = 15.0
 _CONNECT_TIMEOUT = 5.0
 _QUEUE_TIMEOUT = 5.0
 _WHOLE_TIMEOUT = 3_600.0
+_ATTRIBUTES = {"http.request.method": "POST"}
+_NO_LINES = header_lines(())
+# What a query that got no answer is counted as.
+_BECAME: dict[type[WireError], str] = {NotSent: "unreachable", Congested: "not_sent"}
 
 
 class BankAnswer:
@@ -38,20 +58,26 @@ class BankAnswer:
         """The HTTP status."""
         return self._response.status
 
+    def header(self, name: str) -> str | None:
+        """Return the value of a header, by its lower-case name."""
+        return self._response.header(name)
+
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:
         """The header fields in their order, names in lower case."""
         return self._response.fields
 
-    async def refuses_token(self) -> bool:
+    async def refusal(self) -> Refusal:
         """Tell whether the bank calls the token expired; looks at no more than the beginning of the body."""
         response = self._response
-        if may_be_refusal(response.status, response.header("content-type") or "", response.content_length):
-            beginning = await response.beginning(LONGEST_REFUSAL)
-            if response.is_complete and len(beginning) <= LONGEST_REFUSAL:
-                return is_refusal(beginning, response.header("content-encoding") or "")
-            return False
-        return response.status == 401
+        if response.status != 200:
+            return Refusal.OF_THE_REQUEST if response.status == 401 else Refusal.NONE
+        if not may_be_refusal(response.header("content-type") or "", response.content_length):
+            return Refusal.NONE
+        beginning = await response.beginning(LONGEST_REFUSAL)
+        if not response.is_complete or len(beginning) > LONGEST_REFUSAL:
+            return Refusal.NONE
+        return refusal_in(beginning, response.header("content-encoding"))
 
     def whole(self) -> bytes | None:
         """Return the body where all of it has come already, else None."""
@@ -73,9 +99,11 @@ class BankAnswer:
 class QueryProxy:
     """Sends queries to the one GraphQL address of the settings."""
 
-    def __init__(self, pool: OriginPool, tokens: Tokens) -> None:
+    def __init__(self, pool: OriginPool, tokens: Tokens, proofs: QueryProofs, documents: Documents) -> None:
         self._pool = pool
         self._tokens = tokens
+        self._proofs = proofs
+        self._documents = documents
 
     async def send(self, tenant: str, connection_id: str, headers: HeaderLines, body: bytes) -> BankAnswer:
         """Send a query and return the answer. `headers` go on as they are, beside the token.
@@ -83,39 +111,73 @@ class QueryProxy:
         Raises what `Tokens.usable` raises, and BankError, BankTimeout or BrokerUnavailable.
         """
         token = await self._tokens.usable(tenant, connection_id)
-        answer, refused = await self._ask(token, headers, body)
-        if not refused:
+        ask = self._ask if token.proof_key is None else self._ask_with_proof
+        answer, refusal = await ask(token, headers, body)
+        if refusal is Refusal.NONE:
             return answer
+        may_have_run = refusal is Refusal.OF_A_FIELD and self._may_mutate(body)
         try:
             successor = await self._tokens.instead_of(tenant, token)
-        except BaseException:
+        except BaseException as error:
+            # Of what may have run, the bank's own answer tells more.
+            if may_have_run and isinstance(error, BrokerError):
+                return answer
             answer.close()
             raise
-        if successor is None:
+        if successor is None or may_have_run:
             return answer
         answer.close()
-        answer, _ = await self._ask(successor, headers, body)
+        ask = self._ask if successor.proof_key is None else self._ask_with_proof
+        answer, refusal = await ask(successor, headers, body)
+        # Of an error of the bank's, nobody knows whether it had looked at the token.
+        if refusal is Refusal.NONE and answer.status == 200:
+            self._tokens.was_accepted(successor)
         return answer
 
-    async def _ask(self, token: UsableToken, headers: HeaderLines, body: bytes) -> tuple[BankAnswer, bool]:
-        """Send once. Returns the answer, and whether it refuses the token."""
-        lines = (token.authorization, headers)
+    def _may_mutate(self, body: bytes) -> bool:
         try:
+            return self._documents.may_mutate(body)
+        except InvalidRequest:
+            return True
+
+    async def _ask_with_proof(
+        self, token: UsableToken, headers: HeaderLines, body: bytes
+    ) -> tuple[BankAnswer, Refusal]:
+        """Send with a proof of the token's key; once more where the bank did not run it for the lack of its nonce."""
+        answer, refusal = await self._ask(token, self._proofs.with_proof(token, headers), body)
+        if not self._proofs.wants_nonce(answer):
+            return answer, refusal
+        answer.close()
+        answer, refusal = await self._ask(token, self._proofs.with_proof(token, headers), body)
+        return answer, Refusal.NONE if self._proofs.wants_nonce(answer) else refusal
+
+    async def _ask(self, token: UsableToken, headers: HeaderLines, body: bytes) -> tuple[BankAnswer, Refusal]:
+        """Send once. Returns the answer, and of what it refuses the token."""
+        with span("POST graphql", SpanKind.CLIENT, _ATTRIBUTES) as sending:
+            # The trace stands beside the headers, which are kept: it is another one each time.
+            trace = current_trace_context()
+            lines = (token.authorization, headers, header_lines(trace.fields()) if trace else _NO_LINES)
             try:
-                response = await self._pool.post(lines, body)
-            except NotSent:
-                # The address may have moved to a server that is there.
-                response = await self._pool.post(lines, body)
-            answer = BankAnswer(response, token.version)
-            try:
-                refused = await answer.refuses_token()
-            except BaseException:
-                answer.close()
-                raise
-        except WireError as error:
-            raise _translate(error) from error
-        _counter(response.status).inc()
-        return answer, refused
+                try:
+                    response = await self._pool.post(lines, body)
+                except NotSent:
+                    # The address may have moved to a server that is there.
+                    response = await self._pool.post(lines, body)
+                answer = BankAnswer(response, token.version)
+                try:
+                    refusal = await answer.refusal()
+                except BaseException:
+                    answer.close()
+                    raise
+            except WireError as error:
+                _counter(_BECAME.get(type(error), "no_answer")).inc()
+                raise _translate(error) from error
+            _counter(response.status).inc()
+            if sending.is_recorded:
+                sending.set({"http.response.status_code": response.status})
+                if response.status >= 400 or refusal is not Refusal.NONE:
+                    sending.fail("token_refused" if refusal is not Refusal.NONE else str(response.status))
+            return answer, refusal
 
 
 @asynccontextmanager
@@ -148,5 +210,5 @@ def _translate(error: WireError) -> BrokerError:
 
 
 @lru_cache(maxsize=1_000)
-def _counter(status: int) -> Counter:
-    return QUERIES.labels(status=status)
+def _counter(status: int | str) -> Counter:
+    return BANK_REQUESTS.labels(endpoint="graphql", status=status)

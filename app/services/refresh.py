@@ -17,27 +17,20 @@ from app.logs import get_logger
 from app.metrics import REFRESHES
 from app.oidc.discovery import Provider
 from app.oidc.id_token import subject_of
-from app.oidc.token_endpoint import (
-    BankFailed,
-    BankRateLimited,
-    ClientRefused,
-    InvalidGrant,
-    TokenEndpoint,
-    TokenRequestRefused,
-    TokenResponse,
-)
+from app.oidc.refusals import BankFailed, BankRateLimited, ClientRefused, InvalidGrant, TokenRequestRefused
+from app.oidc.token_endpoint import TokenEndpoint, TokenResponse
 from app.oidc.transport import BankBadAnswer, BankSilent, BankUnreachable
-from app.randomness import identifier, jitter
+from app.randomness import back_off, identifier
 from app.services.breaker import Breaker
 from app.services.insist import insist
 from app.services.spool import Spool, Unsaved
 from app.store import audit
 from app.store.connections import TokenPair
-from app.store.database import Database
+from app.store.database import Database, Transaction
+from app.store.refresh_attempts import Outcome
 from app.store.refreshes import (
     Claim,
     NewTokens,
-    Outcome,
     Saved,
     claim_refresh,
     end_connection,
@@ -45,8 +38,9 @@ from app.store.refreshes import (
     save_refresh,
 )
 from app.store.revocations import order_revocation
+from app.tracing import span
 
-_LONGEST_BACK_OFF = 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _OUTCOMES: dict[type[BankError], Outcome] = {
     BankUnreachable: Outcome.NOT_SENT,
     BankSilent: Outcome.UNKNOWN,
@@ -56,10 +50,7 @@ _OUTCOMES: dict[type[BankError], Outcome] = {
     ClientRefused: Outcome.CLIENT_REFUSED,
     TokenRequestRefused: Outcome.REQUEST_REFUSED,
 }
-_DEEDS = {
-    Saved.STORED: "connection.refreshed",
-    Saved.SUBJECT_MISMATCH: "connection.reauthorization_required",
-}
+_FAILURES: dict[str, type[BankError]] = {outcome: kind for kind, outcome in _OUTCOMES.items()}
 logger = get_logger(__name__)
 
 
@@ -99,7 +90,7 @@ class Refresher:
     async def claim(self, *, tenant: str, connection_id: str, version: int, cause: str) -> Claim | None:
         """Step 1. Take the right to refresh; None where somebody else has it, or nothing is to be done now."""
         # A bank that is known to fail, or cannot even be discovered, must cost neither a claim nor a lease.
-        self._breaker.require_closed()
+        self._breaker.require_closed(tenant)
         await self._provider.metadata()
         async with self._database.transaction() as transaction:
             # From here on the lease may run; waiting for the pool before is nothing to count.
@@ -121,6 +112,10 @@ class Refresher:
 
         Raises ReauthorizationRequired, ConnectionRevoked, or the BankError that made it fail.
         """
+        with span("refresh", attributes={"broker.connection_id": claim.connection_id, "broker.cause": claim.cause}):
+            await self._carry_out(claim)
+
+    async def _carry_out(self, claim: Claim) -> None:
         asked_at = self._clock.now()
         await self._require_time(claim)
         try:
@@ -132,7 +127,7 @@ class Refresher:
             if isinstance(error, TokenRequestRefused):
                 self._breaker.succeeded()
             else:
-                self._breaker.failed(error.retry_after)
+                self._breaker.failed(error.retry_after, tenant=claim.tenant)
             await self._record_failure(claim, error)
             raise
         else:
@@ -186,16 +181,18 @@ class Refresher:
                     pair=new.pair,
                     reason=f"{saved}_while_refreshing",
                 )
-            if (action := _DEEDS.get(saved)) is not None:
+            if saved is Saved.STORED:
                 await audit.record(
                     transaction,
                     tenant=claim.tenant,
                     actor=audit.BROKER,
-                    action=action,
+                    action="connection.refreshed",
                     connection_id=claim.connection_id,
                     version=claim.version + 1,
                     cause=claim.cause,
                 )
+            elif saved is Saved.SUBJECT_MISMATCH:
+                await _write_down_end(transaction, claim, saved)
         return None if saved is Saved.LATER_CLAIM_UNDER_WAY else saved
 
     async def _believe_invalid_grant(self, claim: Claim) -> None:
@@ -203,14 +200,7 @@ class Refresher:
             async with self._database.transaction() as transaction:
                 outcome = await end_connection(transaction, claim)
                 if outcome is not Outcome.SUPERSEDED:
-                    await audit.record(
-                        transaction,
-                        tenant=claim.tenant,
-                        actor=audit.BROKER,
-                        action="connection.reauthorization_required",
-                        connection_id=claim.connection_id,
-                        reason=outcome,
-                    )
+                    await _write_down_end(transaction, claim, outcome)
             return outcome
 
         outcome = await insist(store, claim.connection_id)
@@ -222,12 +212,12 @@ class Refresher:
 
     async def _record_failure(self, claim: Claim, error: BankError) -> None:
         outcome = _OUTCOMES.get(type(error), Outcome.BAD_ANSWER)
-        wish = error.retry_after if error.retry_after is not None else 0.0
-        back_off = max(jitter(min(2.0**claim.failures, _LONGEST_BACK_OFF)), wish)
+        pause = back_off(claim.failures, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
+        pause = max(pause, error.retry_after or 0.0)
 
         async def store() -> Outcome:
             async with self._database.transaction() as transaction:
-                await fail_refresh(transaction, claim, outcome, retry_in=back_off)
+                await fail_refresh(transaction, claim, outcome, retry_in=pause)
             return outcome
 
         self._tell(claim, await insist(store, claim.connection_id))
@@ -243,9 +233,26 @@ class Refresher:
         REFRESHES.labels(outcome=outcome, cause=claim.cause).inc()
 
 
+async def _write_down_end(transaction: Transaction, claim: Claim, reason: str) -> None:
+    await audit.record(
+        transaction,
+        tenant=claim.tenant,
+        actor=audit.BROKER,
+        action="connection.reauthorization_required",
+        connection_id=claim.connection_id,
+        reason=reason,
+    )
+
+
 def _new_tokens(response: TokenResponse) -> NewTokens:
     """An answer without an access token still rotated the refresh token: keep that, and let the rest be expired."""
     access_token = response.access_token or SecretStr("")
     lifetime = response.lifetime if response.access_token else 0
     subject = subject_of(response.id_token) if response.id_token else None
-    return NewTokens(TokenPair(access_token, response.refresh_token), lifetime, response.scopes, subject)
+    pair = TokenPair(access_token, response.refresh_token, response.proof_key)
+    return NewTokens(pair, lifetime, response.scopes, subject)
+
+
+def failure_of(outcome: str | None) -> type[BankError]:
+    """Return the error that an attempt with this outcome ended with, so that one failure has one code."""
+    return _FAILURES.get(outcome or "", BankError)

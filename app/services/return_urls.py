@@ -29,10 +29,13 @@ class ReturnUrls:
             port = parts.port
         except ValueError:
             return False
-        if parts.fragment or parts.username is not None or parts.password is not None:
+        if "#" in url or parts.username is not None or parts.password is not None:
             return False
         path = _fully_decoded(parts.path)
-        if "\\" in path or any(segment in (".", "..") for segment in path.split("/")):
+        # Some servers cut what follows a semicolon off before they read the path.
+        if "\\" in path or not path.isprintable():
+            return False
+        if any(segment.partition(";")[0] in (".", "..") for segment in path.split("/")):
             return False
         return any(
             (parts.scheme, parts.hostname, port) == (base.scheme, base.hostname, base.port)
@@ -44,7 +47,8 @@ class ReturnUrls:
 def with_outcome(url: str, outcome: dict[str, str]) -> str:
     """Add the outcome to the query of a return address, in the place of values of the same names."""
     parts = urlsplit(url)
-    kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in outcome]
+    given = {*outcome, "confirmation_code"}
+    kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in given]
     return urlunsplit(parts._replace(query=urlencode([*kept, *outcome.items()])))
 
 

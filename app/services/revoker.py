@@ -5,7 +5,7 @@ from app.errors import BankError
 from app.logs import get_logger
 from app.metrics import REVOCATIONS
 from app.oidc.token_endpoint import TokenEndpoint
-from app.randomness import jitter
+from app.randomness import back_off
 from app.store.database import Database
 from app.store.revocations import Revocation, finish_revocation, postpone_revocation, take_due_revocations
 
@@ -13,7 +13,7 @@ _DEADLINE = 5.0
 # Longer than all revocations of one round can take.
 _LEASE = 60.0
 _BATCH = 10
-_LONGEST_PAUSE = 600.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 600.0
 logger = get_logger(__name__)
 
 
@@ -42,7 +42,8 @@ class Revoker:
         try:
             await self._token_endpoint.revoke(revocation.token, revocation.token_type_hint, deadline=_DEADLINE)
         except BankError as error:
-            pause = max(jitter(min(2.0**revocation.attempts, _LONGEST_PAUSE)), error.retry_after or 0.0)
+            pause = back_off(revocation.attempts, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
+            pause = max(pause, error.retry_after or 0.0)
             logger.warning("revocation_postponed", revocation_id=revocation.id, code=error.code, seconds=round(pause))
             REVOCATIONS.labels(outcome=error.code).inc()
             async with self._database.transaction() as transaction:

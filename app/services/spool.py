@@ -119,12 +119,13 @@ class _Record(BaseModel):
     presented: SecretStr
     access_token: SecretStr
     refresh_token: SecretStr | None
+    proof_key: SecretStr | None = None
     lifetime: int
     scopes: list[str] | None
     subject: str | None
     asked_at: datetime
 
-    @field_serializer("presented", "access_token", "refresh_token", when_used="json-unless-none")
+    @field_serializer("presented", "access_token", "refresh_token", "proof_key", when_used="json-unless-none")
     def _reveal(self, value: SecretStr) -> str:
         return value.get_secret_value()
 
@@ -141,6 +142,7 @@ class _Record(BaseModel):
             presented=claim.refresh_token,
             access_token=new.pair.access_token,
             refresh_token=new.pair.refresh_token,
+            proof_key=new.pair.proof_key,
             lifetime=new.lifetime,
             scopes=new.scopes,
             subject=new.subject,
@@ -160,7 +162,7 @@ class _Record(BaseModel):
                 refresh_token=self.presented,
             ),
             new=NewTokens(
-                pair=TokenPair(self.access_token, self.refresh_token),
+                pair=TokenPair(self.access_token, self.refresh_token, self.proof_key),
                 lifetime=self.lifetime,
                 scopes=self.scopes,
                 subject=self.subject,

@@ -1,8 +1,12 @@
 """What was used when, gathered in memory and written now and then: a query must not cost a write."""
 
+from collections.abc import Awaitable, Callable
+
 from app.store.callers import record_key_use
 from app.store.connections import record_use
-from app.store.database import Database
+from app.store.database import Database, Transaction
+
+_AT_ONCE = 1_000
 
 
 class Usage:
@@ -21,18 +25,18 @@ class Usage:
         self._keys.add(key_id)
 
     async def flush(self, database: Database) -> None:
-        """Write what was gathered. Raises DatabaseUnavailable; what could not be written is gathered again."""
-        connections, self._connections = self._connections, set()
-        keys, self._keys = self._keys, set()
-        if not connections and not keys:
-            return
-        try:
-            async with database.transaction() as transaction:
-                if connections:
-                    await record_use(transaction, sorted(connections))
-                if keys:
-                    await record_key_use(transaction, sorted(keys))
-        except BaseException:
-            self._connections |= connections
-            self._keys |= keys
-            raise
+        """Write what was gathered. Raises DatabaseUnavailable; what could not be written stays gathered."""
+        await _write(database, record_use, self._connections)
+        await _write(database, record_key_use, self._keys)
+
+
+async def _write(
+    database: Database, record: Callable[[Transaction, list[str]], Awaitable[None]], used: set[str]
+) -> None:
+    """Write in short transactions, so that no refresh waits long for its row, and take out what is written."""
+    ids = sorted(used)
+    for start in range(0, len(ids), _AT_ONCE):
+        batch = ids[start : start + _AT_ONCE]
+        async with database.transaction() as transaction:
+            await record(transaction, batch)
+        used.difference_update(batch)

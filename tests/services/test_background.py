@@ -1,10 +1,10 @@
 import asyncio
 
 import pytest
-import structlog
 
 from app.errors import BankTimeout
 from app.services.background import BackgroundTasks
+from tests.support.logs import logged_here
 
 
 async def test_a_caller_that_goes_away_cuts_nothing_short() -> None:
@@ -40,11 +40,11 @@ async def test_faults_of_ours_are_logged_and_reports_to_callers_are_not() -> Non
         raise error
 
     tasks = BackgroundTasks()
-    with structlog.testing.capture_logs() as logs:
+    with logged_here() as logs:
         tasks.spawn(fail(BankTimeout("slow")), "reported")
         tasks.spawn(fail(KeyError("oops")), "broken")
         assert await tasks.drain(5) == []
-    assert [(line["event"], line["task"]) for line in logs] == [("background_task_failed", "broken")]
+    assert [line["task"] for line in logs if line["event"] == "background_task_failed"] == ["broken"]
 
 
 async def test_the_result_is_there_for_who_waits() -> None:
@@ -53,3 +53,18 @@ async def test_the_result_is_there_for_who_waits() -> None:
 
     with pytest.raises(BankTimeout):
         await asyncio.shield(BackgroundTasks().spawn(fail(), "work"))
+
+
+async def test_a_stop_waits_for_what_the_work_begins_too() -> None:
+    tasks, done = BackgroundTasks(), asyncio.Event()
+
+    async def second() -> None:
+        await asyncio.sleep(0.02)
+        done.set()
+
+    async def first() -> None:
+        tasks.spawn(second(), "second")
+
+    tasks.spawn(first(), "first")
+    assert await tasks.drain(5) == []
+    assert done.is_set()

@@ -12,18 +12,18 @@ def breaker(clock: SteerableClock) -> Breaker:
 
 def fail(breaker: Breaker, times: int) -> None:
     for _ in range(times):
-        breaker.failed(None)
+        breaker.failed(None, tenant="a")
 
 
 def test_a_few_failures_leave_it_closed(breaker: Breaker) -> None:
     fail(breaker, 4)
-    breaker.require_closed()
+    breaker.require_closed("a")
 
 
 def test_it_opens_after_five_failures_and_says_for_how_long(breaker: Breaker) -> None:
     fail(breaker, 5)
     with pytest.raises(BankError) as refused:
-        breaker.require_closed()
+        breaker.require_closed("a")
     assert refused.value.code == "bank_left_alone"
     assert refused.value.retry_after is not None
     assert 0 < refused.value.retry_after <= 2
@@ -33,33 +33,65 @@ def test_a_success_in_between_starts_the_count_anew(breaker: Breaker) -> None:
     fail(breaker, 4)
     breaker.succeeded()
     fail(breaker, 4)
-    breaker.require_closed()
+    breaker.require_closed("a")
 
 
 def test_after_the_pause_one_request_may_try(breaker: Breaker, clock: SteerableClock) -> None:
     fail(breaker, 5)
     clock.advance(2)
-    breaker.require_closed()
+    breaker.require_closed("a")
     with pytest.raises(BankError):
-        breaker.require_closed()
+        breaker.require_closed("a")
     breaker.succeeded()
-    breaker.require_closed()
-    breaker.require_closed()
+    breaker.require_closed("a")
+    breaker.require_closed("a")
 
 
-def test_the_banks_wish_is_heeded_at_once(breaker: Breaker, clock: SteerableClock) -> None:
-    breaker.failed(100)
+def test_the_banks_wish_is_heeded_when_two_tenants_have_it(breaker: Breaker, clock: SteerableClock) -> None:
+    breaker.failed(100, tenant="a")
+    # It may have been about one user alone, and who has it waits by itself.
+    breaker.require_closed("a")
+    breaker.failed(100, tenant="b")
     clock.advance(90)
     with pytest.raises(BankError):
-        breaker.require_closed()
+        breaker.require_closed("a")
     clock.advance(11)
-    breaker.require_closed()
+    breaker.require_closed("a")
+
+
+def test_what_one_tenant_has_brought_upon_itself_does_not_hold_up_the_others_for_long(
+    breaker: Breaker, clock: SteerableClock
+) -> None:
+    for _ in range(4):
+        breaker.failed(3_600, tenant="a")
+        breaker.require_closed("a")
+    breaker.failed(3_600, tenant="a")
+    with pytest.raises(BankError):
+        breaker.require_closed("a")
+    clock.advance(30)
+    breaker.require_closed("a")
+
+
+def test_the_next_to_try_is_another_tenant_than_the_one_that_failed(breaker: Breaker, clock: SteerableClock) -> None:
+    fail(breaker, 5)
+    with pytest.raises(BankError):
+        breaker.require_closed("b")
+    clock.advance(2)
+    with pytest.raises(BankError):
+        breaker.require_closed("a")
+    breaker.require_closed("b")
+    # Where the other does not come, whoever does may try.
+    breaker.failed(None, tenant="a")
+    with pytest.raises(BankError):
+        breaker.require_closed("b")
+    clock.advance(30)
+    breaker.require_closed("a")
 
 
 def test_the_pause_grows_and_stays_bounded(breaker: Breaker, clock: SteerableClock) -> None:
-    fail(breaker, 50)
+    fail(breaker, 5_000)
     clock.advance(14)
     with pytest.raises(BankError):
-        breaker.require_closed()
+        breaker.require_closed("a")
     clock.advance(17)
-    breaker.require_closed()
+    breaker.require_closed("a")

@@ -129,10 +129,18 @@ async def test_many_calls_with_one_key_look_it_up_once(replica: Replica) -> None
     assert all(caller is callers[0] for caller in callers)
 
 
+async def test_blanks_make_no_other_key(replica: Replica) -> None:
+    secret = await make(replica)
+    for blanks in range(1, 5):
+        await authenticate(replica, secret, "Bearer" + " " * blanks)
+        await replica.authenticator.authenticate(f"Bearer {secret.get_secret_value()}" + " \t" * blanks)
+    assert replica.authenticator.remembered == 1
+
+
 async def test_the_use_of_a_key_is_written_down(replica: Replica) -> None:
     await authenticate(replica, await make(replica))
     await replica.housekeeping.flush_usage()
-    (key,) = await replica.registry.list_keys("shop")
+    (key,) = (await replica.registry.list_keys("shop")).items
     assert key.last_used_at is not None
 
 
@@ -154,7 +162,7 @@ async def test_a_caller_is_made_with_known_permissions_and_a_name_of_its_own(rep
 async def test_keys_are_their_callers_and_tenants_only(replica: Replica) -> None:
     await make(replica)
     await make(replica, "other")
-    (key,) = await replica.registry.list_keys("shop")
+    (key,) = (await replica.registry.list_keys("shop")).items
     for reference, key_id, tenant in (("other", key.id, TENANT), ("shop", "key_x", TENANT), ("shop", key.id, "else")):
         with pytest.raises(NotFound):
             await replica.registry.revoke_key(reference, key_id, tenant=tenant, actor="operator")

@@ -6,6 +6,7 @@ import pytest
 
 from app.errors import InvalidRequest
 from app.oidc.authorization import parse_authorization_response
+from app.oidc.discovery import ProviderMetadata
 from app.store.connections import ConnectionStatus
 from app.store.moments import from_now
 from app.store.sessions import Session, SessionStatus
@@ -14,6 +15,7 @@ from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.bank import living_families_at, refreshes_at
 from tests.support.eventually import eventually
+from tests.support.logs import logged_here
 from tests.support.outage import Relay
 from tests.support.replica import CALLER, Replica, consent
 from tests.support.rows import TENANT, Rows
@@ -72,7 +74,7 @@ async def test_a_login_that_was_cancelled_at_the_bank_is_cancelled(replica: Repl
             {"error": "temporarily_unavailable", "error_description": 'a "quoted" \\ é word' + "x" * 500},
             SessionStatus.FAILED,
             "temporarily_unavailable",
-            "a quoted   word" + "x" * 181,
+            "the bank said: a quoted   word" + "x" * 181,
         ),
     ],
 )
@@ -187,6 +189,24 @@ async def test_an_exchange_that_the_bank_put_off_is_repeated(replica: Replica, b
     assert await codes_exchanged(bank) == 1
 
 
+async def test_a_login_that_waits_for_the_bank_is_not_taken_up_by_another_replica(
+    replicas: ReplicaFactory, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.services.completion.LEASE", 0.6)
+    monkeypatch.setattr("app.services.completion._RETRY", 0.0)
+    waiting, other = await replicas(), await replicas()
+    await bank.set_faults(token={"status": 429, "retry_after": 2, "times": 1})
+    session = await waiting.start_login()
+    location = await consent(bank, waiting.authorization_url(session))
+    login = asyncio.create_task(waiting.call_back(location))
+    while not login.done():
+        await asyncio.sleep(0.1)
+        await other.housekeeping.end_overdue_sessions()
+    ended = await login
+    assert (ended.status, ended.error_code) == (SessionStatus.COMPLETED, None)
+    assert await codes_exchanged(bank) == 1
+
+
 BAD_ANSWERS: list[tuple[dict[str, Any], str]] = [
     ({"claims": {"nonce": "another"}}, "id_token_nonce"),
     ({"claims": {"aud": "another"}}, "id_token_audience"),
@@ -251,6 +271,24 @@ async def test_an_outage_of_the_keys_is_waited_out(replicas: ReplicaFactory, ban
     await bank.set_faults(jwks=None)
     assert (await replica.ended(session)).status is SessionStatus.COMPLETED
     assert await codes_exchanged(bank) == 1
+
+
+async def test_an_outage_in_each_step_leaves_a_login_no_more_time_than_one_does(
+    replica: Replica, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The discovery document takes most of the time; the exchange may have only what is left."""
+    session = await replica.start_login()
+    location = await consent(bank, replica.authorization_url(session))
+    metadata = replica.provider.metadata
+
+    async def slow_metadata() -> ProviderMetadata:
+        replica.clock.advance(900)
+        return await metadata()
+
+    monkeypatch.setattr(replica.provider, "metadata", slow_metadata)
+    await bank.set_faults(token={"status": 429, "retry_after": 0, "times": 1})
+    ended = await replica.call_back(location)
+    assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "bank_rate_limited")
 
 
 async def test_an_outage_that_outlasts_the_session_fails_it_and_revokes(
@@ -336,6 +374,28 @@ async def test_a_login_that_was_interrupted_during_the_exchange_fails_and_presen
     await other.housekeeping.end_overdue_sessions()
     ended = await other.ended(session)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "exchange_interrupted")
+
+
+async def test_a_login_that_meets_a_fault_of_ours_ends_with_its_time_and_its_grant(
+    replica: Replica, rows: Rows, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def crash(*_: object) -> None:
+        raise KeyError("planted")
+
+    monkeypatch.setattr(replica.completion._linking, "validate", crash)
+    session = await exchanging(replica, bank)
+    with logged_here() as logs:
+        await replica.tasks.drain(20)
+        assert (await replica.logins.get(TENANT, session.id)).status is SessionStatus.EXCHANGING
+        await rows.change_session(session.id, expires_at=from_now(-1), lease_until=from_now(-1))
+        await replica.housekeeping.end_overdue_sessions()
+        ended = await replica.ended(session)
+    assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "internal_error")
+    assert "login_crashed" in [line["event"] for line in logs]
+    await replica.tasks.drain(20)
+    while await replica.revoker.revoke_due():
+        pass
+    assert await living_families_at(bank) == 0
 
 
 async def test_a_login_that_another_replica_has_given_up_revokes_what_it_got(

@@ -81,7 +81,7 @@ async def test_whoever_logged_in_at_the_last_moment_has_time_to_confirm(
 ) -> None:
     session = await replica.start_login(require_confirmation=True)
     location = await consent(bank, replica.authorization_url(session))
-    await rows.change_session(session.id, expires_at=from_now(20))
+    await rows.change_session(session.id, created_at=from_now(-880), expires_at=from_now(20))
     assert (await replica.call_back(location)).seconds_left > 250
 
 

@@ -1,18 +1,19 @@
 import asyncio
 
 import pytest
-import structlog
+from pydantic import SecretStr
 
 from app.encryption import KeyRing
 from app.errors import ConnectionNotFound, ConnectionRevoked, NotFound
 from app.store import audit
 from app.store.connections import ConnectionStatus
-from app.store.sessions import SessionStatus
-from app.store.tables import revocations, sessions, tokens
+from app.store.sessions import SessionStatus, session_binding
+from app.store.tables import revocations, sessions, tokens, webhook_deliveries, webhook_queues
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.bank import living_families_at
 from tests.support.hostile import HostileServer, json_reply
+from tests.support.logs import logged_here
 from tests.support.replica import CALLER, STRANGER, Replica
 from tests.support.rows import TENANT, Rows
 
@@ -56,7 +57,7 @@ async def test_a_bank_that_does_not_hear_is_told_again_later(
 ) -> None:
     connection = await rows.link(bank)
     await bank.set_faults(revocation={**fault, "times": 1})
-    with structlog.testing.capture_logs() as logs:
+    with logged_here() as logs:
         await replica.disconnecting.disconnect(TENANT, connection.id, actor=CALLER.id)
     assert "revocation_postponed" in [line["event"] for line in logs]
     assert (await rows.held(connection.id)).connection.status is ConnectionStatus.REVOKED
@@ -106,6 +107,28 @@ async def test_a_user_is_erased_with_connections_and_sessions(
     assert await living_families_at(bank) == 0
 
 
+async def test_a_user_with_many_rows_is_erased_in_parts_and_once_however_often_it_is_asked(
+    replica: Replica, bank: SandboxClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.services.disconnect._BATCH", 2)
+    await replica.webhooks.create(CALLER, "http://127.0.0.1:9/", [])
+    linked = await replica.log_in(bank)
+    for _ in range(4):
+        await replica.logins.cancel(CALLER, (await replica.start_login()).id)
+    assert await rows.count(webhook_deliveries) == 5
+    await asyncio.gather(
+        *(replica.disconnecting.erase_user(TENANT, "user-1", actor=CALLER.id) for _ in range(5)),
+    )
+    assert await rows.count(sessions) == 0
+    assert await rows.count(webhook_deliveries) == await rows.count(webhook_queues) == 0
+    assert linked.connection_id is not None
+    assert (await rows.held(linked.connection_id)).connection.status is ConnectionStatus.REVOKED
+    async with replica.database.transaction() as transaction:
+        page = await audit.list_events(transaction, TENANT, connection_id=None, limit=200, cursor=None)
+    # The first, and one that began after the others had asked.
+    assert [event.action for event in page.items].count("user.erased") == 2
+
+
 async def test_another_tenants_user_of_the_same_name_is_left_alone(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:
@@ -127,3 +150,30 @@ async def test_a_disconnection_does_not_wait_for_a_bank_that_hangs(
     await bank.set_faults(revocation={"hang": 30})
     async with asyncio.timeout(3):
         await replica.disconnecting.disconnect(TENANT, connection.id, actor=CALLER.id)
+
+
+async def test_a_renewal_that_awaits_its_confirmation_ends_with_the_connection(
+    replica: Replica, rows: Rows, bank: SandboxClient
+) -> None:
+    linked = await replica.log_in(bank)
+    assert linked.connection_id is not None
+    renewal = await replica.log_in(bank, connection_id=linked.connection_id, require_confirmation=True)
+    await replica.disconnecting.disconnect(TENANT, linked.connection_id, actor=CALLER.id)
+    while await replica.revoker.revoke_due():
+        pass
+    ended = await replica.logins.get(TENANT, renewal.id)
+    assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "connection_revoked")
+    assert (ended.token_response, ended.confirmation_code) == (None, None)
+    assert await living_families_at(bank) == 0
+
+
+async def test_a_user_can_be_erased_though_the_key_of_an_answer_is_lost(
+    replica: Replica, rows: Rows, bank: SandboxClient
+) -> None:
+    linked = await replica.log_in(bank)
+    renewal = await replica.log_in(bank, connection_id=linked.connection_id, require_confirmation=True)
+    lost = KeyRing({"lost": bytes(32)}).encrypt(SecretStr("{}"), session_binding("token_response", renewal.id))
+    await rows.change_session(renewal.id, token_response=lost)
+    await replica.disconnecting.erase_user(TENANT, "user-1", actor=CALLER.id)
+    with pytest.raises(NotFound):
+        await replica.logins.get(TENANT, renewal.id)

@@ -2,19 +2,23 @@ import json
 
 import pytest
 
-from app.errors import InvalidRequest
-from app.services.documents import Documents
+from app.errors import InvalidRequest, RequestTooLarge
+from app.services.documents import MOST_BRACKETS, MOST_DOCUMENT_BYTES, MOST_DOCUMENTS, MOST_TOKENS, Documents
 
 QUERIES = [
     {"query": "{ user { id } }"},
     {"query": "query A { user { id } }", "operationName": "A", "variables": None},
-    {"query": "query A { x } mutation B { y }", "operationName": "A"},
+    {"query": "query A { x } query B { y }", "operationName": "A"},
+    {"query": "query A { x } query B { y }"},
+    {"query": "{ a }", "extensions": {"clientLibrary": {"name": "@apollo/client"}}},
+    {"query": "{ a }", "extensions": None},
     {"query": "fragment F on User { id } { user { ...F } }"},
     [{"query": "{ a }"}, {"query": "{ b }"}],
 ]
 MUTATIONS = [
     {"query": "mutation { pay { id } }"},
     {"query": "subscription { pay { id } }"},
+    {"query": "query A { x } mutation B { y }", "operationName": "A"},
     {"query": "query A { x } mutation B { y }", "operationName": "B"},
     {"query": "query A { x } mutation B { y }"},
     {"query": "query A { x } mutation B { y }", "operationName": "C"},
@@ -24,11 +28,44 @@ MUTATIONS = [
     {"query": ""},
     {"query": "fragment F on User { id }"},
     {"query": "{" * 5_000},
-    {"query": "{" + "a " * 30_000 + "}"},
     {"extensions": {"persistedQuery": {"sha256Hash": "0"}}},
+    {"query": "{ a }", "extensions": {"persistedQuery": {"sha256Hash": "0"}}},
+    {"query": "{ a }", "extensions": {"PersistedQuery": {"sha256Hash": "0"}}},
+    {"query": "{ a }", "Query": "mutation { b }"},
+    {"Query": "mutation { b }"},
+    {"query": "query A { x } query B { y }", "operationname": "A"},
+    {"query": "{ a }", "id": "pay"},
+    {"id": "pay"},
+    {"doc_id": "pay"},
+    {"documentId": "pay"},
     [{"query": "{ a }"}, {"query": "mutation { b }"}],
 ]
-NONE = ["", "x", "1", "[]", "[1]", '"{ a }"', "{}", '{"query": 1}', '{"query": null}', "[" * 100_000]
+NONE = [
+    "",
+    "x",
+    "1",
+    "[]",
+    "[1]",
+    '"{ a }"',
+    "{}",
+    '{"query": 1}',
+    '{"query": null}',
+    '{"query": "{ a }", "extensions": "x"}',
+    "[" * MOST_BRACKETS,
+]
+NAMES = "{" + "a " * (MOST_TOKENS // 2) + "}"
+TOO_MUCH = {
+    "tokens of one document": {"query": "{" + "a " * MOST_TOKENS + "}"},
+    "tokens of a batch": [{"query": NAMES}, {"query": NAMES.replace("a", "b")}],
+    "tokens of a document again and again": [{"query": NAMES}] * 2,
+    "comments": {"query": "#\n" * MOST_TOKENS + "{ a }"},
+    "long comment": {"query": "#" + "x" * MOST_DOCUMENT_BYTES + "\n{ a }"},
+    "long text": {"query": '{ a(b: """' + "x" * MOST_DOCUMENT_BYTES + '""") }'},
+    "long texts of a batch": [{"query": "{ a } #" + "x" * (MOST_DOCUMENT_BYTES // 2)}] * 2,
+    "long in bytes": {"query": "{ a } #" + "é" * (MOST_DOCUMENT_BYTES // 2)},
+    "batch": [{"query": "{ a }"}] * (MOST_DOCUMENTS + 1),
+    "variables": {"query": "{ a }", "variables": [[]] * MOST_BRACKETS},
+}
 
 
 @pytest.mark.parametrize("body", QUERIES)
@@ -47,6 +84,29 @@ def test_what_may_be_more_than_a_query_counts_as_a_mutation(body: object) -> Non
 def test_other_bodies_are_refused(body: str) -> None:
     with pytest.raises(InvalidRequest):
         Documents().may_mutate(body.encode())
+
+
+@pytest.mark.parametrize("body", TOO_MUCH.values(), ids=TOO_MUCH)
+def test_what_would_take_long_to_look_into_is_refused(body: object) -> None:
+    documents = Documents()
+    for _ in range(2):
+        with pytest.raises(RequestTooLarge):
+            documents.may_mutate(json.dumps(body, ensure_ascii=False).encode())
+
+
+def test_a_request_of_the_greatest_size_is_looked_into() -> None:
+    documents = Documents()
+    largest = "{" + "a " * (MOST_TOKENS - 2) + "}"
+    assert not documents.may_mutate(json.dumps({"query": largest}).encode())
+    assert not documents.may_mutate(json.dumps([{"query": "{ a }"}] * MOST_DOCUMENTS).encode())
+    assert not documents.may_mutate(json.dumps({"query": "{ a }".ljust(MOST_DOCUMENT_BYTES)}).encode())
+
+
+def test_a_document_that_did_not_fit_into_a_batch_passes_by_itself() -> None:
+    documents = Documents()
+    with pytest.raises(RequestTooLarge):
+        documents.may_mutate(json.dumps([{"query": NAMES}, {"query": NAMES.replace("a", "b")}]).encode())
+    assert not documents.may_mutate(json.dumps({"query": NAMES.replace("a", "b")}).encode())
 
 
 def test_what_is_not_utf_8_is_refused() -> None:

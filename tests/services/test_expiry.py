@@ -4,13 +4,14 @@ import zlib
 
 import pytest
 
-from app.services.expiry import LONGEST_REFUSAL, is_refusal, may_be_refusal
+from app.services.expiry import LONGEST_REFUSAL, Refusal, may_be_refusal, refusal_in
 
 TOP_LEVEL = {
     "errors": [{"message": "UNAUTHENTICATED: Token is expired or malformed"}],
     "extensions": {"code": "UNAUTHENTICATED"},
 }
 NESTED = {"data": None, "errors": [{"message": "no", "extensions": {"code": "UNAUTHENTICATED"}}]}
+OF_A_FIELD = {"data": None, "errors": [{"path": ["pay"], "extensions": {"code": "UNAUTHENTICATED"}}]}
 OTHERS = [
     {"data": {"user": {"id": "UNAUTHENTICATED"}}},
     {"data": {"user": None}, "errors": [{"extensions": {"code": "UNAUTHENTICATED"}}]},
@@ -21,6 +22,18 @@ OTHERS = [
     ["UNAUTHENTICATED"],
     {},
 ]
+
+
+def is_refusal(body: bytes, content_encoding: str) -> bool:
+    return refusal_in(body, content_encoding) is not Refusal.NONE
+
+
+@pytest.mark.parametrize(
+    "answer", [OF_A_FIELD, [TOP_LEVEL, OF_A_FIELD], {**TOP_LEVEL, "errors": [{"message": "no", "path": ["pay"]}]}]
+)
+def test_a_refusal_of_a_field_is_told_from_one_of_the_request(answer: object) -> None:
+    assert refusal_in(json.dumps(answer).encode(), "") is Refusal.OF_A_FIELD
+    assert refusal_in(json.dumps([TOP_LEVEL, NESTED]).encode(), "") is Refusal.OF_THE_REQUEST
 
 
 @pytest.mark.parametrize("answer", [TOP_LEVEL, NESTED])
@@ -49,16 +62,14 @@ def test_a_body_that_unfolds_without_end_is_not_read_to_its_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "content_type", "length", "expected"),
+    ("content_type", "length", "expected"),
     [
-        (200, "application/json; charset=utf-8", 100, True),
-        (200, "application/graphql-response+json", None, True),
-        (200, "application/json", LONGEST_REFUSAL + 1, False),
-        (200, "text/html", 100, False),
-        (500, "application/json", 100, False),
+        ("application/json; charset=utf-8", 100, True),
+        ("application/graphql-response+json", None, True),
+        ("application/json", LONGEST_REFUSAL + 1, False),
+        ("text/html", 100, False),
+        ("multipart/mixed; boundary=-", None, False),
     ],
 )
-def test_only_short_json_answers_are_looked_at(
-    status: int, content_type: str, length: int | None, expected: bool
-) -> None:
-    assert may_be_refusal(status, content_type, length) is expected
+def test_only_short_json_answers_are_looked_at(content_type: str, length: int | None, expected: bool) -> None:
+    assert may_be_refusal(content_type, length) is expected

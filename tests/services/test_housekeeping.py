@@ -1,17 +1,17 @@
 import asyncio
 
 import pytest
-import structlog
 from sqlalchemy import text
 
 from app.errors import DatabaseUnavailable
 from app.store.moments import from_now
-from app.store.sessions import SessionStatus
+from app.store.sessions import SessionStatus, overdue_sessions
 from app.store.tables import revocations
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.bank import living_families_at
 from tests.support.eventually import eventually
+from tests.support.logs import logged_here
 from tests.support.outage import Relay
 from tests.support.replica import CALLER, Replica
 from tests.support.rows import TENANT, Rows
@@ -19,8 +19,8 @@ from tests.support.rows import TENANT, Rows
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_PERIOD", "_USAGE_PERIOD", "_PAUSE_AFTER_FAULT"):
-        monkeypatch.setattr(f"app.services.housekeeping.{name}", 0.05)
+    for name in ("housekeeping._PERIOD", "housekeeping._USAGE_PERIOD", "periodically._PAUSE_AFTER_FAULT"):
+        monkeypatch.setattr(f"app.services.{name}", 0.05)
 
 
 async def test_a_login_that_nobody_finished_expires(replica: Replica, rows: Rows) -> None:
@@ -30,6 +30,17 @@ async def test_a_login_that_nobody_finished_expires(replica: Replica, rows: Rows
     ended = await replica.logins.get(TENANT, session.id)
     assert ended.status is SessionStatus.EXPIRED
     assert (ended.code_verifier, ended.authorization_url, ended.ticket) == (None, None, None)
+
+
+async def test_logins_that_nobody_finished_do_not_hold_up_a_grant(replica: Replica, rows: Rows) -> None:
+    for _ in range(3):
+        abandoned = await replica.start_login()
+        await rows.change_session(abandoned.id, expires_at=from_now(-3_600))
+    interrupted = await replica.start_login()
+    await rows.change_session(interrupted.id, status=SessionStatus.EXCHANGING, lease_until=from_now(-1))
+    async with replica.database.transaction() as transaction:
+        [first] = await overdue_sessions(transaction, limit=1)
+    assert first.id == interrupted.id
 
 
 async def test_two_replicas_keep_house_without_getting_in_each_others_way(replicas: ReplicaFactory, rows: Rows) -> None:
@@ -54,7 +65,7 @@ async def test_it_goes_on_by_itself_and_through_outages(
     await bank.set_faults(revocation={"status": 503, "times": 1})
     await replica.disconnecting.disconnect(TENANT, connection.id, actor=CALLER.id)
     await relay.cut()
-    with structlog.testing.capture_logs() as logs:
+    with logged_here() as logs:
         keeping = asyncio.create_task(replica.housekeeping.run())
 
         async def has_paused() -> bool:
@@ -78,7 +89,7 @@ async def test_it_goes_on_by_itself_and_through_outages(
 async def test_a_fault_of_ours_is_logged_and_stops_nothing(replica: Replica) -> None:
     async with replica.database.transaction() as transaction:
         await transaction.execute(text("ALTER TABLE revocations ALTER COLUMN next_attempt_at TYPE text"))
-    with structlog.testing.capture_logs() as logs:
+    with logged_here() as logs:
         keeping = asyncio.create_task(replica.housekeeping.run())
 
         async def has_complained_twice() -> bool:

@@ -14,6 +14,7 @@ from app.errors import (
 )
 from app.oidc.authorization import code_challenge
 from app.randomness import digest
+from app.services.connect import OpenedLink
 from app.services.login import LoginRequest
 from app.store.connections import ConnectionStatus
 from app.store.moments import from_now
@@ -191,29 +192,37 @@ def ticket_of(replica: Replica, session: object) -> str:
     return url.rpartition("/")[2]
 
 
+async def open_link(replica: Replica, ticket: str, browser: str | None = None) -> OpenedLink:
+    """Open a link in a browser that says this of itself, in whichever login."""
+    opened = await replica.links.open(ticket, lambda _login: browser)
+    assert isinstance(opened, OpenedLink)
+    return opened
+
+
 async def test_a_link_binds_the_first_browser_and_goes_on_to_the_bank(replica: Replica) -> None:
     session = await replica.start_login()
     ticket = ticket_of(replica, session)
-    url, browser = await replica.links.open(ticket, None)
-    assert url.get_secret_value() == replica.authorization_url(session)
-    assert await replica.links.open(ticket, browser) == (url, browser)
+    opened = await open_link(replica, ticket)
+    browser = opened.browser
+    assert opened.bank_url.get_secret_value() == replica.authorization_url(session)
+    assert await open_link(replica, ticket, browser) == opened
     bound = await replica.logins.get(TENANT, session.id)
     assert bound.browser_digest == digest(browser)
     for other in (None, "", "another"):
         with pytest.raises(InvalidRequest) as refused:
-            await replica.links.open(ticket, other)
+            await open_link(replica, ticket, other)
         assert refused.value.code == "other_browser"
 
 
 async def test_a_browser_cannot_choose_its_own_secret(replica: Replica) -> None:
     session = await replica.start_login()
-    _, browser = await replica.links.open(ticket_of(replica, session), "planted by an attacker")
-    assert browser != "planted by an attacker"
+    opened = await open_link(replica, ticket_of(replica, session), "planted by an attacker")
+    assert opened.browser != "planted by an attacker"
 
 
 async def test_two_browsers_that_open_a_link_at_once_do_not_both_get_it(replica: Replica) -> None:
     session = await replica.start_login()
-    calls = [replica.links.open(ticket_of(replica, session), None) for _ in range(5)]
+    calls = [open_link(replica, ticket_of(replica, session)) for _ in range(5)]
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert sum(isinstance(result, InvalidRequest) for result in results) == 4
 
@@ -222,14 +231,14 @@ async def test_a_link_that_is_unknown_used_or_expired_leads_nowhere(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:
     with pytest.raises(NotFound):
-        await replica.links.open("unknown", None)
+        await open_link(replica, "unknown")
     session, lapsed = await replica.start_login(), await replica.start_login()
     used_ticket, lapsed_ticket = ticket_of(replica, session), ticket_of(replica, lapsed)
     await replica.call_back(await consent(bank, replica.authorization_url(session)))
     await rows.change_session(lapsed.id, expires_at=from_now(-1))
     for ticket in (used_ticket, lapsed_ticket):
         with pytest.raises(InvalidRequest) as refused:
-            await replica.links.open(ticket, None)
+            await open_link(replica, ticket)
         assert refused.value.code == "ticket_used"
 
 
@@ -237,7 +246,7 @@ async def test_a_login_can_be_ended_only_in_the_browser_that_opened_its_link(
     replica: Replica, bank: SandboxClient
 ) -> None:
     session = await replica.start_login()
-    _, browser = await replica.links.open(ticket_of(replica, session), None)
+    browser = (await open_link(replica, ticket_of(replica, session))).browser
     location = await consent(bank, replica.authorization_url(session))
     for other in (None, "another"):
         with pytest.raises(InvalidRequest) as refused:

@@ -5,6 +5,7 @@ import pytest
 
 from app.services.memory import Memory
 from tests.support.clock import SteerableClock
+from tests.support.eventually import eventually
 
 
 class Source:
@@ -113,6 +114,16 @@ async def test_a_value_is_forgotten_after_its_lifetime(memory: Memory[str, str],
     assert memory.get("key") == "value"
     clock.advance(11)
     assert memory.get("key") is None
+
+
+async def test_what_is_too_old_does_not_stay_in_the_process(clock: SteerableClock) -> None:
+    memory: Memory[str, str] = Memory(lifetime=0.05, size=3, clock=clock)
+    await memory.read("key", at_once("secret"))
+
+    async def is_empty() -> bool:
+        return len(memory) == 0
+
+    await eventually(is_empty)
 
 
 async def test_it_is_bounded(memory: Memory[str, str]) -> None:

@@ -21,6 +21,7 @@ from tests.conftest import ReplicaFactory
 from tests.support.bank import living_families_at, refresh_requests_at, refreshes_at
 from tests.support.eventually import eventually
 from tests.support.hostile import HostileServer, json_reply
+from tests.support.logs import logged_here
 from tests.support.outage import Relay
 from tests.support.replica import Replica
 from tests.support.rows import TENANT, Rows
@@ -85,7 +86,7 @@ async def test_every_failure_keeps_the_tokens_and_is_told_apart(
     before = (await rows.held(connection.id)).tokens
     await bank.set_faults(token=fault)  # type: ignore[arg-type]
     claim = await claim_of(replica, connection)
-    with structlog.testing.capture_logs() as logs, pytest.raises(BankError) as failed:
+    with logged_here() as logs, pytest.raises(BankError) as failed:
         await carry_out(replica, claim)
     held = await rows.held(connection.id)
     assert failed.value.code == code
@@ -339,9 +340,9 @@ async def test_a_file_that_cannot_be_read_stays_and_is_told(
     await Spool(directory, KeyRing({"lost": bytes(32)})).keep(unsaved(replica, claim))
     (directory / "con_x.y.refresh").write_text("garbage")
     (directory / "con_x.1.refresh").write_bytes(b"\xff")
-    with structlog.testing.capture_logs() as logs:
+    with logged_here() as logs:
         assert list(Spool(directory, replica.key_ring).left_over()) == []
-    assert [line["event"] for line in logs] == ["spool_unreadable"] * 3
+    assert [line["event"] for line in logs].count("spool_unreadable") == 3
     assert len(list(directory.iterdir())) == 3
 
 
@@ -350,7 +351,7 @@ async def test_a_disk_that_refuses_costs_only_its_protection(
 ) -> None:
     (tmp_path / "file").touch()
     replica = await replicas(spool=tmp_path / "file" / "spool")
-    with structlog.testing.capture_logs() as logs:
+    with logged_here() as logs:
         await carry_out(replica, await claim_of(replica, connection))
     assert "spool_unwritable" in [line["event"] for line in logs]
     assert (await rows.held(connection.id)).connection.version == 2

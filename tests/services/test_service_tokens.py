@@ -13,9 +13,9 @@ from pydantic import SecretStr
 
 from app.encryption import KeyRing
 from app.errors import BrokerUnavailable, PermissionDenied, UnauthorizedCaller
+from app.identity_providers import open_service_tokens
 from app.oidc.discovery import KEYS_LIFETIME
 from app.oidc.transport import bank_client
-from app.runtime import open_service_tokens
 from app.services.caller_registry import CallerRegistry
 from app.services.callers import Caller, CallerAuthenticator, Permission
 from app.services.usage import Usage
@@ -412,6 +412,8 @@ async def test_without_keys_the_broker_is_unavailable_rather_than_the_caller_unk
     issuer.server.replies[path] = OUTAGES[outage]
     assert await edge.outage_with(issuer.token()) == "service_token_keys_unavailable"
     issuer.server.replies[path] = working
+    # A failed discovery is remembered for a moment.
+    issuer.clock.advance(2)
     assert await edge.caller(issuer.token())
 
 

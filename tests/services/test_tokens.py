@@ -2,7 +2,9 @@ import asyncio
 import contextlib
 
 import pytest
+from pydantic import SecretStr
 
+from app.encryption import KeyRing
 from app.errors import (
     BankError,
     BankTimeout,
@@ -12,7 +14,7 @@ from app.errors import (
     DatabaseUnavailable,
     ReauthorizationRequired,
 )
-from app.services.tokens import UsableToken
+from app.services.known_connections import UsableToken
 from app.store.connections import Connection, ConnectionStatus
 from app.store.moments import from_now
 from sandbox.client import SandboxClient
@@ -125,7 +127,7 @@ async def test_a_failure_is_told_to_all_and_the_bank_is_asked_once(
     assert await rows.attempts(expired.id) == [(1, "bank_failed")]
     with pytest.raises(BankError) as later:
         await usable(replica, expired)
-    assert later.value.code == "refresh_bank_failed"
+    assert later.value.code == "bank_failed"
     assert later.value.retry_after is not None
     assert 40 < later.value.retry_after <= 50
 
@@ -134,10 +136,10 @@ async def test_an_unknown_outcome_is_a_timeout_until_its_lease_has_ended(
     replica: Replica, rows: Rows, bank: SandboxClient, expired: Connection
 ) -> None:
     await bank.set_faults(token={"lose_answer": True, "times": 1})
-    for code in ("bank_outcome_unknown", "refresh_unknown"):
+    for _ in range(2):
         with pytest.raises(BankTimeout) as failed:
             await usable(replica, expired)
-        assert failed.value.code == code
+        assert failed.value.code == "bank_outcome_unknown"
     await rows.let_refresh_be_tried_again(expired.id)
     for _ in range(2):
         with pytest.raises(ReauthorizationRequired):
@@ -234,6 +236,27 @@ async def test_another_tenants_connection_does_not_exist(replica: Replica, live:
             await replica.tokens.usable(tenant, connection_id)
         with pytest.raises(ConnectionNotFound):
             await replica.tokens.refresh(tenant, connection_id, None)
+
+
+async def test_another_tenants_reads_are_not_remembered_and_open_no_token(
+    replica: Replica, live: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opens_none(*_: object) -> SecretStr:
+        raise AssertionError("a token is opened")
+
+    monkeypatch.setattr(KeyRing, "decrypt", opens_none)
+    for _ in range(2):
+        with pytest.raises(ConnectionNotFound):
+            await replica.tokens.usable(STRANGER.tenant, live.id)
+    assert replica.tokens.remembered == 0
+
+
+async def test_an_owner_and_a_stranger_that_ask_at_once_are_told_apart(replica: Replica, live: Connection) -> None:
+    answers = await asyncio.gather(
+        *(replica.tokens.usable(tenant, live.id) for tenant in (STRANGER.tenant, TENANT) * 5), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers] == [ConnectionNotFound, UsableToken] * 5
+    assert replica.tokens.remembered == 1
 
 
 async def test_a_wish_for_more_time_is_met_by_a_refresh(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
@@ -388,3 +411,12 @@ async def test_connections_are_read_of_one_tenant(replica: Replica, live: Connec
     assert [one.id for one in page.items] == [live.id]
     elsewhere = await replica.connections.page(STRANGER.tenant, user_id=None, status=None, limit=9, cursor=None)
     assert elsewhere.items == []
+
+
+async def test_what_was_used_is_written_down_however_much_it_is(replica: Replica, rows: Rows, live: Connection) -> None:
+    # More than a statement can have parameters.
+    for number in range(40_000):
+        replica.usage.connection_used(f"con_of_nobody_{number}")
+    replica.usage.connection_used(live.id)
+    await replica.usage.flush(replica.database)
+    assert (await rows.held(live.id)).connection.last_used_at is not None

@@ -1,0 +1,136 @@
+"""Interactions, as callers see them: a link to what the bank wants of its user, and what became of it."""
+
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from app.clock import Clock
+from app.encryption import KeyRing
+from app.errors import ConnectionNotFound, NotFound
+from app.oidc.interactions import interaction_address
+from app.randomness import digest, identifier, opaque_value
+from app.services.callers import Caller
+from app.services.decisions import Decisions
+from app.services.known_connections import require_usable
+from app.services.return_urls import ReturnUrls
+from app.services.waiting import StillWanted, wait_for_change
+from app.stopping import Stopping
+from app.store import audit
+from app.store.connections import get_connection
+from app.store.database import Database
+from app.store.interactions import Interaction, get_interaction, insert_interaction, interaction_binding
+from app.store.notifications import Notifications, interaction_topic
+
+_ASK_AGAIN = 1.0
+RETURN_PATH = "/connect/interactions"
+
+
+@dataclass(frozen=True, slots=True)
+class BankDemand:
+    """What the bank's error says, and where the browser goes afterwards."""
+
+    interaction_url: str
+    interaction_id: str
+    return_url: str | None = None
+
+
+class Interactions:
+    """Starts and follows interactions."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        key_ring: KeyRing,
+        notifications: Notifications,
+        stopping: Stopping,
+        decisions: Decisions,
+        return_urls: ReturnUrls,
+        clock: Clock,
+        issuer: str,
+        base_url: str,
+        time_to_live: int,
+    ) -> None:
+        """`time_to_live`: the seconds that a user may take."""
+        self._database = database
+        self._key_ring = key_ring
+        self._notifications = notifications
+        self._stopping = stopping
+        self._decisions = decisions
+        self._return_urls = return_urls
+        self._clock = clock
+        self._issuer = issuer
+        self._base_url = base_url
+        self._time_to_live = time_to_live
+
+    async def start(self, caller: Caller, connection_id: str, wanted: BankDemand) -> Interaction:
+        """Make a link to the bank's page. Raises UnprocessableRequest, ConnectionNotFound or Conflict."""
+        new, ticket = identifier("int"), opaque_value()
+        async with self._database.transaction() as transaction:
+            connection = await get_connection(transaction, caller.tenant, connection_id)
+            if connection is None:
+                raise ConnectionNotFound
+            require_usable(connection)
+            url = interaction_address(
+                wanted.interaction_url, issuer=self._issuer, redirect_uri=f"{self._base_url}{RETURN_PATH}"
+            )
+            if wanted.return_url is not None:
+                self._return_urls.require(wanted.return_url)
+            values = {
+                "id": new,
+                "tenant": caller.tenant,
+                "user_id": connection.user_id,
+                "connection_id": connection_id,
+                "interaction_id": wanted.interaction_id,
+                "bank_url": self._key_ring.encrypt(SecretStr(url), interaction_binding("bank_url", new)),
+                "ticket": self._key_ring.encrypt(SecretStr(ticket), interaction_binding("ticket", new)),
+                "ticket_digest": digest(ticket),
+                "return_url": wanted.return_url,
+            }
+            await insert_interaction(transaction, values, seconds_to_live=self._time_to_live)
+            await audit.record(
+                transaction,
+                tenant=caller.tenant,
+                actor=caller.id,
+                action="interaction.started",
+                connection_id=connection_id,
+                interaction_id=new,
+            )
+            started = await get_interaction(transaction, new)
+        assert started is not None
+        return started
+
+    def link(self, interaction: Interaction) -> str | None:
+        """Return the address that a pending interaction begins at. Raises DecryptionError."""
+        if interaction.ended_at is not None or interaction.ticket is None:
+            return None
+        ticket = self._key_ring.decrypt(interaction.ticket, interaction_binding("ticket", interaction.id))
+        return f"{self._base_url}{RETURN_PATH}/{ticket.get_secret_value()}"
+
+    async def get(
+        self,
+        tenant: str,
+        connection_id: str,
+        interaction: str,
+        *,
+        wait: float = 0,
+        still_wanted: StillWanted | None = None,
+    ) -> Interaction:
+        """Return an interaction; with `wait`, as soon as it has ended or after so many seconds. Raises NotFound."""
+        deadline = self._clock.monotonic() + wait
+        async with self._notifications.subscribed(interaction_topic(interaction)) as changed:
+            while True:
+                changed.clear()
+                async with self._database.transaction() as transaction:
+                    found = await get_interaction(transaction, interaction, tenant=tenant, connection_id=connection_id)
+                if found is None:
+                    raise NotFound("there is no such interaction", code="interaction_not_found")
+                if found.ended_at is None and found.returned_at is not None and await self._decisions.ask(found):
+                    continue
+                left = deadline - self._clock.monotonic()
+                if found.ended_at is not None or left <= 0 or self._stopping.has_begun:
+                    return found
+                # The bank tells nobody when it has decided.
+                pause = left if found.returned_at is None else min(left, _ASK_AGAIN)
+                if not await wait_for_change(self._notifications, changed, pause, still_wanted):
+                    return found

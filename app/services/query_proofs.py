@@ -1,0 +1,42 @@
+"""What goes with a query whose token is bound to a key: a proof, made for this one request (RFC 9449 section 7)."""
+
+import re
+from typing import Protocol
+
+from app.clock import Clock
+from app.oidc.dpop import NONCE_WANTED, Prover, target_of
+from app.services.known_connections import UsableToken
+from app.wire import HeaderLines, header_lines
+
+_CHALLENGE = re.compile(rf'\bDPoP\b.*\berror="{NONCE_WANTED}"', re.IGNORECASE)
+
+
+class _Answer(Protocol):
+    """What is looked at of an answer."""
+
+    @property
+    def status(self) -> int: ...
+
+    def header(self, name: str) -> str | None: ...
+
+
+class QueryProofs:
+    """Makes the proofs for the one GraphQL address."""
+
+    def __init__(self, graphql_url: str, clock: Clock) -> None:
+        self._target = target_of(graphql_url)
+        self._prover = Prover(clock)
+
+    def with_proof(self, token: UsableToken, headers: HeaderLines) -> HeaderLines:
+        """Return the headers with a proof before them, which serves one request."""
+        assert token.proof_key is not None
+        proof = self._prover.proof(token.proof_key, self._target, token.access_token)
+        return HeaderLines(header_lines([(b"dpop", proof.encode())]) + headers)
+
+    def wants_nonce(self, answer: _Answer) -> bool:
+        """Remember the nonce of an answer, and tell whether it was refused for the lack of it (section 9)."""
+        nonce = answer.header("dpop-nonce")
+        self._prover.heed(nonce)
+        if nonce is None or answer.status != 401:
+            return False
+        return _CHALLENGE.search(answer.header("www-authenticate") or "") is not None

@@ -1,0 +1,178 @@
+"""One refresh, however many want it.
+
+However many calls notice at once that a token has expired, one refresh happens: within the process they share one
+task, and across replicas one of them wins the claim while the others wait for its result.
+"""
+
+import asyncio
+from enum import StrEnum
+
+from app.errors import BankTimeout, BrokerError, Conflict, ReauthorizationRequired
+from app.metrics import REFRESH_WAIT_SECONDS
+from app.services.background import BackgroundTasks
+from app.services.known_connections import MOST_REMEMBERED, KnownConnection, KnownConnections, UsableToken
+from app.services.refresh import Refresher, failure_of
+from app.store import audit
+from app.store.connections import (
+    ConnectionStatus,
+    Held,
+    change_connection,
+    erase_tokens,
+    lock_connection,
+    tell,
+)
+from app.store.database import Database
+from app.store.notifications import Notifications, connection_topic, wait_for
+from app.store.outbox import EventType
+from app.store.refresh_attempts import Outcome, rejections_within
+from app.tracing import detail
+
+_POLL = 1.0
+_PAUSE = 0.2
+# A bank that refuses each new token must not be asked for ever more of them.
+_MOST_REJECTIONS, _REJECTIONS_WINDOW = 5, 60.0
+
+
+class Cause(StrEnum):
+    """Why a refresh was asked for."""
+
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    REQUESTED = "requested"
+
+
+class SharedRefreshes:
+    """Has connections refreshed, and lets all who want it wait for the same end."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        connections: KnownConnections,
+        notifications: Notifications,
+        refresher: Refresher,
+        tasks: BackgroundTasks,
+        longest_wait: float,
+    ) -> None:
+        """`longest_wait`: the seconds after which who waits is told to come again."""
+        self._database = database
+        self._connections = connections
+        self._notifications = notifications
+        self._refresher = refresher
+        self._tasks = tasks
+        self._longest_wait = longest_wait
+        self._under_way: dict[tuple[str, str, int], asyncio.Task[KnownConnection | None]] = {}
+        # The latest version of each connection that the bank first took: what it refuses of these has expired since.
+        self._accepted: dict[str, int] = {}
+
+    def was_accepted(self, token: UsableToken) -> None:
+        """Note that the bank took a token, given in place of one that it had refused."""
+        if len(self._accepted) >= MOST_REMEMBERED:
+            del self._accepted[next(iter(self._accepted))]
+        self._accepted[token.connection_id] = max(token.version, self._accepted.get(token.connection_id, 0))
+
+    async def refreshed(self, tenant: str, connection_id: str, version: int, cause: Cause) -> KnownConnection | None:
+        """Return the connection once it has moved on from `version`; None where it shall not.
+
+        Raises what `KnownConnections.get` raises, BankError, Conflict or DatabaseUnavailable.
+        """
+        key = (tenant, connection_id, version)
+        task = self._under_way.get(key)
+        if task is None:
+            work = self._until_moved_on(tenant, connection_id, version, cause)
+            task = self._under_way[key] = self._tasks.spawn(work, f"refresh of {connection_id}")
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        with REFRESH_WAIT_SECONDS.time(), detail("wait for refresh"):
+            try:
+                async with asyncio.timeout(self._longest_wait):
+                    return await asyncio.shield(task)
+            except TimeoutError as error:
+                raise BankTimeout(
+                    "the refresh has not ended yet; it goes on, so try again", code="refresh_under_way", retry_after=2
+                ) from error
+
+    async def _until_moved_on(
+        self, tenant: str, connection_id: str, version: int, cause: Cause
+    ) -> KnownConnection | None:
+        """Win the claim and refresh, or wait until whoever holds it has done so or lost it."""
+        async with self._notifications.subscribed(connection_topic(connection_id)) as changed:
+            while True:
+                changed.clear()
+                self._connections.forget(connection_id)
+                known = await self._connections.get(tenant, connection_id)
+                held = known.held
+                if held.connection.version != version:
+                    return known
+                if not held.connection.refreshable:
+                    if held.seconds_left > 0 and cause is not Cause.REJECTED:
+                        raise Conflict("the user did not grant offline_access: no refresh", code="not_refreshable")
+                    await self._end_unrefreshable(tenant, connection_id, version)
+                if held.seconds_until_retry > 0:
+                    raise _backing_off(held)
+                if held.seconds_leased > 0:
+                    await wait_for(changed, min(_POLL, held.seconds_leased))
+                    continue
+                if cause is Cause.REJECTED and await self._is_refused_again_and_again(connection_id, version):
+                    return None
+                claim = await self._refresher.claim(
+                    tenant=tenant, connection_id=connection_id, version=version, cause=cause
+                )
+                if claim is None:
+                    await wait_for(changed, _PAUSE)
+                else:
+                    await self._refresher.carry_out(claim)
+
+    async def _is_refused_again_and_again(self, connection_id: str, version: int) -> bool:
+        if self._accepted.get(connection_id) == version:
+            return False
+        async with self._database.transaction() as transaction:
+            recent = await rejections_within(transaction, connection_id, _REJECTIONS_WINDOW)
+        return recent >= _MOST_REJECTIONS
+
+    async def _end_unrefreshable(self, tenant: str, connection_id: str, version: int) -> None:
+        """End the consent with its access token, as there is no refresh token. Raises ReauthorizationRequired.
+
+        Where the connection has moved on meanwhile, nothing happens.
+        """
+        async with self._database.transaction() as transaction:
+            connection = await lock_connection(transaction, tenant, connection_id)
+            if connection is None or (connection.version, connection.status) != (version, ConnectionStatus.ACTIVE):
+                return
+            await erase_tokens(transaction, connection_id)
+            await change_connection(
+                transaction,
+                connection_id,
+                status=ConnectionStatus.REAUTHORIZATION_REQUIRED,
+                reauthorization_reason="not_refreshable",
+                access_token_expires_at=None,
+            )
+            await tell(
+                transaction,
+                EventType.CONNECTION_REAUTHORIZATION_REQUIRED,
+                connection,
+                version=version,
+                reason="not_refreshable",
+            )
+            await audit.record(
+                transaction,
+                tenant=tenant,
+                actor=audit.BROKER,
+                action="connection.reauthorization_required",
+                connection_id=connection_id,
+                reason="not_refreshable",
+            )
+        raise ReauthorizationRequired(
+            "the access token has expired and the user did not grant offline_access; "
+            "start a session with this connection_id"
+        )
+
+
+def _backing_off(held: Held) -> BrokerError:
+    """Return the error that the last attempt ended with, for those who come before the next one."""
+    failure = held.connection.last_failure
+    detail = (
+        "the bank did not answer a refresh, which is tried again when it can no longer be under way"
+        if failure == Outcome.UNKNOWN
+        else f"the last refresh failed ({failure}) and is tried again later"
+    )
+    return failure_of(failure)(detail, retry_after=held.seconds_until_retry)

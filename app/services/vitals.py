@@ -1,0 +1,102 @@
+"""What the metrics tell that no event counts: how full things are, and how many connections there are.
+
+Written down every few seconds rather than when somebody asks, so that several workers can be added up.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Mapping
+
+from app.metrics import (
+    BANK_CONNECTIONS,
+    BANK_WAITING,
+    CACHE_ENTRIES,
+    CONNECTIONS,
+    DATABASE_CONNECTIONS,
+    REFRESHES,
+    REVOCATIONS_WAITING,
+    SESSIONS,
+    SPOOLED,
+)
+from app.services.callers import CallerAuthenticator
+from app.services.periodically import periodically
+from app.services.shared_refreshes import Cause
+from app.services.spool import Spool
+from app.services.tokens import Tokens
+from app.store.chores import end_turn, latest_result, take_turn
+from app.store.connections import ConnectionStatus, count_connections
+from app.store.database import Database
+from app.store.refresh_attempts import Outcome
+from app.store.revocations import count_revocations
+from app.store.sessions import SessionStatus
+from app.wire import OriginPool
+
+_PERIOD = 5.0
+_COUNT_PERIOD = 15.0
+_COUNT = "count"
+_LONGEST_COUNT = 60.0
+# Counting reads a whole index. It rests for a hundred times as long as it took, so it is one part in a hundred of
+# what one of the database's processors does, however much there is to count.
+_SHORTEST_REST, _REST = 60.0, 100
+
+
+class Vitals:
+    """Measures this replica, and the database for all of them."""
+
+    def __init__(
+        self, *, database: Database, pool: OriginPool, tokens: Tokens, authenticator: CallerAuthenticator, spool: Spool
+    ) -> None:
+        self._database = database
+        self._pool = pool
+        self._tokens = tokens
+        self._authenticator = authenticator
+        self._spool = spool
+
+    async def run(self) -> None:
+        """Measure and count until cancelled."""
+        self.begin_at_zero()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(periodically(_PERIOD, self.measure))
+            group.create_task(periodically(_COUNT_PERIOD, self.count))
+
+    def begin_at_zero(self) -> None:
+        """Show what has not happened yet: in a counter that begins with an event Prometheus sees no increase."""
+        for outcome, cause in itertools.product(Outcome, Cause):
+            REFRESHES.labels(outcome=outcome, cause=cause)
+        for status in SessionStatus:
+            SESSIONS.labels(status=status)
+
+    async def measure(self) -> None:
+        """Write down how full everything of this replica is."""
+        DATABASE_CONNECTIONS.labels(state="in_use").set(self._database.in_use)
+        DATABASE_CONNECTIONS.labels(state="idle").set(self._database.idle)
+        BANK_CONNECTIONS.labels(state="in_use").set(self._pool.busy)
+        BANK_CONNECTIONS.labels(state="idle").set(self._pool.idle)
+        BANK_WAITING.set(self._pool.waiting)
+        CACHE_ENTRIES.labels(cache="connections").set(self._tokens.remembered)
+        CACHE_ENTRIES.labels(cache="callers").set(self._authenticator.remembered)
+        SPOOLED.set(len(self._spool))
+
+    async def count(self) -> None:
+        """Count what is in the database where no other replica has done so of late, and tell the latest count."""
+        began = time.perf_counter()
+        async with self._database.transaction() as transaction:
+            mine = await take_turn(transaction, _COUNT, seconds=_LONGEST_COUNT)
+            counted = None if mine else await latest_result(transaction, _COUNT)
+        if counted is None:
+            async with self._database.transaction() as transaction:
+                counted = {
+                    "connections": await count_connections(transaction),
+                    "revocations": await count_revocations(transaction),
+                }
+                rest = max(_SHORTEST_REST, (time.perf_counter() - began) * _REST)
+                await end_turn(transaction, _COUNT, next_in=rest, result=counted)
+        if counted:
+            _tell(counted["connections"], counted["revocations"])
+
+
+def _tell(connections: Mapping[str, int], revocations: int) -> None:
+    for status in ConnectionStatus:
+        CONNECTIONS.labels(status=status).set(connections.get(status, 0))
+    REVOCATIONS_WAITING.set(revocations)

@@ -1,0 +1,146 @@
+"""Webhooks, as callers see them."""
+
+import asyncio
+from collections import defaultdict
+
+from pydantic import SecretStr
+
+from app.encryption import KeyRing
+from app.errors import Conflict, NotFound, RateLimited, UnprocessableRequest
+from app.randomness import identifier
+from app.services.callers import Caller
+from app.settings import is_acceptable_address
+from app.store import audit
+from app.store.database import Database, Transaction
+from app.store.delivery_records import Delivery, get_delivery, list_deliveries, send_again
+from app.store.outbox import DeliveryStatus, EventType
+from app.store.pages import Page
+from app.store.webhooks import (
+    Webhook,
+    count_webhooks,
+    delete_webhook,
+    get_webhook,
+    insert_webhook,
+    list_webhooks,
+    replace_secret,
+)
+from app.webhooks.addresses import AddressGuard, host_of
+from app.webhooks.signing import new_secret
+
+# Every event is written once for each of them, in the transaction of the deed.
+MOST_WEBHOOKS = 20
+# How long one waits for the others of its tenant. Seconds.
+_LONGEST_TURN = 2.0
+# For how long both secrets sign. Seconds.
+SECRET_OVERLAP = 86_400.0
+
+
+class Webhooks:
+    """Makes, shows and ends webhooks, of one tenant at a time."""
+
+    def __init__(self, *, database: Database, key_ring: KeyRing, guard: AddressGuard) -> None:
+        self._database = database
+        self._key_ring = key_ring
+        self._guard = guard
+        # Looking up a name may take long: one of each tenant's at a time, so that none keeps all who look them up busy.
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def create(self, caller: Caller, url: str, events: list[EventType]) -> tuple[Webhook, SecretStr]:
+        """Make a webhook. Its secret is shown this once. Raises RateLimited, UnprocessableRequest or Conflict."""
+        await self._require_allowed_in_turn(caller.tenant, url)
+        webhook_id, secret = identifier("whk"), new_secret()
+        async with self._database.transaction() as transaction:
+            if await count_webhooks(transaction, caller.tenant) >= MOST_WEBHOOKS:
+                raise Conflict(f"a tenant may have {MOST_WEBHOOKS} webhooks; delete one", code="too_many_webhooks")
+            await insert_webhook(
+                transaction,
+                self._key_ring,
+                webhook_id=webhook_id,
+                tenant=caller.tenant,
+                url=url,
+                events=[event.value for event in EventType if event in events],
+                secret=secret,
+            )
+            await _write_down(transaction, caller, "webhook.created", webhook_id)
+            return await _existing(transaction, caller.tenant, webhook_id), secret
+
+    async def page(self, tenant: str, *, limit: int, cursor: str | None) -> Page[Webhook]:
+        """Return a tenant's webhooks, newest first."""
+        async with self._database.transaction() as transaction:
+            return await list_webhooks(transaction, tenant, limit=limit, cursor=cursor)
+
+    async def get(self, tenant: str, webhook_id: str) -> Webhook:
+        """Return a webhook. Raises NotFound."""
+        async with self._database.transaction() as transaction:
+            return await _existing(transaction, tenant, webhook_id)
+
+    async def delete(self, caller: Caller, webhook_id: str) -> None:
+        """Send nothing there any more. Raises NotFound."""
+        async with self._database.transaction() as transaction:
+            await _existing(transaction, caller.tenant, webhook_id)
+            await delete_webhook(transaction, webhook_id)
+            await _write_down(transaction, caller, "webhook.deleted", webhook_id)
+
+    async def rotate_secret(self, caller: Caller, webhook_id: str) -> tuple[Webhook, SecretStr]:
+        """Draw a new secret, which is shown this once; the old one signs along for a day. Raises NotFound."""
+        secret = new_secret()
+        async with self._database.transaction() as transaction:
+            await _existing(transaction, caller.tenant, webhook_id)
+            await replace_secret(transaction, self._key_ring, webhook_id, secret, overlap=SECRET_OVERLAP)
+            await _write_down(transaction, caller, "webhook.secret_rotated", webhook_id)
+            return await _existing(transaction, caller.tenant, webhook_id), secret
+
+    async def deliveries(
+        self, tenant: str, webhook_id: str, *, status: DeliveryStatus | None, limit: int, cursor: str | None
+    ) -> Page[Delivery]:
+        """Return a webhook's deliveries, newest first. Raises NotFound."""
+        async with self._database.transaction() as transaction:
+            await _existing(transaction, tenant, webhook_id)
+            return await list_deliveries(transaction, webhook_id, status=status, limit=limit, cursor=cursor)
+
+    async def redeliver(self, caller: Caller, webhook_id: str, delivery_id: str) -> Delivery:
+        """Send a delivery again, or now instead of later. Raises NotFound."""
+        async with self._database.transaction() as transaction:
+            await _existing(transaction, caller.tenant, webhook_id)
+            await send_again(transaction, caller.tenant, webhook_id, delivery_id)
+            await _write_down(transaction, caller, "webhook.redelivered", webhook_id, delivery_id=delivery_id)
+            again = await get_delivery(transaction, webhook_id, delivery_id)
+            if again is None:
+                raise NotFound("there is no such delivery, or no longer", code="delivery_not_found")
+        return again
+
+    async def _require_allowed_in_turn(self, tenant: str, url: str) -> None:
+        turn = self._turns[tenant]
+        try:
+            # Not for long: a caller that is refused meanwhile must not have its webhook made much later.
+            await asyncio.wait_for(turn.acquire(), _LONGEST_TURN)
+        except TimeoutError as error:
+            raise RateLimited("other webhooks of this tenant are being made; wait a moment", retry_after=2) from error
+        try:
+            await self._require_allowed(url)
+        finally:
+            turn.release()
+
+    async def _require_allowed(self, url: str) -> None:
+        if not is_acceptable_address(url):
+            raise UnprocessableRequest(
+                "the url must begin with https://, and hold no blanks and no user name; http:// is for loopback only",
+                code="webhook_url_not_allowed",
+            )
+        if not await self._guard.permits_host(host_of(url)):
+            raise UnprocessableRequest(
+                "the url's host is no valid name, or leads to an address that is not public; have the operator allow "
+                "its network with BROKER_WEBHOOK_PRIVATE_NETWORKS",
+                code="webhook_url_not_allowed",
+            )
+
+
+async def _existing(transaction: Transaction, tenant: str, webhook_id: str) -> Webhook:
+    webhook = await get_webhook(transaction, tenant, webhook_id)
+    if webhook is None:
+        raise NotFound("there is no such webhook", code="webhook_not_found")
+    return webhook
+
+
+async def _write_down(transaction: Transaction, caller: Caller, action: str, webhook_id: str, **more: str) -> None:
+    await audit.record(transaction, tenant=caller.tenant, actor=caller.id, action=action, webhook_id=webhook_id, **more)

@@ -1,0 +1,74 @@
+"""The refresh protocol where tokens are bound to keys (RFC 9449): the key goes the way of its token."""
+
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from app.oidc.dpop import ProofKey
+from app.oidc.refusals import TokenRequestRefused
+from app.services.shared_refreshes import Cause
+from app.services.spool import Unsaved
+from app.store.connections import Connection, TokenPair
+from app.store.refreshes import Claim, NewTokens
+from sandbox.client import SandboxClient
+from tests.conftest import ReplicaFactory
+from tests.support.bank import refresh_requests_at
+from tests.support.replica import CALLER, Replica
+from tests.support.rows import Rows
+
+
+@pytest.fixture
+async def connection(bank: SandboxClient, rows: Rows) -> Connection:
+    await bank.set_faults(dpop="required", dpop_nonces=True)
+    return await rows.link(bank)
+
+
+async def claim_of(replica: Replica, connection: Connection) -> Claim:
+    claim = await replica.refresher.claim(
+        tenant=connection.tenant, connection_id=connection.id, version=connection.version, cause=Cause.REQUESTED
+    )
+    assert claim is not None
+    return claim
+
+
+async def key_of(rows: Rows, connection: Connection) -> SecretStr | None:
+    tokens = (await rows.held(connection.id)).tokens
+    assert tokens is not None
+    return tokens.proof_key
+
+
+async def test_a_wish_for_a_nonce_is_no_failure_of_the_refresh(
+    replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
+) -> None:
+    await replica.refresher.carry_out(await claim_of(replica, connection))
+    assert await rows.attempts(connection.id) == [(1, "refreshed")]
+    assert await refresh_requests_at(bank) == {"use_dpop_nonce": 1, "ok": 1}
+    token = await replica.tokens.usable(CALLER.tenant, connection.id)
+    assert token.authorization.startswith(b"authorization: DPoP ")
+    assert token.proof_key is not None
+    stored = await key_of(rows, connection)
+    assert stored is not None
+    assert token.proof_key.thumbprint == ProofKey.parse(stored).thumbprint
+    assert stored.get_secret_value() not in repr(token)
+
+
+async def test_an_answer_on_disk_keeps_its_key(replicas: ReplicaFactory, rows: Rows, connection: Connection) -> None:
+    stopped = await replicas()
+    key = ProofKey.new().secret
+    new = NewTokens(TokenPair(SecretStr("access"), SecretStr("refresh"), key), 900, None)
+    claim = await claim_of(stopped, connection)
+    await stopped.spool.keep(Unsaved(claim, new, stopped.clock.now() - timedelta(seconds=1)))
+    await stopped.refresher.replay()
+    assert await key_of(rows, connection) == key
+
+
+async def test_a_proof_that_the_bank_refuses_costs_no_consent(
+    replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
+) -> None:
+    await bank.set_faults(token={"error": "invalid_dpop_proof", "times": 1})
+    with pytest.raises(TokenRequestRefused, match="invalid_dpop_proof"):
+        await replica.refresher.carry_out(await claim_of(replica, connection))
+    await rows.let_refresh_be_tried_again(connection.id)
+    await replica.refresher.carry_out(await claim_of(replica, connection))
+    assert await rows.attempts(connection.id) == [(1, "request_refused"), (1, "refreshed")]

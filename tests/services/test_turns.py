@@ -1,0 +1,47 @@
+import asyncio
+
+from app.services.turns import Turns
+
+
+async def test_one_piece_of_each_tenant_at_a_time_and_the_others_in_between() -> None:
+    turns, done = Turns(), list[str]()
+
+    async def work(tenant: str) -> None:
+        async with turns.of(tenant):
+            done.append(tenant)
+
+    await asyncio.gather(*(work("a") for _ in range(50)), work("b"))
+    assert done.index("b") <= 2
+    assert done.count("a") == 50
+
+
+async def test_who_is_cancelled_leaves_the_turn_to_the_next() -> None:
+    turns = Turns()
+    async with turns.of("a"):
+        waiting = asyncio.create_task(asyncio.wait_for(_take(turns), 0.01))
+        await asyncio.sleep(0.02)
+        assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], TimeoutError)
+    async with asyncio.timeout(1):
+        await _take(turns)
+
+
+async def _take(turns: Turns) -> None:
+    async with turns.of("a"):
+        pass
+
+
+async def test_what_fails_takes_turns_too() -> None:
+    turns, done = Turns(), list[str]()
+
+    async def fail() -> None:
+        async with turns.of("a"):
+            done.append("a")
+            raise LookupError
+
+    async def work() -> None:
+        async with turns.of("b"):
+            done.append("b")
+
+    results = await asyncio.gather(*(fail() for _ in range(50)), work(), return_exceptions=True)
+    assert sum(isinstance(result, LookupError) for result in results) == 50
+    assert done.index("b") <= 2

@@ -1,0 +1,71 @@
+from collections.abc import AsyncIterator
+
+import pytest
+from prometheus_client import REGISTRY
+
+from app.services.proxy import query_pool
+from app.services.vitals import Vitals
+from tests.conftest import ReplicaFactory
+from tests.support.replica import Replica
+from tests.support.rows import TENANT, Rows
+
+
+def measured(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(name, labels)
+
+
+@pytest.fixture
+async def vitals(replica: Replica) -> AsyncIterator[Vitals]:
+    async with query_pool("http://127.0.0.1:1/graphql", patience=1, concurrency=1) as pool:
+        yield vitals_of(replica, pool)
+
+
+def vitals_of(replica: Replica, pool: object) -> Vitals:
+    return Vitals(
+        database=replica.database,
+        pool=pool,  # type: ignore[arg-type]
+        tokens=replica.tokens,
+        authenticator=replica.authenticator,
+        spool=replica.spool,
+    )
+
+
+async def test_it_says_how_full_everything_is(vitals: Vitals, replica: Replica, rows: Rows) -> None:
+    connection = await rows.insert()
+    await replica.tokens.usable(TENANT, connection.id)
+    async with replica.database.transaction():
+        await vitals.measure()
+    assert measured("broker_database_connections", state="in_use") == 1
+    assert measured("broker_cache_entries", cache="connections") == 1
+    assert measured("broker_cache_entries", cache="callers") == 0
+    assert measured("broker_bank_waiting_queries") == 0
+    assert measured("broker_spooled_refreshes") == 0
+
+
+async def test_what_is_on_disk_from_before_is_seen_at_once(vitals: Vitals, replica: Replica) -> None:
+    replica.spool._directory.mkdir(parents=True)
+    (replica.spool._directory / "con_x.1.refresh").touch()
+    await vitals.measure()
+    assert measured("broker_spooled_refreshes") == 1
+
+
+async def test_one_replica_counts_and_all_tell(
+    vitals: Vitals, replicas: ReplicaFactory, replica: Replica, rows: Rows
+) -> None:
+    made = [await rows.insert() for _ in range(3)]
+    await rows.change_connection(made[0].id, status="revoked")
+    await vitals.count()
+    assert measured("broker_connections", status="active") == 2
+    assert measured("broker_connections", status="revoked") == 1
+    assert measured("broker_connections", status="pending_confirmation") == 0
+    assert measured("broker_revocations_waiting") == 0
+    await rows.insert()
+    other = vitals_of(await replicas(), vitals._pool)
+    await other.count()
+    assert measured("broker_connections", status="active") == 2, "it was counted a moment ago"
+
+
+async def test_counters_begin_at_zero_so_that_the_first_event_shows(vitals: Vitals) -> None:
+    vitals.begin_at_zero()
+    assert measured("broker_refreshes_total", outcome="invalid_client", cause="expired") is not None
+    assert measured("broker_sessions_total", status="failed") is not None
