@@ -1,21 +1,43 @@
 """The application: `create_app(settings)`, and `application()` for a server that is given no settings."""
 
+import asyncio
+import gc
+import os
 from contextlib import AsyncExitStack
+from multiprocessing import parent_process
 
 from fastapi import FastAPI
-from prometheus_client import start_http_server
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api import audit, callback, callers, connections, docs, health, metrics, sessions, users
+from app.api import (
+    audit,
+    callback,
+    callers,
+    connections,
+    health,
+    interaction_pages,
+    interactions,
+    metrics,
+    sessions,
+    users,
+    webhooks,
+)
+from app.api.departure import Departures
+from app.api.docs import install_docs
+from app.api.forwarded import TrustedProxies
 from app.api.graphql import matches, serve_query
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from app.api.openapi import install_openapi
 from app.api.problems import install_problem_handlers
-from app.errors import BrokerError, ConfigurationError
+from app.errors import BrokerError
+from app.key_reload import reloading_keys
 from app.logs import configure_logs, get_logger
+from app.metrics import is_one_of_several, served_on
 from app.runtime import open_runtime
 from app.settings import Settings, load_settings
-from app.stopping import Stopping
+from app.stopping import Stopping, stop_with
+from app.telemetry import open_telemetry
 
 logger = get_logger(__name__)
 
@@ -24,53 +46,98 @@ def application() -> ASGIApp:
     """Build the application from the environment, as each worker of `broker serve` does."""
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
-    return create_app(settings)
+    app = create_app(settings)
+    # What is there now stays: looking through it at each collection would hold up whoever is being served.
+    gc.collect()
+    gc.freeze()
+    return app
 
 
 def create_app(settings: Settings) -> ASGIApp:
     """Build the application. Its start opens the runtime, its end closes it."""
-    return RequestMiddleware(Application(create_api(with_metrics=settings.metrics_port is None), settings))
+    api = create_api(
+        with_metrics=settings.metrics_port is None,
+        with_query_page=settings.query_page,
+        path_prefix=settings.path_prefix,
+    )
+    stopping = Stopping()
+    app: ASGIApp = Application(api, settings, stopping)
+    if settings.trusted_proxies:
+        return TrustedProxies(app, settings.trusted_proxies)
+    return app
 
 
-def create_api(*, with_metrics: bool = True) -> FastAPI:
+def create_api(*, with_metrics: bool = True, with_query_page: bool = False, path_prefix: str = "") -> FastAPI:
     """Build the part that the web framework serves: all but the query path."""
-    api = FastAPI(docs_url=None, redoc_url=None)
-    for room in (sessions, connections, users, callers, audit, callback, health, docs):
-        api.include_router(room.router)
+    # No redirect to a path without its last slash: it would name the host that the request names, whoever sent it.
+    # No telemetry of the framework's: it records whole addresses, with the codes and tickets in them.
+    api = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
+    )
+    # Interactions before callback: their links are below `/connect/` too, where whatever follows is a ticket.
+    browsers = [interaction_pages, callback]
+    rooms = [sessions, connections, interactions, users, webhooks, callers, audit, *browsers, health]
     if with_metrics:
-        api.include_router(metrics.router)
-    docs.mount_static(api)
+        rooms.append(metrics)
+    for room in rooms:
+        api.include_router(room.router)
+    api.state.routes = [route for room in rooms for route in room.router.routes]
     install_problem_handlers(api)
-    install_openapi(api)
+    install_openapi(api, path_prefix)
+    install_docs(api, with_query_page=with_query_page)
     return api
+
+
+def _operation_id(route: APIRoute) -> str:
+    """Name a call as its function is named: generated clients have it as a function too."""
+    return route.name
 
 
 class Application:
     """Opens the runtime, sends queries to their own endpoint, and all else to the web framework."""
 
-    def __init__(self, api: FastAPI, settings: Settings) -> None:
+    def __init__(self, api: FastAPI, settings: Settings, stopping: Stopping) -> None:
         self._api = api
         self._settings = settings
-        self._bounded = BodyLimitMiddleware(api, limit=settings.max_body_bytes)
+        self._stopping = stopping
+        self._prefix = settings.path_prefix
+        self._departures = Departures()
+        self._others = RequestMiddleware(BodyLimitMiddleware(api, limit=settings.max_body_bytes), stopping)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the life of the process."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        elif scope["type"] == "http" and (connection_id := matches(scope)) is not None:
-            await serve_query(self._api.state.runtime, connection_id, scope, receive, send)
-        else:
-            await self._bounded(scope, receive, send)
+            return
+        if self._prefix:
+            # Gateways cut the prefix off, or leave it.
+            scope["path"] = _without(self._prefix, scope["path"])
+        if scope["type"] == "http" and (connection_id := matches(scope)) is not None:
+            await serve_query(self._api.state.runtime, connection_id, scope, receive, send, departures=self._departures)
+            return
+        if self._prefix:
+            # As ASGI has it: the whole path, and the part of it below which the application is.
+            scope["root_path"] = self._prefix
+            scope["path"] = self._prefix + scope["path"]
+        await self._others(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Speak the lifespan protocol here, so that a start that cannot be says why in one line."""
         async with AsyncExitStack() as stack:
             await receive()
-            stopping = Stopping()
-            stack.enter_context(stopping.on_signals())
+            stack.enter_context(self._stopping.on_signals(self._settings.stop_delay))
+            if (supervisor := parent_process()) is not None:
+                stack.callback(asyncio.create_task(stop_with(supervisor)).cancel)
+            # First, so that it is told of what ends last.
+            await stack.enter_async_context(open_telemetry(os.environ))
             try:
-                self._api.state.runtime = await stack.enter_async_context(open_runtime(self._settings, stopping))
-                _serve_metrics(self._settings, stack)
+                self._api.state.runtime = await stack.enter_async_context(open_runtime(self._settings, self._stopping))
+                if self._settings.metrics_port is not None and not is_one_of_several():
+                    stack.enter_context(served_on(self._settings.metrics_port))
             except BrokerError as error:
                 await send({"type": "lifespan.startup.failed", "message": f"the broker cannot start: {error.detail}"})
                 return
@@ -80,6 +147,7 @@ class Application:
                     {"type": "lifespan.startup.failed", "message": "the broker cannot start: see the line above"}
                 )
                 return
+            stack.enter_context(reloading_keys(self._api.state.runtime))
             logger.info("started", public_url=self._settings.public_url)
             await send({"type": "lifespan.startup.complete"})
             await receive()
@@ -88,15 +156,5 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _serve_metrics(settings: Settings, stack: AsyncExitStack) -> None:
-    if settings.metrics_port is None:
-        return
-    try:
-        server, thread = start_http_server(settings.metrics_port)
-    except OSError as error:
-        raise ConfigurationError(
-            f"BROKER_METRICS_PORT: port {settings.metrics_port} cannot be used: {error.strerror}"
-        ) from error
-    stack.callback(thread.join, 5)
-    stack.callback(server.server_close)
-    stack.callback(server.shutdown)
+def _without(prefix: str, path: str) -> str:
+    return path.removeprefix(prefix) or "/" if f"{path}/".startswith(f"{prefix}/") else path

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import httpx
-
 from app.clock import Clock, SystemClock
 from app.encryption import KeyRing
 from app.errors import ConfigurationError, DatabaseUnavailable
+from app.identity_providers import client_authentication, open_provider, open_service_tokens
 from app.logs import get_logger
-from app.oidc.client_authentication import ClientAuthentication, ClientSecret, load_private_key
-from app.oidc.discovery import EndpointOverrides, Provider
+from app.oidc.back_channel import BackChannel
+from app.oidc.front_channel import FrontChannel
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
-from app.services.background import BackgroundTasks
+from app.services.background import BackgroundTasks, report_fault
+from app.services.body_budget import BodyBudget
 from app.services.breaker import Breaker
 from app.services.caller_registry import CallerRegistry
 from app.services.callers import CallerAuthenticator
@@ -26,26 +26,37 @@ from app.services.completion import Completion
 from app.services.confirmation import Confirmations
 from app.services.connect import ConnectLinks
 from app.services.connections import Connections
+from app.services.decisions import Decisions
 from app.services.disconnect import Disconnecting
+from app.services.dispatch import Dispatcher
 from app.services.documents import Documents
 from app.services.housekeeping import Housekeeping
+from app.services.interaction_pages import InteractionPages
+from app.services.interactions import Interactions
 from app.services.limits import CallerLimits
 from app.services.linking import Linking
 from app.services.login import Logins
 from app.services.proxy import QueryProxy, query_pool
+from app.services.query_proofs import QueryProofs
 from app.services.refresh import Refresher, Timing
+from app.services.retention import Ages, Retention
 from app.services.return_urls import ReturnUrls
 from app.services.revoker import Revoker
-from app.services.service_tokens import ServiceTokenRules, ServiceTokens
 from app.services.spool import Spool
 from app.services.tokens import Tokens
+from app.services.turns import Turns
 from app.services.usage import Usage
-from app.settings import Settings, is_acceptable_address
+from app.services.vitals import Vitals
+from app.services.webhooks import Webhooks
+from app.settings import Settings
 from app.stopping import Stopping
 from app.store.address import database_address
 from app.store.database import Database
-from app.store.migrate import current_revision, expected_revision
+from app.store.migrate import require_schema
 from app.store.notifications import Notifications
+from app.store.sealed import require_keys
+from app.webhooks.addresses import AddressGuard
+from app.webhooks.sending import webhook_client
 
 # What the server gives answers under way, and then the broker its refreshes: together less than the 30 s after which
 # orchestrators kill.
@@ -61,11 +72,14 @@ class Runtime:
 
     settings: Settings
     stopping: Stopping
+    key_ring: KeyRing
     database: Database
     notifications: Notifications
     tasks: BackgroundTasks
     authenticator: CallerAuthenticator
     limits: CallerLimits
+    bodies: BodyBudget
+    turns: Turns
     registry: CallerRegistry
     logins: Logins
     links: ConnectLinks
@@ -76,6 +90,9 @@ class Runtime:
     tokens: Tokens
     documents: Documents
     proxy: QueryProxy
+    webhooks: Webhooks
+    interactions: Interactions
+    interaction_pages: InteractionPages
 
 
 @asynccontextmanager
@@ -89,9 +106,10 @@ async def open_runtime(
     authentication = client_authentication(settings, clock)
     async with AsyncExitStack() as stack:
         url = stack.enter_context(database_address(settings))
-        database = Database(url)
+        database = Database(url, by_way_of_pooler=settings.database_listen_url is not None)
         stack.push_async_callback(database.close)
         await _wait_for_schema(database, stopping)
+        await require_keys(database, key_ring)
         notifications = Notifications(Database(settings.database_listen_url or url))
         client = await stack.enter_async_context(bank_client())
         pool = await stack.enter_async_context(
@@ -103,13 +121,21 @@ async def open_runtime(
         )
         tasks, usage = BackgroundTasks(), Usage()
         provider = open_provider(settings, client, clock)
-        token_endpoint = TokenEndpoint(client, provider, authentication, clock)
+        back_channel = BackChannel(client, provider, authentication, clock)
+        token_endpoint = TokenEndpoint(back_channel)
+        front_channel = FrontChannel(
+            back_channel,
+            client_id=settings.stitch_client_id,
+            timeout=settings.bank_timeout,
+            prompt=settings.stitch_prompt,
+        )
+        spool = Spool(settings.data_dir / "spool", key_ring)
         refresher = Refresher(
             database=database,
             key_ring=key_ring,
             provider=provider,
             token_endpoint=token_endpoint,
-            spool=Spool(settings.data_dir / "spool", key_ring),
+            spool=spool,
             breaker=Breaker(clock),
             clock=clock,
             timing=Timing(deadline=settings.refresh_deadline, lease=settings.refresh_lease),
@@ -160,110 +186,92 @@ async def open_runtime(
             tasks=tasks,
             usage=usage,
         )
+        documents = Documents()
+        proxy = QueryProxy(pool, tokens, QueryProofs(settings.stitch_graphql_url, clock), documents)
+        decisions = Decisions(database=database, proxy=proxy, tasks=tasks, patience=_BROWSER_PATIENCE)
+        return_urls = ReturnUrls(settings.return_urls)
+        guard = AddressGuard(settings.webhook_private_networks)
+        dispatcher = Dispatcher(
+            database=database,
+            key_ring=key_ring,
+            notifications=notifications,
+            stopping=stopping,
+            tasks=tasks,
+            client=await stack.enter_async_context(webhook_client(guard)),
+            clock=clock,
+            timeout=settings.webhook_timeout,
+        )
+        vitals = Vitals(database=database, pool=pool, tokens=tokens, authenticator=authenticator, spool=spool)
+        ages = Ages(
+            sessions=settings.session_retention_days,
+            refreshes=settings.refresh_retention_days,
+            tombstones=settings.tombstone_retention_days,
+            audit=settings.audit_retention_days,
+        )
+        retention = Retention(database, ages)
         notifications.observe(partial(_heed, tokens, authenticator))
         database.on_change(notifications.announce)
-        await stack.enter_async_context(_running(notifications.run(), housekeeping.run()))
+        await stack.enter_async_context(
+            _running(notifications.run(), housekeeping.run(), vitals.run(), retention.run(), dispatcher.run())
+        )
         stack.push_async_callback(_flush, housekeeping)
         stack.push_async_callback(_drain, tasks)
         tasks.spawn(refresher.replay(), "replay of the spool")
         yield Runtime(
             settings=settings,
             stopping=stopping,
+            key_ring=key_ring,
             database=database,
             notifications=notifications,
             tasks=tasks,
             authenticator=authenticator,
             limits=CallerLimits(clock, rate=settings.caller_rate, concurrency=settings.caller_concurrency),
+            bodies=BodyBudget(),
+            turns=Turns(),
             registry=CallerRegistry(database, key_ring),
             logins=Logins(
                 database=database,
                 key_ring=key_ring,
                 notifications=notifications,
                 stopping=stopping,
-                provider=provider,
-                return_urls=ReturnUrls(settings.return_urls),
+                front_channel=front_channel,
+                return_urls=return_urls,
                 clock=clock,
-                client_id=settings.stitch_client_id,
                 base_url=settings.base_url,
                 scopes=settings.stitch_scopes,
                 session_ttl=settings.session_ttl,
             ),
-            links=ConnectLinks(database=database, key_ring=key_ring),
+            links=ConnectLinks(database=database, key_ring=key_ring, front_channel=front_channel, clock=clock),
             completion=completion,
             confirmations=confirmations,
             connections=Connections(database=database, tokens=tokens),
             disconnecting=Disconnecting(database=database, key_ring=key_ring, revoker=revoker, tasks=tasks),
             tokens=tokens,
-            documents=Documents(),
-            proxy=QueryProxy(pool, tokens),
+            documents=documents,
+            proxy=proxy,
+            webhooks=Webhooks(database=database, key_ring=key_ring, guard=guard),
+            interactions=Interactions(
+                database=database,
+                key_ring=key_ring,
+                notifications=notifications,
+                stopping=stopping,
+                decisions=decisions,
+                return_urls=return_urls,
+                clock=clock,
+                issuer=settings.stitch_issuer,
+                base_url=settings.base_url,
+                time_to_live=settings.session_ttl,
+            ),
+            interaction_pages=InteractionPages(database=database, key_ring=key_ring, decisions=decisions),
         )
-
-
-def open_provider(settings: Settings, client: httpx.AsyncClient, clock: Clock) -> Provider:
-    """Return the provider that the settings name."""
-    return Provider(
-        client,
-        clock,
-        issuer=settings.stitch_issuer,
-        overrides=EndpointOverrides(
-            authorization_endpoint=settings.stitch_authorization_endpoint,
-            token_endpoint=settings.stitch_token_endpoint,
-            revocation_endpoint=settings.stitch_revocation_endpoint,
-            jwks_uri=settings.stitch_jwks_uri,
-        ),
-        timeout=settings.bank_timeout,
-        is_allowed=is_acceptable_address,
-    )
-
-
-def open_service_tokens(settings: Settings, client: httpx.AsyncClient, clock: Clock) -> ServiceTokens | None:
-    """Return what validates the service tokens of the issuer that the settings name, if they do."""
-    issuer, audience = settings.service_token_issuer, settings.service_token_audience
-    if issuer is None or audience is None:
-        return None
-    provider = Provider(
-        client,
-        clock,
-        issuer=issuer,
-        # Its keys are all that is wanted; an issuer of service tokens alone, as Kubernetes is one, has no more.
-        overrides=EndpointOverrides(authorization_endpoint=issuer, token_endpoint=issuer),
-        timeout=settings.bank_timeout,
-        is_allowed=is_acceptable_address,
-    )
-    rules = ServiceTokenRules(
-        audience=audience,
-        tenant_claim=settings.service_token_tenant_claim,
-        permissions_claim=settings.service_token_permissions_claim,
-    )
-    return ServiceTokens(provider, rules, clock)
-
-
-def client_authentication(settings: Settings, clock: Clock) -> ClientAuthentication:
-    """Return the client authentication of the settings. Raises ConfigurationError."""
-    if settings.stitch_client_auth == "private_key_jwt":
-        assert settings.stitch_private_key_file is not None
-        return load_private_key(
-            settings.stitch_client_id, settings.stitch_private_key_file, settings.stitch_private_key_id, clock
-        )
-    assert settings.stitch_client_secret is not None
-    return ClientSecret(settings.stitch_client_id, settings.stitch_client_secret, settings.stitch_client_auth)
-
-
-async def require_schema(database: Database) -> None:
-    """Raise ConfigurationError on a database that was never migrated, DatabaseUnavailable where there is none."""
-    found = await current_revision(database)
-    if found is None:
-        raise ConfigurationError("the database is empty; run `broker migrate` first")
-    if found != expected_revision():
-        logger.warning("schema_differs", found=found, expected=expected_revision())
 
 
 async def _wait_for_schema(database: Database, stopping: Stopping) -> None:
     while True:
         try:
             await require_schema(database)
-        except DatabaseUnavailable:
-            logger.warning("waiting_for_database")
+        except DatabaseUnavailable as error:
+            logger.warning("waiting_for_database", about="BROKER_DATABASE_URL", reason=error.reason)
             await asyncio.sleep(1)
         else:
             return
@@ -286,6 +294,8 @@ def _heed(tokens: Tokens, authenticator: CallerAuthenticator, topic: str | None)
 @asynccontextmanager
 async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     running = [asyncio.create_task(one) for one in work]
+    for task in running:
+        task.add_done_callback(report_fault)
     try:
         yield
     finally:

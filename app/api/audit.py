@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, requires
-from app.api.examples import problems
+from app.api.examples import INVALID_CURSOR, problems
 from app.api.schemas import AuditEventView, PageView
 from app.services.callers import Caller, Permission
 from app.store.audit import list_events
@@ -14,7 +14,7 @@ router = APIRouter(prefix="/v1/audit", route_class=AuthenticatedRoute, tags=["Lo
 Auditor = Annotated[Caller, Depends(requires(Permission.AUDIT_READ))]
 
 
-@router.get("", summary="Read the audit", responses=problems())
+@router.get("", summary="Read the audit", responses=problems(INVALID_CURSOR))
 async def read_audit(
     caller: Auditor,
     runtime: Broker,

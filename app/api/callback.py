@@ -3,20 +3,21 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from app.api.context import request_id_of
+from app.api.browsers import answer_without_deed, bind, cookie_name, error_page, secrets_of
 from app.api.dependencies import Broker
+from app.api.examples import pages
 from app.api.pages import SECURITY_HEADERS, page
 from app.errors import BrokerError
-from app.logs import get_logger
-from app.oidc.authorization import parse_authorization_response
+from app.oidc.authorization import PARAMETERS, parse_authorization_response
 from app.randomness import digest, opaque_value
-from app.runtime import Runtime
+from app.services.connect import login_of
 from app.services.return_urls import with_outcome
 from app.store.sessions import Session, SessionStatus
 
 router = APIRouter(tags=["Pages for the browser"])
-logger = get_logger(__name__)
 
+# RFC 6749 appendix A.
+_PARAMETER = {"type": "string", "pattern": "^[ -~]*$", "maxLength": 4_096}
 _PAGES = {
     SessionStatus.COMPLETED: ("good", "Your account is linked", "You can close this page and go back to the app."),
     SessionStatus.AWAITING_CONFIRMATION: (
@@ -37,52 +38,89 @@ _PAGES = {
     SessionStatus.EXPIRED: ("bad", "This took too long", "No access was given. Please go back and start again."),
     SessionStatus.PENDING: ("calm", "The login is not finished", "Please go back and log in at your bank."),
 }
+_ANOTHER_PERSON = (
+    "bad",
+    "Somebody else has linked this account",
+    "No access was given. Please go back, and log in as the person who linked it.",
+)
 
 
-@router.get("/connect/{ticket:path}", summary="Go to the bank", status_code=303, response_class=Response)
+@router.get(
+    "/connect/{ticket:path}",
+    summary="Go to the bank",
+    status_code=303,
+    response_class=Response,
+    responses=pages(
+        {
+            200: "The outcome, where this browser's login has ended.",
+            303: "To the bank; to the session's `return_url` where this browser's login has ended.",
+            400: "The link has been used or has expired.",
+            404: "No such link.",
+        }
+    ),
+)
 async def connect(request: Request, runtime: Broker, ticket: str) -> Response:
-    """Bind this browser to the session, and redirect it to the bank."""
-    if _is_prefetch(request):
-        return Response(status_code=204, headers=SECURITY_HEADERS)
+    """Bind this browser to the session, and redirect it to the bank. After the login, show it the outcome again."""
+    if (idle := answer_without_deed(request)) is not None:
+        return idle
     try:
-        cookie = _cookie_name(runtime, await runtime.links.binding_of(ticket))
-        url, browser = await runtime.links.open(ticket, request.cookies.get(cookie))
+        link = await runtime.links.open(ticket, lambda login: secrets_of(request).get(cookie_name(runtime, login)))
+        if isinstance(link, Session):
+            return _show(request, link, runtime.confirmations.code_of(link), is_this_browser=True)
     except BrokerError as error:
-        return _error_page(request, error)
-    response = RedirectResponse(url.get_secret_value(), 303, SECURITY_HEADERS)
-    _bind(response, runtime, cookie, browser)
+        return error_page(request, error)
+    response = RedirectResponse(link.bank_url.get_secret_value(), 303, SECURITY_HEADERS)
+    bind(request, response, runtime, cookie_name(runtime, link.login), link.browser)
     return response
 
 
-@router.get("/callback", summary="Come back from the bank", response_class=Response)
+@router.get(
+    "/callback",
+    summary="Come back from the bank",
+    response_class=Response,
+    responses=pages(
+        {
+            200: "The outcome.",
+            303: "To the session's `return_url`.",
+            400: "No redirect of the bank's for an open login.",
+        }
+    ),
+    openapi_extra={
+        "parameters": [
+            {"name": name, "in": "query", "required": name == "state", "schema": _PARAMETER} for name in PARAMETERS
+        ]
+    },
+)
 async def callback(request: Request, runtime: Broker) -> Response:
     """End the login: a page, or a redirect to the session's `return_url`."""
-    if _is_prefetch(request):
-        return Response(status_code=204, headers=SECURITY_HEADERS)
+    if (idle := answer_without_deed(request)) is not None:
+        return idle
     try:
         response = parse_authorization_response(request.query_params.multi_items())
-        cookie = _cookie_name(runtime, digest(response.state.get_secret_value())[:16])
-        known = request.cookies.get(cookie)
-        browser = known or opaque_value()
-        session, is_this_browser = await runtime.completion.receive(response, known, browser)
+        cookie = cookie_name(runtime, login_of(digest(response.state.get_secret_value())))
+        new_browser = opaque_value()
+        session, is_this_browser = await runtime.completion.receive(
+            response, secrets_of(request).get(cookie), new_browser
+        )
         code = runtime.confirmations.code_of(session) if is_this_browser else None
     except BrokerError as error:
-        return _error_page(request, error)
-    answer = _show(request, session, code)
-    if is_this_browser and known is None:
-        _bind(answer, runtime, cookie, browser)
+        return error_page(request, error)
+    answer = _show(request, session, code, is_this_browser=is_this_browser)
+    if session.browser_digest == digest(new_browser):
+        bind(request, answer, runtime, cookie, new_browser)
     return answer
 
 
-def _show(request: Request, session: Session, confirmation_code: str | None) -> Response:
+def _show(request: Request, session: Session, confirmation_code: str | None, *, is_this_browser: bool) -> Response:
     if session.status is SessionStatus.EXCHANGING:
         return page("waiting", root=request.scope.get("root_path", ""))
-    if session.return_url is not None:
+    # Another browser must not seem to its app to have logged in.
+    if session.return_url is not None and is_this_browser:
         outcome = {"session_id": session.id, "status": session.status.value}
         if confirmation_code is not None:
             outcome["confirmation_code"] = confirmation_code
         return RedirectResponse(with_outcome(session.return_url, outcome), 303, SECURITY_HEADERS)
-    mood, title, text = _PAGES[session.status]
+    mood, title, text = _ANOTHER_PERSON if session.error_code == "subject_mismatch" else _PAGES[session.status]
     return page(
         "outcome",
         root=request.scope.get("root_path", ""),
@@ -92,47 +130,3 @@ def _show(request: Request, session: Session, confirmation_code: str | None) -> 
         confirmation_code=confirmation_code,
         reference=session.id if session.status is SessionStatus.FAILED else None,
     )
-
-
-def _error_page(request: Request, error: BrokerError) -> Response:
-    if error.status >= 500:
-        logger.warning("page_failed", code=error.code, exc_info=error)
-    else:
-        logger.info("page_refused", code=error.code)
-    return page(
-        "outcome",
-        error.status,
-        root=request.scope.get("root_path", ""),
-        mood="bad",
-        title="This link does not work" if error.status < 500 else "Please try again in a moment",
-        text=f"{error.detail[:1].upper()}{error.detail[1:]}.",
-        confirmation_code=None,
-        reference=request_id_of(request.scope),
-    )
-
-
-def _is_prefetch(request: Request) -> bool:
-    """A browser that only guesses must not use up a state."""
-    return "prefetch" in request.headers.get("sec-purpose", "") or request.headers.get("purpose") == "prefetch"
-
-
-def _cookie_name(runtime: Runtime, binding: str) -> str:
-    """Name a login's own cookie, so that one browser may have several logins open."""
-    # The prefix has browsers insist on Secure, no Domain and Path=/ (RFC 6265bis section 4.1.3.2).
-    return f"{'__Host-' if _is_https(runtime) else ''}broker-{binding}"
-
-
-def _bind(response: Response, runtime: Runtime, cookie: str, browser: str) -> None:
-    response.set_cookie(
-        cookie,
-        browser,
-        max_age=86_400,
-        path="/",
-        secure=_is_https(runtime),
-        httponly=True,
-        samesite="lax",
-    )
-
-
-def _is_https(runtime: Runtime) -> bool:
-    return runtime.settings.public_url.startswith("https://")

@@ -4,36 +4,42 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, requires
-from app.api.examples import problems
-from app.api.schemas import (
+from app.api.caller_schemas import (
     ApiKeyRequest,
     ApiKeyView,
     CallerRequest,
     CallerView,
     NewApiKeyView,
     NewCallerView,
-    PageView,
 )
-from app.errors import Conflict, NotFound
+from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, requires
+from app.api.examples import (
+    CALLER_EXISTS,
+    CALLER_NOT_FOUND,
+    INVALID_CURSOR,
+    KEY_NOT_FOUND,
+    TOO_MANY_KEYS,
+    problems,
+)
+from app.api.schemas import PageView
 from app.services.callers import Caller, Permission
 
 router = APIRouter(prefix="/v1/callers", route_class=AuthenticatedRoute, tags=["Manage callers"])
 Admin = Annotated[Caller, Depends(requires(Permission.ADMIN))]
 
 
-@router.post("", status_code=201, summary="Create a caller", responses=problems(Conflict))
+@router.post("", status_code=201, summary="Create a caller", responses=problems(CALLER_EXISTS))
 async def create_caller(caller: Admin, runtime: Broker, wanted: CallerRequest, response: Response) -> NewCallerView:
     """Create a caller in your tenant. Its API key is shown this once."""
     created, api_key = await runtime.registry.create(
         tenant=caller.tenant, name=wanted.name, permissions=list(wanted.permissions), actor=caller.id
     )
-    response.headers["location"] = f"/v1/callers/{created.id}"
+    response.headers["location"] = f"{runtime.settings.path_prefix}/v1/callers/{created.id}"
     response.headers["cache-control"] = "no-store"
     return NewCallerView(**CallerView.of(created).model_dump(), api_key=api_key.get_secret_value())
 
 
-@router.get("", summary="List callers", responses=problems())
+@router.get("", summary="List callers", responses=problems(INVALID_CURSOR))
 async def list_callers(
     caller: Admin, runtime: Broker, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[CallerView]:
@@ -42,19 +48,24 @@ async def list_callers(
     return PageView(items=[CallerView.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 
-@router.get("/{caller_id}", summary="Show a caller", responses=problems(NotFound))
+@router.get("/{caller_id}", summary="Show a caller", responses=problems(CALLER_NOT_FOUND))
 async def get_caller(caller: Admin, runtime: Broker, caller_id: str) -> CallerView:
     """Show a caller."""
     return CallerView.of(await runtime.registry.find(caller_id, tenant=caller.tenant))
 
 
-@router.delete("/{caller_id}", status_code=204, summary="Disable a caller", responses=problems(NotFound))
+@router.delete("/{caller_id}", status_code=204, summary="Disable a caller", responses=problems(CALLER_NOT_FOUND))
 async def disable_caller(caller: Admin, runtime: Broker, caller_id: str) -> None:
     """Refuse all keys of a caller from now on."""
     await runtime.registry.disable(caller_id, tenant=caller.tenant, actor=caller.id)
 
 
-@router.post("/{caller_id}/keys", status_code=201, summary="Create an API key", responses=problems(NotFound))
+@router.post(
+    "/{caller_id}/keys",
+    status_code=201,
+    summary="Create an API key",
+    responses=problems(CALLER_NOT_FOUND, TOO_MANY_KEYS),
+)
 async def create_key(
     caller: Admin, runtime: Broker, caller_id: str, response: Response, wanted: ApiKeyRequest | None = None
 ) -> NewApiKeyView:
@@ -66,14 +77,21 @@ async def create_key(
     return NewApiKeyView(**ApiKeyView.of(record).model_dump(), api_key=api_key.get_secret_value())
 
 
-@router.get("/{caller_id}/keys", summary="List API keys", responses=problems(NotFound))
-async def list_keys(caller: Admin, runtime: Broker, caller_id: str) -> PageView[ApiKeyView]:
-    """List a caller's keys, but for their secrets."""
-    found = await runtime.registry.list_keys(caller_id, tenant=caller.tenant)
-    return PageView(items=[ApiKeyView.of(key) for key in found], next_cursor=None)
+@router.get("/{caller_id}/keys", summary="List API keys", responses=problems(CALLER_NOT_FOUND, INVALID_CURSOR))
+async def list_keys(
+    caller: Admin, runtime: Broker, caller_id: str, limit: Limit = 50, cursor: Cursor = None
+) -> PageView[ApiKeyView]:
+    """List a caller's keys, oldest first, but for their secrets."""
+    page = await runtime.registry.list_keys(caller_id, tenant=caller.tenant, limit=limit, cursor=cursor)
+    return PageView(items=[ApiKeyView.of(key) for key in page.items], next_cursor=page.next_cursor)
 
 
-@router.delete("/{caller_id}/keys/{key_id}", status_code=204, summary="Revoke an API key", responses=problems(NotFound))
+@router.delete(
+    "/{caller_id}/keys/{key_id}",
+    status_code=204,
+    summary="Revoke an API key",
+    responses=problems(CALLER_NOT_FOUND, KEY_NOT_FOUND),
+)
 async def revoke_key(caller: Admin, runtime: Broker, caller_id: str, key_id: str) -> None:
     """Refuse a key from now on, on every replica."""
     await runtime.registry.revoke_key(caller_id, key_id, tenant=caller.tenant, actor=caller.id)

@@ -5,11 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, UserFilter, requires
-from app.api.examples import problems
+from app.api.examples import INVALID_CURSOR, NOT_REFRESHABLE, TOKENS, own, problems
 from app.api.schemas import ConnectionView, PageView, RefreshRequest, TokenRequest, TokenView
 from app.errors import (
-    BankError,
-    BankTimeout,
     ConnectionNotFound,
     ConnectionNotReady,
     ConnectionRevoked,
@@ -22,17 +20,17 @@ router = APIRouter(prefix="/v1/connections", route_class=AuthenticatedRoute, tag
 Reader = Annotated[Caller, Depends(requires(Permission.CONNECTIONS_READ))]
 Writer = Annotated[Caller, Depends(requires(Permission.CONNECTIONS_WRITE))]
 TokenReader = Annotated[Caller, Depends(requires(Permission.TOKENS_READ))]
+_NOT_FOUND = own(ConnectionNotFound)
 _UNUSABLE = (
-    ConnectionNotFound,
-    ReauthorizationRequired,
-    ConnectionNotReady,
-    ConnectionRevoked,
-    BankError,
-    BankTimeout,
+    _NOT_FOUND,
+    own(ReauthorizationRequired),
+    own(ConnectionNotReady),
+    own(ConnectionRevoked),
+    *TOKENS,
 )
 
 
-@router.get("", summary="List connections", responses=problems())
+@router.get("", summary="List connections", responses=problems(INVALID_CURSOR))
 async def list_connections(
     *,
     caller: Reader,
@@ -47,13 +45,15 @@ async def list_connections(
     return PageView(items=[ConnectionView.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 
-@router.get("/{connection_id}", summary="Show a connection", responses=problems(ConnectionNotFound))
+@router.get("/{connection_id}", summary="Show a connection", responses=problems(_NOT_FOUND))
 async def get_connection(caller: Reader, runtime: Broker, connection_id: str) -> ConnectionView:
     """Show a connection."""
     return ConnectionView.of(await runtime.connections.get(caller.tenant, connection_id))
 
 
-@router.post("/{connection_id}/refresh", summary="Refresh the token now", responses=problems(*_UNUSABLE))
+@router.post(
+    "/{connection_id}/refresh", summary="Refresh the token now", responses=problems(*_UNUSABLE, NOT_REFRESHABLE)
+)
 async def refresh_connection(
     caller: Writer, runtime: Broker, connection_id: str, wanted: RefreshRequest | None = None
 ) -> ConnectionView:
@@ -71,7 +71,7 @@ async def get_token(
     caller: TokenReader, runtime: Broker, connection_id: str, response: Response, wanted: TokenRequest | None = None
 ) -> TokenView:
     """Get an access token for use beside the broker. Off for every caller unless granted `tokens:read`."""
-    min_ttl = wanted.min_ttl if wanted else 0
+    min_ttl = (wanted.min_ttl if wanted else None) or 0
     token = await runtime.connections.hand_out(caller, connection_id, min_ttl=min_ttl)
     response.headers["cache-control"] = "no-store"
     return TokenView(
@@ -82,9 +82,7 @@ async def get_token(
     )
 
 
-@router.delete(
-    "/{connection_id}", status_code=204, summary="Disconnect an account", responses=problems(ConnectionNotFound)
-)
+@router.delete("/{connection_id}", status_code=204, summary="Disconnect an account", responses=problems(_NOT_FOUND))
 async def disconnect(caller: Writer, runtime: Broker, connection_id: str) -> None:
     """End a connection: unusable at once on every replica, revoked at the bank, its tokens erased."""
     await runtime.disconnecting.disconnect(caller.tenant, connection_id, actor=caller.id)

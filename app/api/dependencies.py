@@ -6,9 +6,11 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request, Response, Security
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import ClientDisconnect
 
-from app.api.context import admit
-from app.errors import NotFound
+from app.api.context import admit, require_once
+from app.api.json_limits import require_modest
+from app.errors import InvalidRequest, NotFound
 from app.json_text import storable
 from app.runtime import Runtime
 from app.services.callers import Caller, Permission
@@ -38,9 +40,12 @@ class AuthenticatedRoute(APIRoute):
 
         async def handle_authenticated(request: Request) -> Response:
             runtime = get_runtime(request)
+            require_once(request.scope)
             caller = await runtime.authenticator.authenticate(request.headers.get("authorization", ""))
             admit(runtime, caller, request.scope)
-            request.state.caller = caller
+            require_modest(await _body_of(request))
+            # Once more: a body may be long in coming, and its sender refused meanwhile.
+            request.state.caller = await runtime.authenticator.authenticate(request.headers.get("authorization", ""))
             for name, value in request.path_params.items():
                 if name != "user_id" and not storable(value):
                     what = name.removesuffix("_id")
@@ -50,11 +55,35 @@ class AuthenticatedRoute(APIRoute):
         return handle_authenticated
 
 
+async def authenticate_again(request: Request, permission: Permission) -> None:
+    """After a wait, raise UnauthorizedCaller or PermissionDenied where the caller was refused meanwhile."""
+    caller = await get_runtime(request).authenticator.authenticate(request.headers.get("authorization", ""))
+    caller.require(permission)
+
+
+def still_wanted(request: Request, permission: Permission) -> Callable[[], Awaitable[bool]]:
+    """Return what tells, during a wait, whether the caller is there; it raises where the caller was refused."""
+
+    async def is_wanted() -> bool:
+        await authenticate_again(request, permission)
+        return not get_runtime(request).stopping.has_begun and not await request.is_disconnected()
+
+    return is_wanted
+
+
+async def _body_of(request: Request) -> bytes:
+    try:
+        return await request.body()
+    except ClientDisconnect as error:
+        raise InvalidRequest("the request broke off") from error
+
+
 def requires(permission: Permission) -> Callable[..., Awaitable[Caller]]:
     """Return a dependency that gives the caller of an AuthenticatedRoute, if it has `permission`."""
 
     async def caller(
-        request: Request, _shown_in_docs: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+        request: Request,
+        _shown_in_docs: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer, scopes=[permission.value])],
     ) -> Caller:
         found: Caller = request.state.caller
         found.require(permission)

@@ -1,46 +1,84 @@
-"""`/docs`: the OpenAPI document in a browser. All assets are served from here."""
+"""`/docs`: how to use the broker, and every call, to be read and tried. All assets are served from here."""
 
-from pathlib import Path
+from functools import cache
 
-import fastapi_swagger
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from app import __version__
+from app.api.dependencies import Broker
+from app.api.guides import COLLECTION, read_collection, read_guides
 from app.api.pages import SECURITY_HEADERS, STATIC, page
+from app.api.reference import Task, tasks_of
+from app.errors import NotFound
 
-_SWAGGER = Path(fastapi_swagger.__file__).parent / "resources"
-# Swagger UI styles elements from script; its own API is all that it may talk to.
 _HEADERS = SECURITY_HEADERS | {
+    # Calls are tried at the broker itself, and nowhere else.
     "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "cache-control": "no-cache",
 }
-router = APIRouter(include_in_schema=False)
 
 
-@router.get("/docs")
-async def docs() -> Response:
-    """Show the calls, to be read and tried."""
-    response = page("docs")
-    response.headers.update(_HEADERS)
-    return response
+def install_docs(app: FastAPI, *, with_query_page: bool) -> None:
+    """Serve the pages. They are made at the first request for one: they are the same for everybody."""
+    router = APIRouter(include_in_schema=False)
+    router.add_api_route("/", front)
+    router.add_api_route("/docs/", docs_with_slash)
+    router.add_api_route(f"/docs/{COLLECTION}", collection)
 
+    @cache
+    def tasks() -> list[Task]:
+        return tasks_of(app.openapi())
 
-@router.get("/docs/swagger-ui.js")
-async def swagger_script() -> Response:
-    """Return Swagger UI."""
-    return FileResponse(_SWAGGER / "swagger-ui-bundle.js", media_type="text/javascript")
+    def show(template: str, name: str, **values: object) -> Response:
+        # Addresses are relative, so that a gateway may serve all of it below a path of its own.
+        up = "../" * len(name.split("/")) if name else ""
+        contents = {"current": name, "shelves": read_guides(), "with_query_page": with_query_page}
+        response = page(template, 200, up=up, version=__version__, **contents, **values)
+        response.headers.update(_HEADERS)
+        return response
 
+    @router.get("/docs")
+    async def docs(runtime: Broker) -> Response:
+        """Show what the broker is for, and every call."""
+        return show("reference", "", tasks=tasks(), public_url=runtime.settings.base_url)
 
-@router.get("/docs/swagger-ui.css")
-async def swagger_styles() -> Response:
-    """Return Swagger UI's styles."""
-    return FileResponse(_SWAGGER / "swagger-ui.css", media_type="text/css")
+    if with_query_page:
 
+        @router.get("/docs/query")
+        async def query() -> Response:
+            """Send queries by way of one connection; the key that is typed in decides which."""
+            return show("query", "query")
 
-def mount_static(app: FastAPI) -> None:
-    """Serve the pages' styles, icon and start script."""
+    @router.get("/docs/{name:path}")
+    async def guide(name: str) -> Response:
+        """Show a page of `docs/`."""
+        found = next((one for shelf in read_guides() for one in shelf.guides if one.name == name), None)
+        if found is None:
+            raise NotFound("there is no such page; /docs lists them")
+        return show("guide", name, guide=found)
+
+    app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+
+async def front(runtime: Broker) -> Response:
+    """Lead whoever opens the broker's address to the docs."""
+    return RedirectResponse(f"{runtime.settings.path_prefix}/docs", 307, SECURITY_HEADERS)
+
+
+async def docs_with_slash() -> Response:
+    """Likewise."""
+    return RedirectResponse("../docs", 307, SECURITY_HEADERS)
+
+
+async def collection() -> Response:
+    """Give the collection for Postman and Bruno."""
+    found = read_collection()
+    if found is None:
+        raise NotFound("this broker was installed without its pages")
+    return Response(found, headers=_HEADERS, media_type="application/json")

@@ -4,37 +4,27 @@ What a web framework does for a route costs more than all the work that is left 
 like any other.
 """
 
-import asyncio
 import re
 import time
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
-from app.api.accept import qualities
-from app.api.context import admit, request_id_of
+from app.api.context import admit, keep, require_once
+from app.api.departure import CLIENT_CLOSED_REQUEST, Departure, Departures
 from app.api.graphql_errors import render_graphql_error
-from app.errors import BrokerError, ConnectionNotFound, InvalidRequest, RequestTooLarge
-from app.json_text import storable
+from app.api.middleware import Accompaniment
+from app.api.query_body import read_body
+from app.api.query_headers import passed_on
+from app.errors import BrokerError, InvalidRequest
 from app.logs import get_logger
 from app.runtime import Runtime
-from app.services.callers import Permission
+from app.services.callers import Caller, Permission
 from app.services.proxy import BankAnswer
-from app.wire import HeaderLines, header_lines
 
 ROUTE = "/v1/connections/{connection_id}/graphql"
 _PATH = re.compile(r"/v1/connections/([^/]{1,255})/graphql")
-_PASSED_ON = (
-    b"accept",
-    b"accept-language",
-    b"content-type",
-    b"traceparent",
-    b"tracestate",
-    b"apollographql-client-name",
-    b"apollographql-client-version",
-    b"x-apollo-operation-name",
-)
 _PASSED_BACK = frozenset(
     {
         b"content-type",
@@ -46,9 +36,12 @@ _PASSED_BACK = frozenset(
         b"vary",
     }
 )
-# Only what expiry can be found in: the bank must not answer in an encoding that the broker cannot look into.
-_ENCODINGS = ("gzip", "deflate")
-_USER_AGENT = (b"user-agent", b"stitch-token-broker")
+# A length that such an answer tells is that of another (RFC 9110 section 8.6).
+_WITHOUT_BODY = (204, 304)
+_JSON = (b"application/json", b"application/graphql+json")
+_UTF_8 = (b"", b"charset=utf-8", b'charset="utf-8"')
+# Within so many seconds a refusal of a caller is promised to be heard of.
+_SOON = 0.5
 logger = get_logger(__name__)
 
 
@@ -65,126 +58,119 @@ def matches(scope: Scope) -> str | None:
     return match[1] if match else None
 
 
-async def serve_query(runtime: Runtime, connection_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve_query(
+    runtime: Runtime, connection_id: str, scope: Scope, receive: Receive, send: Send, *, departures: Departures
+) -> None:
     """Authenticate, authorise, send the query on with the connection's token, and stream the answer."""
     began = time.perf_counter()
     scope["broker.route"] = ROUTE
+    accompaniment = Accompaniment(scope, runtime.stopping, scope["method"])
     headers: dict[bytes, bytes] = dict(scope["headers"])
-    accept = headers.get(b"accept", b"").decode("latin-1")
     started = False
     try:
+        if len(headers) < len(scope["headers"]):
+            require_once(scope)
         if scope["method"] != "POST":
             raise MethodNotAllowed("use POST")
-        caller = await runtime.authenticator.authenticate(headers.get(b"authorization", b"").decode("latin-1"))
-        admit(runtime, caller, scope)
-        caller.require(Permission.GRAPHQL_QUERY)
-        body = await _read_body(headers, receive, runtime.settings.max_query_bytes)
+        caller, body = await _take(runtime, headers, scope, receive, began)
         if Permission.GRAPHQL_MUTATE not in caller.permissions:
-            _require_json(headers.get(b"content-type", b"application/json"))
-            if runtime.documents.may_mutate(body):
+            _require_json(headers.get(b"content-type", b""))
+            # Of the broker's own: so it is the one that the body was looked into as.
+            headers[b"content-type"] = b"application/json"
+            if await _may_mutate(runtime, caller, body):
                 caller.require(Permission.GRAPHQL_MUTATE)
-        if not storable(connection_id):
-            raise ConnectionNotFound("there is no such connection")
-        asked = time.perf_counter()
-        answer = await runtime.proxy.send(caller.tenant, connection_id, _passed_on(headers), body)
-        try:
-            now = time.perf_counter()
-            timing = f"broker;dur={(asked - began) * 1000:.1f}, bank;dur={(now - asked) * 1000:.1f}"
-            await send(_start(answer, timing))
-            started = True
-            await _stream(answer, receive, send)
-        finally:
-            answer.close()
+        with departures.of(receive) as departure:
+            asked = time.perf_counter()
+            answer = await runtime.proxy.send(caller.tenant, connection_id, passed_on(headers), body)
+            try:
+                now = time.perf_counter()
+                timing = b"broker;dur=%.1f, bank;dur=%.1f" % ((asked - began) * 1000, (now - asked) * 1000)
+                await send(_start(answer, timing, accompaniment))
+                started = True
+                await _stream(answer, departure, send)
+            finally:
+                answer.close()
+        if departure.has_happened and not started:
+            accompaniment.status = CLIENT_CLOSED_REQUEST
+            await send({"type": "http.response.start", "status": CLIENT_CLOSED_REQUEST})
     except BrokerError as error:
         if started:
             # Too late for another answer: leaving without the end makes the server cut the connection.
             logger.warning("answer_broken_off", code=error.code, connection_id=connection_id)
             return
-        await _refuse(error, accept, scope, send)
+        await _refuse(error, headers, accompaniment, send)
     except Exception:
         if started:
             raise
         logger.exception("query_crashed", connection_id=connection_id)
         fault = BrokerError("the broker has a fault; its log tells more under this request_id")
-        await _refuse(fault, accept, scope, send)
+        await _refuse(fault, headers, accompaniment, send)
+    finally:
+        accompaniment.end()
+
+
+async def _take(
+    runtime: Runtime, headers: Mapping[bytes, bytes], scope: Scope, receive: Receive, began: float
+) -> tuple[Caller, bytes]:
+    """Return who asks, and the body, which is not read of those who may not. Raises BrokerError."""
+    credential = headers.get(b"authorization", b"").decode("latin-1")
+    caller = await runtime.authenticator.authenticate(credential)
+    admit(runtime, caller, scope)
+    caller.require(Permission.GRAPHQL_QUERY)
+    body = await read_body(headers, receive, runtime.settings.max_query_bytes, partial(keep, runtime, caller, scope))
+    if time.perf_counter() - began > _SOON:
+        # A body may be long in coming, and its sender refused meanwhile.
+        caller = await runtime.authenticator.authenticate(credential)
+        caller.require(Permission.GRAPHQL_QUERY)
+    return caller, body
 
 
 def _require_json(content_type: bytes) -> None:
-    """What is looked into as JSON must not be read as something else by the bank."""
-    if content_type.partition(b";")[0].strip().lower() not in (b"application/json", b"application/graphql+json"):
-        raise InvalidRequest("send the query as application/json", code="content_type_unsupported")
+    """What is looked into as JSON in UTF-8 must not be read as something else by the bank."""
+    media_type, _, parameters = content_type.lower().replace(b" ", b"").partition(b";")
+    if media_type not in _JSON or parameters not in _UTF_8:
+        raise InvalidRequest(
+            "send the query as application/json, with no parameter but charset=utf-8", code="content_type_unsupported"
+        )
 
 
-async def _read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
-    if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise InvalidRequest("send the query uncompressed", code="content_encoding_unsupported")
-    too_large = RequestTooLarge(f"a query may have {limit} bytes")
-    announced = headers.get(b"content-length", b"")
-    if announced.isdigit() and int(announced) > limit:
-        raise too_large
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise InvalidRequest("the request broke off")
-        body += message.get("body", b"")
-        if len(body) > limit:
-            raise too_large
-        if not message.get("more_body", False):
-            return bytes(body)
+async def _may_mutate(runtime: Runtime, caller: Caller, body: bytes) -> bool:
+    known = runtime.documents.known(body)
+    if known is None:
+        # Looking into it takes a while, in which nobody else is served.
+        async with runtime.turns.of(caller.tenant):
+            known = runtime.documents.may_mutate(body)
+    return known
 
 
-def _passed_on(headers: Mapping[bytes, bytes]) -> HeaderLines:
-    passed = tuple((name, headers[name]) for name in _PASSED_ON if name in headers)
-    try:
-        return _lines(passed, headers.get(b"accept-encoding", b""))
-    except ValueError as error:
-        raise InvalidRequest("a header has characters that no header value may have") from error
-
-
-@lru_cache(maxsize=1_024)
-def _lines(passed: tuple[tuple[bytes, bytes], ...], accept_encoding: bytes) -> HeaderLines:
-    """Write the lines of headers, which are the same for most of a caller's queries."""
-    accepted = qualities(accept_encoding.decode("latin-1"))
-    encodings = [one for one in _ENCODINGS if accepted.get(one, 0) > 0] or ["identity"]
-    given = dict(passed)
-    given.setdefault(b"content-type", b"application/json")
-    given.setdefault(b"accept", b"*/*")
-    return header_lines([*given.items(), (b"accept-encoding", ", ".join(encodings).encode()), _USER_AGENT])
-
-
-def _start(answer: BankAnswer, timing: str) -> dict[str, object]:
-    headers = [field for field in answer.fields if field[0] in _PASSED_BACK]
-    headers.append((b"server-timing", timing.encode()))
+def _start(answer: BankAnswer, timing: bytes, accompaniment: Accompaniment) -> dict[str, object]:
+    accompaniment.status = answer.status
+    passed_back = _PASSED_BACK - {b"content-length"} if answer.status in _WITHOUT_BODY else _PASSED_BACK
+    headers = [field for field in answer.fields if field[0] in passed_back]
+    headers.append((b"server-timing", timing))
     headers.append((b"broker-token-version", b"%d" % answer.token_version))
+    headers += accompaniment.fields()
     return {"type": "http.response.start", "status": answer.status, "headers": headers}
 
 
-async def _stream(answer: BankAnswer, receive: Receive, send: Send) -> None:
-    """Pass the body on as fast as the caller takes it; a caller that goes away ends the bank's answer too."""
+async def _stream(answer: BankAnswer, departure: Departure, send: Send) -> None:
+    """Pass the body on as fast as the caller takes it."""
     if (whole := answer.whole()) is not None:
         await send({"type": "http.response.body", "body": whole})
         return
-    gone = asyncio.ensure_future(_disconnected(receive))
-    try:
-        async for chunk in answer.body():
-            if gone.done():
-                return
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-    finally:
-        gone.cancel()
+    departure.watch()
+    # The server holds the head back until something follows it, and the bank may take its time with that.
+    await send({"type": "http.response.body", "body": b"", "more_body": True})
+    async for chunk in answer.body():
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _refuse(error: BrokerError, accept: str, scope: Scope, send: Send) -> None:
+async def _refuse(error: BrokerError, asked: Mapping[bytes, bytes], accompaniment: Accompaniment, send: Send) -> None:
     if error.status >= 500:
         logger.warning("query_failed", code=error.code, exc_info=error)
-    status, headers, body = render_graphql_error(error, accept, request_id_of(scope))
+    status, headers, body = render_graphql_error(error, asked.get(b"accept", b""), accompaniment.request_id)
+    accompaniment.status = status
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = "POST"
     headers["content-length"] = str(len(body))
@@ -192,7 +178,10 @@ async def _refuse(error: BrokerError, accept: str, scope: Scope, send: Send) -> 
         {
             "type": "http.response.start",
             "status": status,
-            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            "headers": [
+                *((name.encode(), value.encode()) for name, value in headers.items()),
+                *accompaniment.fields(),
+            ],
         }
     )
     await send({"type": "http.response.body", "body": body})

@@ -10,13 +10,13 @@ MODERN = "application/graphql-response+json"
 LEGACY = "application/json"
 
 
-def media_type_for(accept: str) -> str:
+def media_type_for(accept: bytes) -> str:
     """Choose as GraphQL over HTTP asks: the newer type for those who name it."""
     wanted = qualities(accept)
     return MODERN if wanted.get(MODERN, 0) > 0 and wanted[MODERN] >= wanted.get(LEGACY, 0) else LEGACY
 
 
-def render_graphql_error(error: BrokerError, accept: str, request_id: str) -> tuple[int, dict[str, str], bytes]:
+def render_graphql_error(error: BrokerError, accept: bytes, request_id: str) -> tuple[int, dict[str, str], bytes]:
     """Return status, headers and body."""
     extensions: dict[str, object] = {
         "code": error.graphql_code,

@@ -1,5 +1,7 @@
 """Is it alive, is it ready."""
 
+from typing import Any
+
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
@@ -9,13 +11,24 @@ from app.errors import DatabaseUnavailable
 router = APIRouter(tags=["Look into it"])
 
 
-@router.get("/healthz", summary="Is the process alive?")
+def _example(value: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {"application/json": {"example": value}}}
+
+
+@router.get("/healthz", summary="Is the process alive?", responses={200: _example({"status": "ok"})})
 async def healthz() -> dict[str, str]:
     """Answer as long as the process does; says nothing about the database or the bank."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", summary="Can it serve?", responses={503: {"description": "Not now; the body tells why."}})
+@router.get(
+    "/readyz",
+    summary="Can it serve?",
+    responses={
+        200: _example({"status": "ready", "checks": {"database": "ok", "notifications": "ok"}}),
+        503: {"description": "Not now; the body tells why."},
+    },
+)
 async def readyz(runtime: Broker) -> JSONResponse:
     """Tell whether this replica should get requests, and what is amiss."""
     checks = {"database": "ok", "notifications": "ok" if runtime.notifications.are_heard else "not heard, polling"}

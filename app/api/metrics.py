@@ -1,7 +1,9 @@
 """`/metrics`, unless it is bound elsewhere with METRICS_PORT."""
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from app.metrics import exposition
 
 router = APIRouter(tags=["Look into it"])
 
@@ -9,4 +11,4 @@ router = APIRouter(tags=["Look into it"])
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics() -> Response:
     """Return the metrics in Prometheus' text format."""
-    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+    return Response(exposition(), headers={"content-type": CONTENT_TYPE_LATEST})

@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from app import __version__, errors
 from app.api.graphql import ROUTE, MethodNotAllowed
 from app.api.schemas import Problem
+from app.services.callers import Permission
 
 _DESCRIPTION = """
 Links users' bank accounts at Stitch and queries them, so that no internal service ever holds a token.
@@ -24,6 +25,22 @@ _QUERY = {
     "query": "query ListBankAccounts { user { __typename ... on User { id bankAccounts { name } } } }",
     "variables": None,
     "operationName": "ListBankAccounts",
+}
+# Of all sessions only a pending one has links.
+_PENDING_SESSION = {
+    "id": "ses_6a1e0c9b7d2f4a83915c0e7b",
+    "status": "pending",
+    "user_id": "user-42",
+    "scopes": ["openid", "accounts", "balances", "transactions", "offline_access"],
+    "authorization_url": "https://secure.stitch.money/connect/authorize?client_id=…&state=…",
+    "connect_url": "https://broker.example.com/connect/Zk3…",
+    "return_url": None,
+    "connection_id": None,
+    "error": None,
+    "metadata": {"order": "1001"},
+    "created_at": "2026-03-01T09:30:00Z",
+    "expires_at": "2026-03-01T09:45:00Z",
+    "ended_at": None,
 }
 _ANSWER = {"data": {"user": {"__typename": "User", "id": "user/abc", "bankAccounts": [{"name": "Cheque"}]}}}
 _REFUSALS: tuple[type[errors.BrokerError], ...] = (
@@ -43,15 +60,23 @@ _REFUSALS: tuple[type[errors.BrokerError], ...] = (
 )
 
 
-def install_openapi(app: FastAPI) -> None:
-    """Have `app` describe itself, once."""
+def install_openapi(app: FastAPI, path_prefix: str = "") -> None:
+    """Have `app` describe itself, once; its calls are below `path_prefix`."""
 
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = get_openapi(
-                title="Stitch token broker", version=__version__, description=_DESCRIPTION, routes=app.routes
+                title="Stitch token broker",
+                version=__version__,
+                description=_DESCRIPTION,
+                routes=app.routes,
+                servers=[{"url": path_prefix}] if path_prefix else None,
             )
+            _forget_framework_errors(schema)
             schema["paths"][ROUTE] = {"post": _query_operation()}
+            started = schema["paths"]["/v1/sessions"]["post"]["responses"]["201"]
+            # Here, since the framework takes every null out of what it is given.
+            started["content"]["application/json"]["example"] = _PENDING_SESSION
             schema["components"]["schemas"] |= {
                 "Problem": Problem.model_json_schema(),
                 "GraphQLRequest": _request_schema(),
@@ -61,6 +86,17 @@ def install_openapi(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = describe  # type: ignore[method-assign]
+
+
+def _forget_framework_errors(schema: dict[str, Any]) -> None:
+    """Take out what the framework writes down for each route with parameters: it is never sent."""
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            described = operation["responses"].get("422", {}).get("content", {})
+            if "application/json" in described:
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schema["components"]["schemas"].pop(name, None)
 
 
 def _query_operation() -> dict[str, Any]:
@@ -106,7 +142,7 @@ def _query_operation() -> dict[str, Any]:
         "operationId": "query_the_bank",
         "description": "Send a GraphQL request to the bank with the connection's token. Mutations also need the "
         "permission `graphql:mutate`. An expired token is refreshed and the request repeated, once.",
-        "security": [{"API key": []}],
+        "security": [{"API key": [Permission.GRAPHQL_QUERY.value]}],
         "parameters": [
             {"name": "connection_id", "in": "path", "required": True, "schema": {"type": "string"}},
         ],
@@ -119,7 +155,7 @@ def _query_operation() -> dict[str, Any]:
                 }
             },
         },
-        "responses": responses,
+        "responses": responses | {"default": {"description": "Another answer of the bank's, as it comes."}},
     }
 
 
@@ -128,7 +164,7 @@ def _request_schema() -> dict[str, Any]:
         "type": "object",
         "required": ["query"],
         "properties": {
-            "query": {"type": "string"},
+            "query": {"type": "string", "minLength": 1},
             "variables": {"type": ["object", "null"]},
             "operationName": {"type": ["string", "null"]},
         },
@@ -148,7 +184,8 @@ def _error_schema() -> dict[str, Any]:
     }
     error = {
         "type": "object",
-        "required": ["message", "extensions"],
+        # The bank's own errors, which come with any status, need not have extensions.
+        "required": ["message"],
         "properties": {"message": {"type": "string"}, "extensions": extensions},
     }
     return {"type": "object", "required": ["errors"], "properties": {"errors": {"type": "array", "items": error}}}

@@ -1,20 +1,24 @@
 """Errors as RFC 9457 problem documents: the one place where a BrokerError becomes a response."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.api.context import request_id_of
-from app.errors import BrokerError, UnauthorizedCaller
+from app.errors import BrokerError, InvalidRequest, UnauthorizedCaller
 from app.logs import get_logger
 
 MEDIA_TYPE = "application/problem+json"
+# What pydantic says of a body that is something else, or was not read as JSON for the lack of its media type.
+_NO_OBJECT = ("model_attributes_type", "dict_type")
 logger = get_logger(__name__)
 
 
@@ -75,10 +79,17 @@ async def render_broker_error(request: Request, error: Exception) -> ProblemResp
 async def render_validation_error(request: Request, error: Exception) -> ProblemResponse:
     """Say what is wrong with a request, never what it contained."""
     assert isinstance(error, RequestValidationError)
-    faults = [
-        {"location": ".".join(str(part) for part in fault["loc"]), "message": str(fault["msg"])}
-        for fault in error.errors()
-    ]
+    found = error.errors()
+    if found and found[0]["type"] == "json_invalid":
+        reason, position = found[0]["ctx"]["error"], found[0]["loc"][-1]
+        return problem(
+            request,
+            status=400,
+            code="invalid_json",
+            title=InvalidRequest.title,
+            detail=f"the body is not JSON: {reason}, after {position} characters",
+        )
+    faults = [{"location": ".".join(str(part) for part in fault["loc"]), "message": _message(fault)} for fault in found]
     return problem(
         request,
         status=422,
@@ -96,6 +107,10 @@ async def render_http_exception(request: Request, error: Exception) -> ProblemRe
         # The framework wraps whatever goes wrong while it reads a body.
         return await render_broker_error(request, error.__cause__)
     status = HTTPStatus(error.status_code)
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        # What is no call of the API, such as the docs, is only read.
+        headers["allow"] = _methods_of(request) or "GET, HEAD"
     code = "invalid_json" if status == HTTPStatus.BAD_REQUEST else status.name.lower()
     return problem(
         request,
@@ -103,8 +118,16 @@ async def render_http_exception(request: Request, error: Exception) -> ProblemRe
         code=code,
         title=status.phrase,
         detail=f"{status.description or status.phrase}; see /docs",
-        headers=dict(error.headers or {}),
+        headers=headers,
     )
+
+
+def _methods_of(request: Request) -> str:
+    """List what an address takes: the framework names the methods of the first of its routes alone."""
+    routes: Sequence[APIRoute] = request.app.state.routes
+    found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    methods = {method for route in found for method in route.methods or ()}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 async def render_unexpected(request: Request, error: Exception) -> ProblemResponse:
@@ -125,6 +148,12 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, render_validation_error)
     app.add_exception_handler(HTTPException, render_http_exception)
     app.add_exception_handler(Exception, render_unexpected)
+
+
+def _message(fault: Mapping[str, Any]) -> str:
+    if fault["loc"] == ("body",) and fault["type"] in _NO_OBJECT:
+        return "Send a JSON object, with `Content-Type: application/json`"
+    return str(fault["msg"])
 
 
 def _summary(faults: Sequence[dict[str, Any]]) -> str:

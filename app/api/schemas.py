@@ -1,46 +1,47 @@
 """What goes over the wire, with examples."""
 
 import json
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
     SecretStr,
+    StrictBool,
     StringConstraints,
 )
 
 from app.json_text import storable
-from app.services.callers import Permission
 from app.services.login import LoginRequest, SessionLinks
 from app.store.audit import AuditEvent
-from app.store.callers import ApiKeyRecord, CallerRecord
 from app.store.connections import Connection, ConnectionStatus
 from app.store.sessions import Session, SessionStatus
 
 Item = TypeVar("Item")
+# The database writes out the zeros that an exponent stands for. Whole numbers are exact in every reader up to here
+# (RFC 8259 section 6).
+_LEAST_NUMBER, _MOST_NUMBER = 1e-15, 2**53
 _EXAMPLE_TIME = "2026-03-01T09:30:00Z"
 
 
-def _storable(value: str) -> str:
+def storable_text(value: str) -> str:
+    """Let pass what PostgreSQL can store."""
     if not storable(value):
         raise ValueError("must not contain U+0000 or half of a surrogate pair")
     return value
 
 
-def _moment(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("must be a moment between the years 1 and 9999") from error
-
-
 def _small(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if any(number and not _LEAST_NUMBER <= abs(number) <= _MOST_NUMBER for number in _numbers(value)):
+        raise ValueError(
+            f"may hold numbers up to {_MOST_NUMBER}, and none smaller than {_LEAST_NUMBER}: send it as text"
+        )
     text = json.dumps(value, allow_nan=False, ensure_ascii=False)
     if len(text) > 4_096:
         raise ValueError("may have 4096 characters as JSON")
@@ -49,14 +50,37 @@ def _small(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return value
 
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_storable)]
+def _numbers(value: JsonValue) -> Iterator[float]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _numbers(inner)
+    elif isinstance(value, int | float):
+        yield value
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("must be a number")  # noqa: TRY004 - pydantic takes it for a refusal
+    return value
+
+
+# A number, and neither a text that spells one nor a boolean.
+Number = BeforeValidator(_number)
+Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=255),
+    AfterValidator(storable_text),
+    Field(json_schema_extra={"pattern": "^[^\\u0000]*$"}),
+]
 # RFC 6749 section 3.3: printable ASCII without blank, quote and backslash.
 Scope = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,64}$")]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_small)]
 
 
 class Strict(BaseModel):
-    """A request: a member that is not known is an error, not ignored."""
+    """A request: a member that is not known is an error, not ignored. Null is as if an optional one were left out."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -72,7 +96,7 @@ class SessionRequest(Strict):
         "`openid` is always asked for.",
         examples=[["openid", "accounts", "balances", "transactions", "offline_access"]],
     )
-    return_url: Annotated[str, StringConstraints(max_length=2_000), AfterValidator(_storable)] | None = Field(
+    return_url: Annotated[str, StringConstraints(max_length=2_000), AfterValidator(storable_text)] | None = Field(
         default=None,
         description="Where the browser goes afterwards, with `session_id` and `status`; must be allow-listed.",
         examples=[None],
@@ -80,16 +104,16 @@ class SessionRequest(Strict):
     connection_id: Name | None = Field(
         default=None, description="Renew this connection in place; its id stays.", examples=[None]
     )
-    require_confirmation: bool = Field(
+    require_confirmation: StrictBool | None = Field(
         default=False, description="Keep the link unusable until it is confirmed with the browser's code."
     )
-    metadata: Metadata = Field(
+    metadata: Metadata | None = Field(
         default_factory=dict, description="Kept with the session and its connection.", examples=[{"order": "1001"}]
     )
 
     def login_request(self) -> LoginRequest:
         """Return it as the service takes it."""
-        return LoginRequest(**self.model_dump())
+        return LoginRequest(**{name: value for name, value in self.model_dump().items() if value is not None})
 
 
 class ConfirmationRequest(Strict):
@@ -111,24 +135,23 @@ class SessionView(BaseModel):
     """One attempt to link an account."""
 
     id: str = Field(examples=["ses_6a1e0c9b7d2f4a83915c0e7b"])
-    status: SessionStatus
+    status: SessionStatus = Field(examples=["completed"])
     user_id: str = Field(examples=["user-42"])
     scopes: list[str] = Field(examples=[["openid", "accounts", "balances", "transactions", "offline_access"]])
     authorization_url: str | None = Field(
-        description="Straight to the bank; null once the login is no longer pending.",
-        examples=["https://secure.stitch.money/connect/authorize?client_id=…&state=…"],
+        description="Straight to the bank; null once the login is no longer pending.", examples=[None]
     )
     connect_url: str | None = Field(
         description="To the bank by way of the broker, which binds the browser; null once no longer pending.",
-        examples=["https://broker.example.com/connect/Zk3…"],
+        examples=[None],
     )
     return_url: str | None
     connection_id: str | None = Field(examples=["con_0f5b1d7c9e3a4826b0d4f6a8"])
     error: SessionError | None
-    metadata: dict[str, Any]
+    metadata: dict[str, Any] = Field(examples=[{"order": "1001"}])
     created_at: datetime = Field(examples=[_EXAMPLE_TIME])
     expires_at: datetime = Field(examples=["2026-03-01T09:45:00Z"])
-    ended_at: datetime | None
+    ended_at: datetime | None = Field(examples=["2026-03-01T09:31:20Z"])
 
     @classmethod
     def of(cls, session: Session, links: SessionLinks) -> "SessionView":
@@ -155,20 +178,23 @@ class ConnectionView(BaseModel):
     """One user's consent at the bank."""
 
     id: str = Field(examples=["con_0f5b1d7c9e3a4826b0d4f6a8"])
-    status: ConnectionStatus
+    status: ConnectionStatus = Field(examples=["active"])
     user_id: str = Field(examples=["user-42"])
-    scopes: list[str] = Field(description="What the user granted.", examples=[["openid", "accounts", "balances"]])
+    scopes: list[str] = Field(
+        description="What the user granted.",
+        examples=[["openid", "accounts", "balances", "transactions", "offline_access"]],
+    )
     subject: str = Field(description="The bank's id of the user.", examples=["user/abc"])
     version: int = Field(description="Counts the token generations, from 1.", examples=[3])
     refreshable: bool
     access_token_expires_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
     created_at: datetime = Field(examples=[_EXAMPLE_TIME])
-    last_refreshed_at: datetime | None
-    last_used_at: datetime | None
+    last_refreshed_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
+    last_used_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
     reauthorization_reason: str | None = Field(
         examples=[None], description="`invalid_grant`, `refresh_outcome_lost` or `not_refreshable`."
     )
-    metadata: dict[str, Any]
+    metadata: dict[str, Any] = Field(examples=[{"order": "1001"}])
 
     @classmethod
     def of(cls, connection: Connection) -> "ConnectionView":
@@ -179,16 +205,18 @@ class ConnectionView(BaseModel):
 class RefreshRequest(Strict):
     """Which version is to be replaced."""
 
-    version: int | None = Field(
-        default=None, examples=[3], ge=1, le=2**31 - 1, description="Refresh only if this is still the current version."
+    version: Annotated[int, Field(ge=1, le=2**31 - 1), Number] | None = Field(
+        default=None, examples=[3], description="Refresh only if this is still the current version."
     )
 
 
 class TokenRequest(Strict):
     """How long the token is to be good."""
 
-    min_ttl: int = Field(
-        default=0, examples=[60], ge=0, le=600, description="Seconds; refreshed first where fewer are left."
+    min_ttl: Annotated[int, Field(ge=0, le=86_400), Number] | None = Field(
+        default=0,
+        examples=[60],
+        description="Seconds; refreshed first where fewer are left, as far as a token of the bank's lives.",
     )
 
 
@@ -202,79 +230,19 @@ class TokenView(BaseModel):
     version: int = Field(examples=[3])
 
 
-class CallerRequest(Strict):
-    """A new caller."""
-
-    name: Name = Field(examples=["payments"])
-    permissions: list[Permission] = Field(min_length=1, max_length=20)
-
-
-class CallerView(BaseModel):
-    """An internal service."""
-
-    id: str = Field(examples=["cal_3b9d1f5a7c0e2846a8b0c2d4"])
-    name: str = Field(examples=["payments"])
-    tenant: str = Field(examples=["default"])
-    permissions: list[str] = Field(examples=[["sessions:write", "graphql:query"]])
-    created_at: datetime
-    disabled_at: datetime | None
-
-    @classmethod
-    def of(cls, caller: CallerRecord) -> "CallerView":
-        """Show a caller."""
-        return cls.model_validate(caller, from_attributes=True)
-
-
-class NewCallerView(CallerView):
-    """A caller, and its first key: shown this once."""
-
-    api_key: str = Field(examples=["brk_…"])
-
-
-class ApiKeyRequest(Strict):
-    """A further key."""
-
-    expires_at: Annotated[AwareDatetime, AfterValidator(_moment)] | None = Field(
-        default=None, description="Without one it is good until revoked.", examples=["2027-01-01T00:00:00Z"]
-    )
-
-
-class ApiKeyView(BaseModel):
-    """An API key, but for its secret."""
-
-    id: str
-    caller_id: str
-    prefix: str = Field(examples=["brk_a1B2c3D4e5F6"])
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    last_used_at: datetime | None
-
-    @classmethod
-    def of(cls, key: ApiKeyRecord) -> "ApiKeyView":
-        """Show a key."""
-        return cls.model_validate(key, from_attributes=True)
-
-
-class NewApiKeyView(ApiKeyView):
-    """A key, shown this once."""
-
-    api_key: str = Field(examples=["brk_…"])
-
-
 class AuditEventView(BaseModel):
     """One deed."""
 
-    id: int
-    position: int = Field(description="Counts your tenant's events, from 1, without gaps.")
+    # The id of its row is not shown: it counts what all tenants do.
+    position: int = Field(description="Names the event: counts your tenant's, from 1, without gaps.")
     occurred_at: datetime
-    actor: str
+    actor: str = Field(description="A caller's id, `broker`, or `operator` for the command line.", examples=["broker"])
     action: str = Field(examples=["connection.refreshed"])
     session_id: str | None
-    connection_id: str | None
-    request_id: str | None
-    detail: dict[str, Any]
-    hash: str = Field(description="SHA-256 of this event and the hash of the one before.")
+    connection_id: str | None = Field(examples=["con_0f5b1d7c9e3a4826b0d4f6a8"])
+    request_id: str | None = Field(examples=["req_7c1e5a9d3b0f"])
+    detail: dict[str, Any] = Field(examples=[{"version": 4}])
+    hash: str = Field(description="SHA-256 of this event and the hash of the one before.", examples=["fb3cf0b3…"])
 
     @classmethod
     def of(cls, event: AuditEvent) -> "AuditEventView":

@@ -1,21 +1,40 @@
 """`/v1/sessions`: link an account."""
 
-import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, UserFilter, requires
-from app.api.examples import problems
+from app.api.dependencies import (
+    AuthenticatedRoute,
+    Broker,
+    Cursor,
+    Limit,
+    UserFilter,
+    authenticate_again,
+    requires,
+    still_wanted,
+)
+from app.api.examples import (
+    CODE_WRONG,
+    DISCOVERY,
+    IDEMPOTENCY_KEY_REUSED,
+    INVALID_CURSOR,
+    NOTHING_TO_CONFIRM,
+    RETURN_URL_NOT_ALLOWED,
+    SESSION_NOT_FOUND,
+    SESSION_NOT_PENDING,
+    USER_MISMATCH,
+    own,
+    problems,
+)
 from app.api.schemas import ConfirmationRequest, PageView, SessionRequest, SessionView
-from app.errors import BankError, BankTimeout, Conflict, ConnectionNotFound, NotFound
+from app.errors import ConnectionNotFound, ConnectionRevoked
 from app.services.callers import Caller, Permission
 from app.store.sessions import SessionStatus
 
 router = APIRouter(prefix="/v1/sessions", route_class=AuthenticatedRoute, tags=["Link an account"])
 Reader = Annotated[Caller, Depends(requires(Permission.SESSIONS_READ))]
 Writer = Annotated[Caller, Depends(requires(Permission.SESSIONS_WRITE))]
-_SLICE = 1.0
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -31,7 +50,14 @@ IdempotencyKey = Annotated[
     "",
     status_code=201,
     summary="Start a login",
-    responses=problems(ConnectionNotFound, Conflict, BankError, BankTimeout),
+    responses=problems(
+        own(ConnectionNotFound),
+        own(ConnectionRevoked),
+        USER_MISMATCH,
+        RETURN_URL_NOT_ALLOWED,
+        IDEMPOTENCY_KEY_REUSED,
+        *DISCOVERY,
+    ),
 )
 async def start_session(
     caller: Writer,
@@ -40,17 +66,19 @@ async def start_session(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> SessionView:
-    """Start a login and send the user to `connect_url`, or straight to the bank with `authorization_url`.
+    """Start a login and send the user to `connect_url`, which binds the browser before it goes on to the bank.
+
+    `authorization_url` leads straight to the bank, and binds the browser that comes back first: prefer the other.
 
     Then wait for the end with `GET /v1/sessions/{id}?wait=30`.
     """
     session = await runtime.logins.start(caller, wanted.login_request(), idempotency_key)
-    response.headers["location"] = f"/v1/sessions/{session.id}"
+    response.headers["location"] = f"{runtime.settings.path_prefix}/v1/sessions/{session.id}"
     response.headers["cache-control"] = "no-store"
     return SessionView.of(session, runtime.logins.links(session))
 
 
-@router.get("", summary="List sessions", responses=problems())
+@router.get("", summary="List sessions", responses=problems(INVALID_CURSOR))
 async def list_sessions(
     *,
     caller: Reader,
@@ -70,7 +98,7 @@ async def list_sessions(
     )
 
 
-@router.get("/{session_id}", summary="Follow a login", responses=problems(NotFound))
+@router.get("/{session_id}", summary="Follow a login", responses=problems(SESSION_NOT_FOUND))
 async def get_session(
     request: Request,
     *,
@@ -81,20 +109,19 @@ async def get_session(
     wait: Annotated[int, Query(ge=0, le=60, description="Seconds to wait for the end of the login.")] = 0,
 ) -> SessionView:
     """Show a session; with `wait`, as soon as it has ended."""
-    until = time.monotonic() + wait
-    while True:
-        # In slices, so that nothing is kept for a caller that has gone.
-        left = until - time.monotonic()
-        session = await runtime.logins.get(caller.tenant, session_id, wait=max(0.0, min(left, _SLICE)))
-        if session.ended_at is not None or left <= _SLICE or runtime.stopping.has_begun:
-            break
-        if await request.is_disconnected():
-            break
+    wanted = still_wanted(request, Permission.SESSIONS_READ)
+    session = await runtime.logins.get(caller.tenant, session_id, wait=wait, still_wanted=wanted)
+    if wait:
+        await authenticate_again(request, Permission.SESSIONS_READ)
     response.headers["cache-control"] = "no-store"
     return SessionView.of(session, runtime.logins.links(session))
 
 
-@router.post("/{session_id}/confirm", summary="Confirm a link", responses=problems(NotFound, Conflict))
+@router.post(
+    "/{session_id}/confirm",
+    summary="Confirm a link",
+    responses=problems(SESSION_NOT_FOUND, NOTHING_TO_CONFIRM, CODE_WRONG, own(ConnectionRevoked)),
+)
 async def confirm_session(
     caller: Writer, runtime: Broker, session_id: str, confirmation: ConfirmationRequest
 ) -> SessionView:
@@ -106,7 +133,12 @@ async def confirm_session(
     return SessionView.of(session, runtime.logins.links(session))
 
 
-@router.delete("/{session_id}", status_code=204, summary="Cancel a login", responses=problems(NotFound, Conflict))
+@router.delete(
+    "/{session_id}",
+    status_code=204,
+    summary="Cancel a login",
+    responses=problems(SESSION_NOT_FOUND, SESSION_NOT_PENDING),
+)
 async def cancel_session(caller: Writer, runtime: Broker, session_id: str) -> None:
     """Cancel a pending login: its links stop working."""
     await runtime.logins.cancel(caller, session_id)

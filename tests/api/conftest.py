@@ -1,4 +1,4 @@
-"""A broker that most tests share, each with a tenant of its own, and others for those that need different settings."""
+"""Brokers with other settings than the one that most tests share, and what the tests of its edge need besides."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -9,29 +9,13 @@ import pytest
 from pydantic import SecretStr
 
 from sandbox.client import SandboxClient
+from tests.conftest import ApiFactory
 from tests.support.broker import Api, Broker, Browser, served, settings_for
 from tests.support.hostile import HostileServer, hostile_server
 from tests.support.logs import Logs, captured_logs
-from tests.support.postgresql import Databases
 
+__all__ = ["ApiFactory", "BrokerFactory"]
 BrokerFactory = Callable[..., Awaitable[Broker]]
-ApiFactory = Callable[..., Awaitable[Api]]
-
-
-@pytest.fixture(scope="session")
-async def shared_database_url(databases: Databases) -> AsyncIterator[SecretStr]:
-    """The address of the database of the shared brokers."""
-    async with databases.fresh() as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-async def broker(
-    bank_url: str, shared_database_url: SecretStr, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Broker]:
-    """The broker that most tests use. What is left behind in it must not matter to others."""
-    async with served(settings_for(bank_url, shared_database_url, tmp_path_factory.mktemp("broker"))) as broker:
-        yield broker
 
 
 @pytest.fixture
@@ -48,33 +32,9 @@ async def brokers(bank_url: str, shared_database_url: SecretStr, tmp_path: Path)
 
 
 @pytest.fixture
-async def sign_up(broker: Broker) -> AsyncIterator[ApiFactory]:
-    """Makes callers; options are those of `Broker.sign_up`, and `broker` for another than the shared one."""
-    async with AsyncExitStack() as stack:
-
-        async def enter(*, broker: Broker = broker, **options: Any) -> Api:
-            return await stack.enter_async_context(await broker.sign_up(**options))
-
-        yield enter
-
-
-@pytest.fixture
-async def api(sign_up: ApiFactory) -> Api:
-    """A caller that may do everything, in a tenant of its own."""
-    return await sign_up()
-
-
-@pytest.fixture
 async def stranger(sign_up: ApiFactory) -> Api:
     """A caller that may do everything in another tenant."""
     return await sign_up()
-
-
-@pytest.fixture
-async def browser(broker: Broker) -> AsyncIterator[Browser]:
-    """The user's browser."""
-    async with broker.new_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ async def test_a_journey_is_written_down_oldest_first(api: Api, bank: SandboxCli
     ]
     assert [one["position"] for one in events] == [1, 2, 3, 4, 5, 6]
     for one in events:
+        # Without the row's id, which would tell how much other tenants do.
         assert one.keys() == {
-            *("id", "position", "occurred_at", "actor", "action", "session_id", "connection_id", "request_id"),
+            *("position", "occurred_at", "actor", "action", "session_id", "connection_id", "request_id"),
             *("detail", "hash"),
         }
     started = events[2]

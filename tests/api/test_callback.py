@@ -2,7 +2,7 @@
 
 import asyncio
 from html.parser import HTMLParser
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
@@ -14,6 +14,8 @@ from tests.support.broker import PUBLIC_URL, Api, Broker, Browser
 from tests.support.journey import go_to_bank, log_in, parameters_of
 from tests.support.logs import Logs
 from tests.support.replica import consent
+
+HTML = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{7*7}}${7*7}<svg/onload=alert`1`>"]
 
 
 class _Page(HTMLParser):
@@ -32,6 +34,13 @@ class _Page(HTMLParser):
                 self.inline.append(name)
 
 
+def read(answer: httpx.Response) -> _Page:
+    """Read a page."""
+    page = _Page()
+    page.feed(answer.text)
+    return page
+
+
 def page_of(answer: httpx.Response) -> _Page:
     """Check what every page has in common, and return it read."""
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -45,8 +54,7 @@ def page_of(answer: httpx.Response) -> _Page:
     assert policy["base-uri"] == "'none'"
     assert policy["form-action"] == "'none'"
     assert "unsafe" not in answer.headers["content-security-policy"]
-    page = _Page()
-    page.feed(answer.text)
+    page = read(answer)
     assert not {"script", "style", "form", "iframe"} & set(page.tags)
     assert page.inline == []
     assert all(address.startswith("/static/") for address in page.addresses)
@@ -101,7 +109,29 @@ class TestOutcomes:
         page_of(shown)
         failed = await api.session(session["id"])
         assert failed["status"] == "failed"
-        assert failed["error"] == {"code": "server_error", "detail": "out of order"}
+        assert failed["error"] == {"code": "server_error", "detail": "the bank said: out of order"}
+
+    @pytest.mark.parametrize(
+        "error", ["connection_revoked", "subject_mismatch", "unconfirmed", "id_token_signature", "whatever", "x" * 300]
+    )
+    async def test_a_code_that_is_not_the_banks_to_give_is_not_taken_for_the_brokers(
+        self, api: Api, browser: Browser, error: str
+    ) -> None:
+        session = await api.start()
+        await answer_with(browser, session, error=error, error_description="planted")
+        failed = (await api.session(session["id"]))["error"]
+        assert failed["code"] == "authorization_failed"
+        assert failed["detail"].startswith(f"the bank said: {error[:200]}")
+
+    @pytest.mark.parametrize(("error", "status"), [("server_error", "failed"), ("access_denied", "cancelled")])
+    async def test_a_code_that_comes_with_an_error_is_not_exchanged(
+        self, api: Api, bank: SandboxClient, browser: Browser, error: str, status: str
+    ) -> None:
+        session = await api.start()
+        location = await go_to_bank(bank, browser, session)
+        await browser.open(f"{location}&error={error}")
+        assert (await api.session(session["id"]))["status"] == status
+        assert (await bank.ledger()).totals.token_requests == {}
 
     async def test_a_failed_session_always_says_why(self, api: Api, browser: Browser) -> None:
         session = await api.start()
@@ -182,7 +212,7 @@ class TestState:
     ) -> None:
         session = await api.start()
         location = await go_to_bank(bank, browser, session)
-        shown = await asyncio.gather(*(browser.open(location) for _ in range(10)))
+        shown = await asyncio.gather(*(browser.open(location) for _ in range(100)))
         assert {answer.status_code for answer in shown} == {200}
         requests = (await bank.ledger()).totals.token_requests["authorization_code"]
         assert requests == {"ok": 1}
@@ -268,13 +298,45 @@ class TestParameters:
         page_of(shown)
 
     @pytest.mark.parametrize("name", ["state", "code", "error", "error_description", "iss"])
-    async def test_a_huge_parameter_is_refused(self, api: Api, browser: Browser, name: str) -> None:
+    @pytest.mark.parametrize("length", [5_000, 60_000])
+    async def test_a_huge_parameter_is_refused(self, api: Api, browser: Browser, name: str, length: int) -> None:
         session = await api.start()
-        parameters = {"state": parameters_of(session["authorization_url"])["state"], name: "x" * 5_000}
+        parameters = {"state": parameters_of(session["authorization_url"])["state"], name: "x" * length}
         shown = await browser.get("/callback", params=parameters)
         assert shown.status_code == 400
         assert "x" * 100 not in shown.text
         assert (await api.session(session["id"]))["status"] == "pending"
+
+    @pytest.mark.parametrize("name", ["state", "code", "error", "error_description", "iss"])
+    async def test_a_parameter_of_100_kilobytes_is_refused_unread(
+        self, api: Api, broker: Broker, logs: Logs, name: str
+    ) -> None:
+        session = await api.start()
+        state = parameters_of(session["authorization_url"])["state"]
+        query = urlencode({"state": state, name: "x" * 100_000})
+        reader, writer = await asyncio.open_connection(*broker.host)
+        writer.write(f"GET /callback?{query} HTTP/1.1\r\nhost: broker\r\nconnection: close\r\n\r\n".encode())
+        shown = await reader.read()
+        writer.close()
+        assert shown.startswith(b"HTTP/1.1 400 ")
+        assert b"x" * 100 not in shown
+        assert "x" * 100 not in logs.text
+        assert (await api.session(session["id"]))["status"] == "pending"
+
+    @pytest.mark.parametrize(
+        "name", ["state", "code", "error", "error_description", "iss", "scope", "session_state", "unknown"]
+    )
+    @pytest.mark.parametrize("attack", HTML)
+    async def test_html_in_a_parameter_is_never_shown(
+        self, api: Api, browser: Browser, logs: Logs, name: str, attack: str
+    ) -> None:
+        session = await api.start()
+        parameters = {"state": parameters_of(session["authorization_url"])["state"], "error": "x", name: attack}
+        shown = await browser.get("/callback", params=parameters)
+        page_of(shown)
+        assert attack not in shown.text
+        assert attack not in str(shown.headers)
+        assert attack not in logs.text
 
     async def test_html_in_an_error_is_text(self, api: Api, browser: Browser) -> None:
         session = await api.start(return_url="https://shop.example/done")
@@ -282,6 +344,7 @@ class TestParameters:
         shown = await answer_with(browser, session, error=attack, error_description=attack)
         assert attack not in shown.text
         assert "<" not in shown.headers["location"]
+        assert (await api.session(session["id"]))["error"]["code"] == "authorization_failed"
         other = await api.start()
         shown = await answer_with(browser, other, error=attack, error_description=attack)
         assert attack not in shown.text
@@ -311,7 +374,7 @@ class TestParameters:
         session = await api.start()
         location = await go_to_bank(bank, browser, session)
         await browser.open(location)
-        routes = [line["route"] for line in logs.of("request")]
+        routes = [line["route"] for line in await logs.requests(3)]
         assert routes.count("/callback") == 1
         assert routes.count("/connect/{ticket}") == 1
         for value in parameters_of(location).values():
@@ -362,6 +425,17 @@ class TestReturnUrl:
         assert "confirmation_code" in parameters_of(shown.headers["location"])
         elsewhere = await other_browser.open(location)
         assert "confirmation_code" not in elsewhere.headers.get("location", "")
+
+
+class TestBehindAPath:
+    async def test_a_page_finds_its_assets_below_the_public_path(self, brokers: BrokerFactory) -> None:
+        """The gateway takes the path away; what the browser asks for must carry it."""
+        broker = await brokers(public_url="https://example.com/linking/")
+        async with broker.new_browser() as browser:
+            shown = await browser.get("/callback")
+        addresses = read(shown).addresses
+        assert addresses
+        assert all(address.startswith("/linking/static/") for address in addresses)
 
 
 class TestSlowBank:

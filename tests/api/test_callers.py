@@ -127,6 +127,19 @@ class TestKeys:
         assert [one["id"] for one in listed["items"]][1:] == [created["id"]]
         assert key not in str(listed)
 
+    async def test_keys_come_in_pages_and_are_only_so_many(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("app.services.caller_registry.MOST_KEYS", 4)
+        keys = f"/v1/callers/{api.caller.id}/keys"
+        made = [(await api.post(keys)).json()["id"] for _ in range(3)]
+        refused = await api.post(keys)
+        assert (refused.status_code, refused.json()["code"]) == (409, "too_many_keys")
+        first = (await api.get(keys, params={"limit": 3})).json()
+        second = (await api.get(keys, params={"limit": 3, "cursor": first["next_cursor"]})).json()
+        assert [one["id"] for one in first["items"] + second["items"]][1:] == made
+        assert second["next_cursor"] is None
+        await api.delete(f"{keys}/{made[0]}")
+        assert (await api.post(keys)).status_code == 201
+
     async def test_a_revoked_key_is_refused_and_the_other_goes_on(self, api: Api) -> None:
         created = (await api.post(f"/v1/callers/{api.caller.id}/keys")).json()
         assert await with_key(api, created["api_key"]) == 200

@@ -54,6 +54,7 @@ async def test_the_code_is_shown_where_there_is_no_return_url(api: Api, bank: Sa
     session, shown = await log_in(api, bank, browser, require_confirmation=True)
     found = re.search(r"<code>([A-Za-z0-9_-]{43})</code>", shown.text)
     assert found is not None
+    assert "only if you started this yourself" in shown.text
     assert (await confirm(api, session, found[1])).json()["status"] == "completed"
 
 

@@ -154,7 +154,7 @@ class TestAnswer:
     ) -> None:
         upstream.replies["/graphql"] = json_reply(DATA)
         await proxied.query(linked, "query Confidential { user { id } }")
-        [line] = logs.of("request")
+        [line] = await logs.requests(1)
         assert line["route"] == "/v1/connections/{connection_id}/graphql"
         assert (line["status"], line["method"], line["caller"]) == (200, "POST", proxied.caller.id)
         assert "Confidential" not in logs.text
@@ -203,6 +203,46 @@ class TestRequest:
         assert received.pop("accept-encoding") == "gzip, deflate"
         assert {name: value for name, value in received.items() if value} == passed
 
+    async def test_a_header_longer_than_any_clients_does_not_go_on(
+        self, proxied: Api, linked: str, upstream: HostileServer
+    ) -> None:
+        upstream.replies["/graphql"] = json_reply(DATA)
+        for name in ("accept", "accept-language", "apollographql-client-name", "accept-encoding"):
+            await proxied.query(linked, headers={name: "gzip," * 250})
+        assert all(len(value) < 1_025 for one in upstream.received for value in one[1].values())
+        assert [one[1]["accept-encoding"] for one in upstream.received][-1] == "identity"
+
+    async def test_a_content_type_is_not_made_up(self, proxied: Api, linked: str, upstream: HostileServer) -> None:
+        upstream.replies["/graphql"] = json_reply(DATA)
+        await proxied.post(f"/v1/connections/{linked}/graphql", content=b"{ a }")
+        [(_, received, _)] = upstream.received
+        assert "content-type" not in received
+
+    @pytest.mark.parametrize("status", [204, 304])
+    async def test_an_answer_without_a_body_tells_no_length(
+        self, proxied: Api, linked: str, upstream: HostileServer, status: int
+    ) -> None:
+        upstream.replies["/graphql"] = Reply(
+            f"HTTP/1.1 {status} Any\r\ncontent-length: 5\r\nconnection: close\r\n\r\n".encode()
+        )
+        answer = await proxied.query(linked)
+        assert (answer.status_code, answer.content) == (status, b"")
+        assert "content-length" not in answer.headers
+
+    async def test_a_malformed_trace_does_not_go_on(self, proxied: Api, linked: str, upstream: HostileServer) -> None:
+        upstream.replies["/graphql"] = json_reply(DATA)
+        await proxied.query(linked, headers={"traceparent": "00-0-0-01", "tracestate": "a=b"})
+        [(_, received, _)] = upstream.received
+        assert not {"traceparent", "tracestate"} & received.keys()
+
+    async def test_the_lines_of_a_request_name_its_trace(
+        self, proxied: Api, linked: str, upstream: HostileServer, logs: Logs
+    ) -> None:
+        upstream.replies["/graphql"] = json_reply(DATA)
+        await proxied.query(linked, headers={"traceparent": f"00-{'ab' * 16}-b7ad6b7169203331-01"})
+        await proxied.query(linked)
+        assert [line.get("trace_id") for line in await logs.requests(2)] == ["ab" * 16, None]
+
     async def test_the_callers_key_never_reaches_the_bank(
         self, proxied: Api, linked: str, upstream: HostileServer
     ) -> None:
@@ -237,8 +277,11 @@ class TestRequest:
             f"POST /v1/connections/{linked}/graphql HTTP/1.1\r\nhost: broker\r\nauthorization: Bearer {proxied.api_key}"
         )
         body = b'{"query":"{ a }"}'
-        writer.write(head.encode() + b"\r\naccept-language: " + value + b"\r\nconnection: close\r\n")
-        writer.write(b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        # In one piece: what comes after the server has closed would reset the connection, and its answer with it.
+        writer.write(
+            head.encode() + b"\r\naccept-language: " + value + b"\r\nconnection: close\r\n"
+            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+        )
         status = (await reader.read()).split(maxsplit=2)[1]
         writer.close()
         assert status == b"400"
@@ -339,17 +382,18 @@ class TestStream:
                 await anext(streamed.aiter_raw())
             await asyncio.wait_for(ended.wait(), 20)
 
-    async def test_a_caller_that_goes_away_before_the_answer_is_no_fault(
-        self, brokers: BrokerFactory, sign_up: ApiFactory, logs: Logs
+    @pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"], ids=["none", "some"])
+    async def test_a_caller_that_goes_away_while_the_bank_is_silent_frees_the_banks_connection(
+        self, brokers: BrokerFactory, sign_up: ApiFactory, logs: Logs, beginning: bytes
     ) -> None:
-        asked, go_on, sent = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        asked, ended = asyncio.Event(), asyncio.Event()
 
-        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(beginning)
             asked.set()
-            await go_on.wait()
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
-            await writer.drain()
-            sent.set()
+            while await reader.read(65_536):
+                pass
+            ended.set()
 
         async with answering(answer) as url:
             broker = await brokers(stitch_graphql_url=url)
@@ -357,10 +401,10 @@ class TestStream:
             connection = await broker.rows.insert(tenant=api.tenant)
             query = asyncio.create_task(api.query(connection.id))
             await asked.wait()
+            await asyncio.sleep(0.2)
             query.cancel()
             await asyncio.gather(query, return_exceptions=True)
-            go_on.set()
-            await asyncio.wait_for(sent.wait(), 20)
+            await asyncio.wait_for(ended.wait(), 20)
             assert (await api.get("/healthz")).status_code == 200
         assert not [line for line in logs.lines if line.get("level") == "error"]
 

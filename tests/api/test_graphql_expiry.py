@@ -17,6 +17,7 @@ from tests.support.upstream import chunk, reply
 MESSAGE = "UNAUTHENTICATED: Token is expired or malformed"
 TOP_LEVEL = {"errors": [{"message": MESSAGE}], "extensions": {"code": "UNAUTHENTICATED"}}
 NESTED = {"errors": [{"message": MESSAGE, "extensions": {"code": "UNAUTHENTICATED"}}]}
+OF_A_FIELD = {"data": None, "errors": [{"path": ["a"], "extensions": {"code": "UNAUTHENTICATED"}}]}
 DATA = {"data": {"user": {"id": "user/abc"}}}
 PAYMENT = (
     'mutation { userInitiatePayment(input: { amount: { quantity: "1.00", currency: "ZAR" } }) '
@@ -111,6 +112,31 @@ class TestShapes:
         tokens = [headers["authorization"] for _, headers, _ in upstream.received]
         assert len(set(tokens)) == 2
 
+    @pytest.mark.parametrize("query", ["mutation { a }", "query A { a } mutation B { b }"])
+    async def test_a_mutation_that_may_have_run_is_not_repeated_but_the_token_is_replaced(
+        self, proxied: Api, linked: str, upstream: HostileServer, bank: SandboxClient, query: str
+    ) -> None:
+        self.once(upstream, json_reply(OF_A_FIELD))
+        answer = await proxied.query(linked, query)
+        assert answer.json() == OF_A_FIELD
+        assert upstream.count("/graphql") == 1
+        assert await refreshes_at(bank) == 1
+        assert (await proxied.query(linked, query)).headers["broker-token-version"] == "2"
+
+    async def test_a_mutation_that_may_have_run_has_the_banks_answer_also_where_no_refresh_can_be(
+        self, proxied: Api, linked: str, upstream: HostileServer, bank: SandboxClient
+    ) -> None:
+        self.once(upstream, json_reply(OF_A_FIELD))
+        await bank.set_faults(token={"error": "temporarily_unavailable", "status": 503})
+        assert (await proxied.query(linked, "mutation { a }")).json() == OF_A_FIELD
+        assert upstream.count("/graphql") == 1
+
+    async def test_a_query_of_which_a_field_was_refused_is_repeated(
+        self, proxied: Api, linked: str, upstream: HostileServer
+    ) -> None:
+        self.once(upstream, json_reply(OF_A_FIELD))
+        assert (await proxied.query(linked)).json() == DATA
+
     async def test_a_refusal_in_chunks_is_recognised(
         self, proxied: Api, linked: str, upstream: HostileServer, bank: SandboxClient
     ) -> None:
@@ -179,6 +205,16 @@ class TestShapes:
         assert {answer.status_code for answer in answers} == {200}
         assert all(answer.json() == NESTED for answer in answers)
         assert await refreshes_at(bank) <= 6
+
+
+async def test_tokens_that_the_bank_first_takes_are_replaced_however_soon_they_expire(
+    api: Api, connection_id: str, bank: SandboxClient
+) -> None:
+    for _ in range(8):
+        await bank.control("expire")
+        answer = await api.query(connection_id)
+        assert answer.json()["data"]["user"]["id"]
+    assert await refreshes_at(bank) == 8
 
 
 class TestConsentThatEnded:

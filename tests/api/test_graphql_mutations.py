@@ -36,7 +36,7 @@ def _answered(upstream: HostileServer) -> None:
         {"query": "{ a }"},
         {"query": "query { a }"},
         {"query": "query A($x: Int) { a(x: $x) } fragment F on B { c }", "operationName": "A"},
-        {"query": BOTH, "operationName": "Look"},
+        {"query": "query Look { a } query Other { b }", "operationName": "Look"},
         {"query": "# mutation\n{ a }"},
         {"query": '{ a(text: "mutation { b }") }'},
         {"query": "{ mutation }"},
@@ -61,6 +61,7 @@ async def test_a_query_passes(reader: Api, linked: str, upstream: HostileServer,
         {"query": "#\n\nmutation{b}"},
         {"query": "subscription { c }"},
         {"query": BOTH},
+        {"query": BOTH, "operationName": "Look"},
         {"query": BOTH, "operationName": "Change"},
         {"query": BOTH, "operationName": "Watch"},
         {"query": BOTH, "operationName": "Nobody"},
@@ -74,7 +75,8 @@ async def test_a_query_passes(reader: Api, linked: str, upstream: HostileServer,
         {"query": ""},
         {"query": "fragment F on B { c }"},
         {"query": "{" * 3_000},
-        {"query": "{ " + "a " * 25_000 + "}"},
+        {"query": "{ a }", "Query": "mutation { b }"},
+        {"query": "{ a }", "documentId": "pay"},
         {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": "x"}}},
         {"query": None, "extensions": {}},
         [{"query": "{ a }"}, {"query": "mutation { b }"}],
@@ -86,6 +88,16 @@ async def test_what_may_be_more_than_a_query_is_refused(
 ) -> None:
     answer = await reader.post(f"/v1/connections/{linked}/graphql", json=request_)
     assert_graphql_refusal(answer, 403, "PERMISSION_DENIED")
+    assert upstream.count("/graphql") == 0
+
+
+async def test_what_would_take_long_to_look_into_is_refused_and_holds_nobody_up(
+    reader: Api, linked: str, upstream: HostileServer
+) -> None:
+    batch = [{"query": "{" + f"a{number} " * 20_000 + "}"} for number in range(7)]
+    answer = await reader.post(f"/v1/connections/{linked}/graphql", json=batch)
+    extensions = assert_graphql_refusal(answer, 413, "REQUEST_TOO_LARGE")
+    assert extensions["reason"] == "query_too_complex"
     assert upstream.count("/graphql") == 0
 
 
@@ -107,7 +119,7 @@ async def test_what_may_be_more_than_a_query_is_refused(
         b'{"query": "{ a }", "operationName": ["A"]}',
         b'{"query": "{ a }", "operationName": {"A": 1}}',
         b"\xff\xfe",
-        b"[" * 100_000,
+        b"[" * 10_000,
         b'{"query": "\\ud800"}',
     ],
     ids=lambda body: body[:40].decode("latin-1"),
@@ -141,14 +153,43 @@ async def test_a_body_that_says_two_things_is_not_taken_for_the_harmless_one(
 
 
 @pytest.mark.parametrize(
-    "content_type", ["application/x-www-form-urlencoded", "application/graphql", "multipart/form-data; boundary=x"]
+    "content_type",
+    [
+        "",
+        "application/x-www-form-urlencoded",
+        "application/graphql",
+        "multipart/form-data; boundary=x",
+        "application/json; charset=utf-7",
+        "application/json; charset=utf-8; charset=utf-7",
+        "application/json; a=application/graphql",
+        "application/json;" + ";" * 100_000,
+    ],
+    ids=lambda content_type: content_type[:50],
 )
 async def test_a_body_that_the_bank_would_read_as_something_else_does_not_pass(
     reader: Api, linked: str, upstream: HostileServer, content_type: str
 ) -> None:
-    body = json.dumps({"query": "{ a }", "x": "&query=mutation { b }&y="})
+    body = json.dumps({"query": "{ a }", "variables": {"x": "&query=mutation { b }&y="}})
     await reader.post(f"/v1/connections/{linked}/graphql", content=body, headers={"content-type": content_type})
-    assert all(one[1]["content-type"].startswith("application/json") for one in upstream.received)
+    assert upstream.count("/graphql") == 0
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "Application/JSON;charset=UTF-8",
+        'application/json; charset="utf-8"',
+        "application/graphql+json; charset=utf-8",
+    ],
+)
+async def test_the_bank_is_told_that_a_query_is_what_it_was_looked_into_as(
+    reader: Api, linked: str, upstream: HostileServer, content_type: str
+) -> None:
+    headers = {"content-type": content_type}
+    answer = await reader.post(f"/v1/connections/{linked}/graphql", content=b'{"query": "{ a }"}', headers=headers)
+    assert answer.json() == DATA
+    assert [one[1]["content-type"] for one in upstream.received] == ["application/json"]
 
 
 async def test_a_caller_that_may_mutate_sends_what_it_likes(

@@ -195,11 +195,12 @@ class TestBrokerInTrouble:
         self, brokers: BrokerFactory, sign_up: ApiFactory, databases: Databases
     ) -> None:
         async with databases.fresh() as url:
+            other = SecretStr(f"other:{base64.b64encode(b'o' * 32).decode()}")
+            # Started before the key is in use: afterwards it would refuse to.
+            reader = await brokers(database_url=url, encryption_keys=other)
             writer = await brokers(database_url=url)
             api = await sign_up(broker=writer)
             connection = await writer.rows.insert(tenant=api.tenant)
-            other = SecretStr(f"other:{base64.b64encode(b'o' * 32).decode()}")
-            reader = await brokers(database_url=url, encryption_keys=other)
             answer = await api.post(
                 f"{reader.url}/v1/connections/{connection.id}/graphql", json={"query": "{ user { id } }"}
             )

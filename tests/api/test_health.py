@@ -78,7 +78,8 @@ async def test_requests_are_counted_by_route_and_never_by_id(
     assert grown(f'broker_http_requests_total{{method="POST",{route},status="200"}}') == 1
     assert grown('broker_http_requests_total{method="GET",route="unmatched",status="404"}') == 1
     assert grown('broker_sessions_total{status="completed"}') == 1
-    assert grown('broker_queries_total{status="200"}') == 1
+    assert grown('broker_bank_requests_total{endpoint="graphql",status="200"}') == 1
+    assert grown('broker_bank_requests_total{endpoint="revocation",status="200"}') == 1
     assert grown('broker_refreshes_total{cause="requested",outcome="refreshed"}') == 1
     for secret in (session["id"], connection_id, api.caller.id, api.tenant, "ses_unknown", "user-1", "PROPFIND"):
         assert secret not in after

@@ -15,6 +15,8 @@ from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory
 from tests.support.broker import EVERYTHING, Api, Broker
 
+# Nobody listens there.
+RECEIVER = "http://127.0.0.1:9/events"
 GRAPHQL = "/v1/connections/{connection_id}/graphql"
 
 
@@ -55,6 +57,25 @@ ROWS = [
     Row("POST", "/v1/callers/{caller_id}/keys", Permission.ADMIN, 201, foreign=404),
     Row("GET", "/v1/callers/{caller_id}/keys", Permission.ADMIN, 200, foreign=404),
     Row("DELETE", "/v1/callers/{caller_id}/keys/{key_id}", Permission.ADMIN, 204, foreign=404),
+    Row(
+        *("POST", "/v1/connections/{connection_id}/interactions", Permission.SESSIONS_WRITE, 422),
+        {"interaction_url": "https://elsewhere.example/", "interaction_id": "1"},
+        404,
+    ),
+    Row(
+        *("GET", "/v1/connections/{connection_id}/interactions/{interaction_id}", Permission.SESSIONS_READ, 200),
+        foreign=404,
+    ),
+    Row("POST", "/v1/webhooks", Permission.WEBHOOKS_WRITE, 201, {"url": RECEIVER}),
+    Row("GET", "/v1/webhooks", Permission.WEBHOOKS_READ, 200),
+    Row("GET", "/v1/webhooks/{webhook_id}", Permission.WEBHOOKS_READ, 200, foreign=404),
+    Row("DELETE", "/v1/webhooks/{webhook_id}", Permission.WEBHOOKS_WRITE, 204, foreign=404),
+    Row("POST", "/v1/webhooks/{webhook_id}/secret", Permission.WEBHOOKS_WRITE, 200, foreign=404),
+    Row("GET", "/v1/webhooks/{webhook_id}/deliveries", Permission.WEBHOOKS_READ, 200, foreign=404),
+    Row(
+        *("POST", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver", Permission.WEBHOOKS_WRITE, 202),
+        foreign=404,
+    ),
     Row("GET", "/v1/audit", Permission.AUDIT_READ, 200),
 ]
 
@@ -84,6 +105,7 @@ class Things:
                 "/v1/sessions",
                 "/v1/connections",
                 "/v1/callers",
+                "/v1/webhooks",
                 f"/v1/callers/{self.names['caller_id']}/keys",
             )
         ]
@@ -95,9 +117,20 @@ async def things(api: Api, sign_up: ApiFactory, broker: Broker, bank: SandboxCli
     """What `api`'s tenant has."""
     other = await sign_up(tenant=api.tenant, permissions=["admin"])
     [key] = (await api.get(f"/v1/callers/{other.caller.id}/keys")).json()["items"]
+    webhook_id = (await api.post("/v1/webhooks", json={"url": RECEIVER})).json()["id"]
+    await api.delete(f"/v1/sessions/{(await api.start())['id']}")
+    [delivery] = (await api.get(f"/v1/webhooks/{webhook_id}/deliveries")).json()["items"]
+    connection_id = (await broker.rows.link(bank, tenant=api.tenant)).id
+    interaction = await api.post(
+        f"/v1/connections/{connection_id}/interactions",
+        json={"interaction_url": f"{broker.settings.stitch_issuer}/approval?id=1", "interaction_id": "1"},
+    )
     names = {
+        "interaction_id": interaction.json()["id"],
+        "webhook_id": webhook_id,
+        "delivery_id": delivery["id"],
         "session_id": (await api.start())["id"],
-        "connection_id": (await broker.rows.link(bank, tenant=api.tenant)).id,
+        "connection_id": connection_id,
         "caller_id": other.caller.id,
         "key_id": key["id"],
         "user_id": "user-1",

@@ -26,7 +26,7 @@ class TestRequestId:
     async def test_a_well_formed_one_is_taken_over(self, api: Api, given: str, logs: Logs) -> None:
         answer = await api.get("/v1/sessions/ses_unknown", headers={"x-request-id": given})
         assert answer.headers["x-request-id"] == answer.json()["request_id"] == given
-        assert [line["request_id"] for line in logs.of("request")] == [given]
+        assert [line["request_id"] for line in await logs.requests(1)] == [given]
 
     @pytest.mark.parametrize("given", ["", "x" * 65, "two words", "a,b", 'a"b', "<script>", "é"])
     async def test_a_malformed_one_is_replaced(self, api: Api, given: str) -> None:
@@ -46,22 +46,28 @@ class TestRequestId:
 
 
 class TestFramework:
-    @pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v1/sessions/a/b/c", "/%00", "/callback/x"])
+    @pytest.mark.parametrize("path", ["/v1", "/v1/nothing", "/v1/sessions/a/b/c", "/%00", "/callback/x"])
     async def test_a_path_that_nobody_serves(self, api: Api, path: str) -> None:
         assert_problem(await api.get(path), 404, "not_found")
 
     @pytest.mark.parametrize(
-        ("method", "path"),
-        [("PUT", "/v1/sessions"), ("PATCH", "/v1/connections/x"), ("POST", "/healthz"), ("DELETE", "/v1/connections")],
+        ("method", "path", "allowed"),
+        [
+            ("PUT", "/v1/sessions", "GET, HEAD, POST"),
+            ("PATCH", "/v1/connections/x", "DELETE, GET, HEAD"),
+            ("POST", "/healthz", "GET, HEAD"),
+            ("DELETE", "/v1/connections", "GET, HEAD"),
+            ("OPTIONS", "/v1/callers/x/keys", "GET, HEAD, POST"),
+        ],
     )
-    async def test_a_method_that_nobody_serves(self, api: Api, method: str, path: str) -> None:
+    async def test_a_method_that_nobody_serves(self, api: Api, method: str, path: str, allowed: str) -> None:
         answer = await api.request(method, path)
         assert_problem(answer, 405, "method_not_allowed")
-        assert answer.headers["allow"]
+        assert answer.headers["allow"] == allowed
 
     async def test_an_unheard_of_method(self, api: Api, logs: Logs) -> None:
         assert_problem(await api.request("PROPFIND", "/v1/sessions"), 405, "method_not_allowed")
-        assert logs.of("request")[0]["method"] == "other"
+        assert (await logs.requests(1))[0]["method"] == "other"
 
     @pytest.mark.parametrize("body", [b"{", b"", b"nonsense", b"[1, 2", b"null", b"7", b'"text"', b"[]", b"\xff"])
     async def test_a_body_that_is_no_object(self, api: Api, body: bytes) -> None:
@@ -164,7 +170,7 @@ class TestFaultOfOurs:
         [line] = logs.of("request_crashed")
         assert line["exception"][0]["type"] == "builtins.ZeroDivisionError"
         assert line["request_id"] == problem["request_id"]
-        assert [line["status"] for line in logs.of("request")] == [500]
+        assert [line["status"] for line in await logs.requests(1)] == [500]
 
 
 async def test_the_body_limit_is_a_setting(brokers: BrokerFactory, sign_up: ApiFactory) -> None:
@@ -180,3 +186,19 @@ async def test_settings_do_not_print_their_secrets(broker: Broker) -> None:
     assert isinstance(secret, SecretStr)
     for value in (secret, broker.settings.encryption_keys):
         assert value.get_secret_value() not in shown
+
+
+async def test_json_that_is_broken_is_said_where(api: Api) -> None:
+    answer = await api.post("/v1/sessions", content='{"user_id": ', headers={"content-type": "application/json"})
+    assert "after 12 characters" in assert_problem(answer, 400, "invalid_json")["detail"]
+
+
+async def test_a_body_without_its_media_type_is_told_so(api: Api) -> None:
+    answer = await api.post("/v1/sessions", content='{"user_id": "user-1"}', headers={"content-type": "text/plain"})
+    assert "Content-Type: application/json" in assert_problem(answer, 422, "invalid_request")["detail"]
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/static/docs.css"])
+async def test_what_is_only_read_says_so(api: Api, path: str) -> None:
+    answer = await api.delete(path)
+    assert (answer.status_code, "GET" in answer.headers["allow"]) == (405, True)

@@ -10,13 +10,15 @@ from pydantic import JsonValue, SecretStr
 from sqlalchemy import text
 
 from app.encryption import Ciphertext, KeyRing
+from app.store.columns import Sealed
 from app.store.moments import from_now
 from app.store.sessions import session_binding
-from app.store.tables import Sealed, metadata
+from app.store.tables import metadata
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_SECRET
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.broker import ENCRYPTION_KEY, Api, Broker, Browser
+from tests.support.collector import Collector, collector
 from tests.support.hostile import HostileServer, json_reply
 from tests.support.journey import go_to_bank, log_in, parameters_of
 from tests.support.logs import Logs
@@ -29,9 +31,9 @@ class Hunt:
         self.secrets: dict[str, str] = {}
         self.places: dict[str, str] = {}
 
-    def assert_nothing_is_found(self) -> None:
+    def assert_nothing_is_found(self, *, at_least: int = 10) -> None:
         """Search everything for everything."""
-        assert len(self.secrets) >= 10
+        assert len(self.secrets) >= at_least
         assert all(len(value) >= 6 for value in self.secrets.values())
         found = [
             f"{name} in {place}"
@@ -69,7 +71,16 @@ async def everything_stored(broker: Broker) -> str:
 
 
 @pytest.fixture
-async def own_broker(brokers: BrokerFactory, database_url: SecretStr) -> Broker:
+async def traces(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Collector]:
+    """Everything that brokers tell of their spans."""
+    async with collector() as running:
+        for name, value in running.environment.items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+@pytest.fixture
+async def own_broker(brokers: BrokerFactory, database_url: SecretStr, traces: Collector) -> Broker:
     """A broker with a database of its own, all of which is searched."""
     return await brokers(database_url=database_url)
 
@@ -99,7 +110,14 @@ async def tokens_of(broker: Broker, connection_id: str) -> dict[str, str]:
 
 
 async def test_a_whole_journey_leaves_no_secret_anywhere(
-    *, own_broker: Broker, own_api: Api, own_browser: Browser, bank: SandboxClient, logs: Logs, tmp_path: Any
+    *,
+    own_broker: Broker,
+    own_api: Api,
+    own_browser: Browser,
+    bank: SandboxClient,
+    logs: Logs,
+    traces: Collector,
+    tmp_path: Any,
 ) -> None:
     api, browser, hunt = own_api, own_browser, Hunt()
 
@@ -110,6 +128,11 @@ async def test_a_whole_journey_leaves_no_secret_anywhere(
     hunt.secrets |= {"client secret": CLIENT_SECRET, "encryption key": ENCRYPTION_KEY}
     further = (await api.post(f"/v1/callers/{api.caller.id}/keys")).json()["api_key"]
     hunt.secrets["further API key"] = further
+
+    created = (await api.post("/v1/webhooks", json={"url": "http://127.0.0.1:9/events"})).json()
+    hunt.secrets["webhook's first secret"] = created["secret"]
+    rotated = (await api.post(f"/v1/webhooks/{created['id']}/secret")).json()
+    hunt.secrets["webhook's secret"] = rotated["secret"]
 
     # A login with its confirmation, in pieces, to see every secret of it.
     session = await api.start(require_confirmation=True, return_url="https://shop.example/done")
@@ -171,6 +194,14 @@ async def test_a_whole_journey_leaves_no_secret_anywhere(
     keep("database, linked", await everything_stored(own_broker))
     keep("spool", "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file()))
 
+    wanted = {"interaction_url": f"{own_broker.settings.stitch_issuer}/approval?id=x", "interaction_id": "x"}
+    visit = (await api.post(f"/v1/connections/{connection_id}/interactions", json=wanted)).json()
+    hunt.secrets["interaction's ticket"] = visit["connect_url"].rpartition("/")[2]
+    known = {cookie.value for cookie in browser.cookies.jar}
+    assert (await browser.open(visit["connect_url"])).status_code == 303
+    [hunt.secrets["interaction's cookie"]] = {cookie.value or "" for cookie in browser.cookies.jar} - known
+    keep("return from the interaction", (await browser.get("/connect/interactions")).text)
+
     await api.delete(f"/v1/connections/{connection_id}")
     expired = await api.start(user_id="late")
     await own_broker.rows.change_session(expired["id"], expires_at=from_now(-1))
@@ -180,6 +211,8 @@ async def test_a_whole_journey_leaves_no_secret_anywhere(
         "/v1/connections",
         "/v1/audit?limit=200",
         "/v1/callers",
+        "/v1/webhooks",
+        f"/v1/webhooks/{created['id']}/deliveries?limit=200",
         "/metrics",
         "/readyz",
         "/openapi.json",
@@ -190,8 +223,56 @@ async def test_a_whole_journey_leaves_no_secret_anywhere(
     keep("plain columns", await plain_columns(own_broker))
     keep("logs", logs.text)
     assert len(logs.of("request")) > 20
+    await traces.request((await api.get("/v1/callers")).headers["x-request-id"])
+    keep("traces", traces.text)
+    assert len(traces.spans) > 200
     # The link of the one session that is still pending stands in its list; the search is for the others'.
     hunt.assert_nothing_is_found()
+
+
+async def test_pushed_requests_and_bound_tokens_leave_no_secret_anywhere(
+    brokers: BrokerFactory, database_url: SecretStr, sign_up: ApiFactory, bank: SandboxClient, logs: Logs
+) -> None:
+    await bank.set_faults(pushed_requests="required", dpop="required", dpop_nonces=True)
+    broker, hunt = await brokers(database_url=database_url, stitch_par="auto", stitch_dpop="auto"), Hunt()
+    ring = KeyRing.parse(broker.settings.encryption_keys.get_secret_value())
+    api = await sign_up(broker=broker)
+
+    def private_part(key: SecretStr) -> str:
+        part: str = json.loads(key.get_secret_value())["d"]
+        return part
+
+    async def key_of(connection_id: str) -> str:
+        tokens = (await broker.rows.held(connection_id)).tokens
+        assert tokens is not None
+        assert tokens.proof_key is not None
+        return private_part(tokens.proof_key)
+
+    session = await api.start()
+    async with broker.database.transaction() as transaction:
+        columns = "SELECT pushed_parameters, proof_key FROM stitch_authorization_requests"
+        pushed, sealed = (await transaction.execute(text(columns))).one()
+    parameters = ring.decrypt(Ciphertext(pushed), session_binding("pushed_parameters", session["id"]))
+    asked = parameters_of(f"?{parameters.get_secret_value()}")
+    hunt.secrets |= {"state": asked["state"], "nonce": asked["nonce"]}
+    login_key = ring.decrypt(Ciphertext(sealed), session_binding("proof_key", session["id"]))
+    hunt.secrets["key of the login"] = private_part(login_key)
+    hunt.places["database, login pending"] = await everything_stored(broker)
+    async with broker.new_browser() as browser:
+        await browser.open(await go_to_bank(bank, browser, session))
+    linked = await api.session(session["id"])
+    connection_id = linked["connection_id"]
+    assert await key_of(connection_id) == hunt.secrets["key of the login"]
+    hunt.places["query"] = (await api.query(connection_id)).text
+    await bank.control("expire")
+    hunt.places["query, expired"] = (await api.query(connection_id)).text
+    hunt.secrets["key of the refreshed token"] = await key_of(connection_id)
+    hunt.places["token"] = (await api.post(f"/v1/connections/{connection_id}/token")).text
+    hunt.places["session"] = json.dumps(linked)
+    hunt.places["database"] = await everything_stored(broker)
+    hunt.places["metrics"] = (await api.get("/metrics")).text
+    hunt.places["logs"] = logs.text
+    hunt.assert_nothing_is_found(at_least=4)
 
 
 async def test_digests_of_secrets_are_not_shown_either(
@@ -226,6 +307,6 @@ async def test_what_a_query_carries_is_not_logged(
     )
     upstream.replies["/graphql"] = json_reply({"errors": ["planted-error"]}, 500)
     await api.query(connection.id, "mutation { planted_mutation }")
-    assert len(logs.of("request")) == 2
+    assert len(await logs.requests(2)) == 2
     assert "planted" not in logs.text
     assert "an access token" not in logs.text

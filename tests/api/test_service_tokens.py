@@ -53,7 +53,7 @@ async def test_a_service_works_within_its_tenant_and_the_audit_names_it(
     assert_problem(await stranger.get(f"/v1/sessions/{session['id']}"), 404, "session_not_found")
     events = (await client.get("/v1/audit", headers=service.headers())).json()["items"]
     assert (events[-1]["action"], events[-1]["actor"]) == ("session.started", "svc_billing")
-    assert "svc_billing" in {line.get("caller") for line in logs.of("request")}
+    assert "svc_billing" in {line.get("caller") for line in await logs.requests(4)}
 
 
 async def test_a_service_may_do_what_its_token_says_and_no_more(client: Api, service: Service) -> None:

@@ -13,6 +13,7 @@ from sandbox.settings import CLIENT_ID
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.answers import assert_problem
 from tests.support.broker import PUBLIC_URL, Api, Broker, Browser
+from tests.support.eventually import eventually
 from tests.support.journey import go_to_bank, parameters_of
 
 FIELDS = {
@@ -28,7 +29,7 @@ async def test_a_new_session_has_every_field_and_an_address(api: Api, bank: Sand
             "user_id": "user-7",
             "scopes": ["openid", "accounts"],
             "return_url": "https://shop.example/done",
-            "metadata": {"order": "1001", "nested": {"deep": [1, 2.5, None, True]}},
+            "metadata": {"order": "1001", "nested": {"deep": [1, 2.5, None, True]}, "numbers": [0, 2**53, -1e-15]},
         },
     )
     session = answer.json()
@@ -40,7 +41,11 @@ async def test_a_new_session_has_every_field_and_an_address(api: Api, bank: Sand
     assert session["user_id"] == "user-7"
     assert session["scopes"] == ["openid", "accounts"]
     assert session["return_url"] == "https://shop.example/done"
-    assert session["metadata"] == {"order": "1001", "nested": {"deep": [1, 2.5, None, True]}}
+    assert session["metadata"] == {
+        "order": "1001",
+        "nested": {"deep": [1, 2.5, None, True]},
+        "numbers": [0, 2**53, -1e-15],
+    }
     assert session["connection_id"] is session["error"] is session["ended_at"] is None
     assert (await api.get(answer.headers["location"])).json() == session
 
@@ -119,6 +124,9 @@ async def test_openid_is_asked_for_even_if_it_was_forgotten(api: Api) -> None:
         ("metadata", {"large": "x" * 4_097}),
         ("metadata", {"nul": "\x00"}),
         ("metadata", ["a list"]),
+        ("metadata", {"large": [1e300]}),
+        ("metadata", {"large": {"whole": -(2**53) - 1}}),
+        ("metadata", {"small": 1e-300}),
         ("unknown_member", True),
     ],
 )
@@ -375,4 +383,19 @@ async def test_no_session_starts_while_the_bank_cannot_be_discovered(
     api = await sign_up(broker=await brokers())
     assert_problem(await api.post("/v1/sessions", json={"user_id": "u"}), 502, "bank_bad_answer")
     await bank.set_faults(discovery=None)
-    await api.start()
+
+    async def starts() -> bool:
+        return (await api.post("/v1/sessions", json={"user_id": "u"})).status_code == 201
+
+    await eventually(starts)
+
+
+async def test_null_is_as_if_an_optional_member_were_left_out(api: Api) -> None:
+    members = ("scopes", "return_url", "connection_id", "require_confirmation", "metadata")
+    session = await api.start(**dict.fromkeys(members))
+    plain = await api.start()
+    assert {name: session[name] for name in ("scopes", "metadata")} == {
+        name: plain[name] for name in ("scopes", "metadata")
+    }
+    refused = await api.post("/v1/sessions", json={"user_id": None})
+    assert refused.status_code == 422

@@ -60,6 +60,14 @@ async def test_an_erased_session_ends_the_wait(api: Api) -> None:
     assert_problem(await asyncio.wait_for(task, 20), 404, "session_not_found")
 
 
+async def test_a_caller_that_is_disabled_meanwhile_is_not_answered(api: Api, broker: Broker) -> None:
+    session = await api.start()
+    task = asyncio.create_task(api.get(f"/v1/sessions/{session['id']}?wait=60"))
+    await api.session(session["id"])
+    await broker.registry.disable(api.caller.id, actor="operator")
+    assert_problem(await asyncio.wait_for(task, 20), 401, "unauthorized_caller")
+
+
 async def test_a_caller_that_hangs_up_leaves_nothing_waiting(api: Api, broker: Broker, logs: Logs) -> None:
     session = await api.start()
     _, writer = await asyncio.open_connection(*broker.host)

@@ -1,0 +1,56 @@
+"""Markdown as HTML. What is rendered is the project's own; HTML within it is shown as text all the same."""
+
+import re
+from collections.abc import Callable, Sequence
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+_markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+# Where tables have names, which a narrow page has no room for in one piece.
+_FIRST_CELL = re.compile(r"<tr>\n<td>.*?</td>")
+Rewrite = Callable[[str], str | None]
+
+
+def as_html(text: str, *, inline: bool = False) -> str:
+    """Render a text; `inline` is without a paragraph around it."""
+    return str(_markdown.renderInline(text) if inline else _markdown.render(text))
+
+
+def page_as_html(text: str, rewrite: Rewrite) -> str:
+    """Render a page: headings get ids, `rewrite` says where links lead; those that lead nowhere become text."""
+    tokens = _markdown.parse(text)
+    taken: dict[str, int] = {}
+    for number, token in enumerate(tokens):
+        if token.type == "heading_open":
+            title = tokens[number + 1].content
+            slug = slug_of(title)
+            taken[slug] = taken.get(slug, 0) + 1
+            token.attrSet("id", slug if taken[slug] == 1 else f"{slug}-{taken[slug] - 1}")
+        elif token.children:
+            _rewrite_links(token.children, rewrite)
+    html = str(_markdown.renderer.render(tokens, _markdown.options, {}))
+    html = _FIRST_CELL.sub(lambda cell: cell[0].replace("_", "_<wbr>"), html)
+    # What scrolls must be reachable by keyboard. Text has its angle brackets escaped.
+    return html.replace("<pre>", '<pre tabindex="0">').replace("<table>", '<table tabindex="0">')
+
+
+def slug_of(title: str) -> str:
+    """Return the id of a heading, as code hosts make it."""
+    kept = "".join(one for one in title.lower() if one.isalnum() or one in " -_")
+    return kept.replace(" ", "-")
+
+
+def _rewrite_links(tokens: Sequence[Token], rewrite: Rewrite) -> None:
+    opened: list[Token] = []
+    for token in tokens:
+        if token.type == "link_open":
+            target = rewrite(str(token.attrGet("href") or ""))
+            if target is None:
+                token.type, token.tag, token.attrs = "text", "", {}
+                token.content, token.nesting = "", 0
+            else:
+                token.attrSet("href", target)
+            opened.append(token)
+        elif token.type == "link_close" and opened.pop().type == "text":
+            token.type, token.tag, token.nesting, token.content = "text", "", 0, ""

@@ -1,0 +1,95 @@
+"""`/v1/webhooks`: be told of events."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, requires
+from app.api.examples import (
+    DELIVERY_NOT_FOUND,
+    INVALID_CURSOR,
+    TOO_MANY_WEBHOOKS,
+    WEBHOOK_NOT_FOUND,
+    WEBHOOK_URL_NOT_ALLOWED,
+    problems,
+)
+from app.api.schemas import PageView
+from app.api.webhook_schemas import DeliveryView, NewWebhookView, WebhookRequest, WebhookView
+from app.services.callers import Caller, Permission
+from app.store.outbox import DeliveryStatus
+
+router = APIRouter(prefix="/v1/webhooks", route_class=AuthenticatedRoute, tags=["Be told of events"])
+Reader = Annotated[Caller, Depends(requires(Permission.WEBHOOKS_READ))]
+Writer = Annotated[Caller, Depends(requires(Permission.WEBHOOKS_WRITE))]
+
+
+@router.post(
+    "", status_code=201, summary="Create a webhook", responses=problems(TOO_MANY_WEBHOOKS, WEBHOOK_URL_NOT_ALLOWED)
+)
+async def create_webhook(caller: Writer, runtime: Broker, wanted: WebhookRequest, response: Response) -> NewWebhookView:
+    """Have your tenant's events sent to an address, signed as Standard Webhooks has it.
+
+    Verify the signature with the secret, which is shown this once; answer with any 2xx. An event may come more than
+    once: its `webhook-id` stays the same. Those of one connection come in their order.
+    """
+    webhook, secret = await runtime.webhooks.create(caller, wanted.url, wanted.events or [])
+    response.headers["location"] = f"{runtime.settings.path_prefix}/v1/webhooks/{webhook.id}"
+    response.headers["cache-control"] = "no-store"
+    return NewWebhookView(**WebhookView.of(webhook).model_dump(), secret=secret.get_secret_value())
+
+
+@router.get("", summary="List webhooks", responses=problems(INVALID_CURSOR))
+async def list_webhooks(
+    caller: Reader, runtime: Broker, limit: Limit = 50, cursor: Cursor = None
+) -> PageView[WebhookView]:
+    """List your tenant's webhooks, newest first."""
+    page = await runtime.webhooks.page(caller.tenant, limit=limit, cursor=cursor)
+    return PageView(items=[WebhookView.of(one) for one in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/{webhook_id}", summary="Show a webhook", responses=problems(WEBHOOK_NOT_FOUND))
+async def get_webhook(caller: Reader, runtime: Broker, webhook_id: str) -> WebhookView:
+    """Show a webhook, but for its secret."""
+    return WebhookView.of(await runtime.webhooks.get(caller.tenant, webhook_id))
+
+
+@router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook", responses=problems(WEBHOOK_NOT_FOUND))
+async def delete_webhook(caller: Writer, runtime: Broker, webhook_id: str) -> None:
+    """Send nothing there any more, not even what has happened already."""
+    await runtime.webhooks.delete(caller, webhook_id)
+
+
+@router.post("/{webhook_id}/secret", summary="Rotate the secret", responses=problems(WEBHOOK_NOT_FOUND))
+async def rotate_secret(caller: Writer, runtime: Broker, webhook_id: str, response: Response) -> NewWebhookView:
+    """Draw a new secret, shown this once. For a day each delivery has two signatures, one by the old secret."""
+    webhook, secret = await runtime.webhooks.rotate_secret(caller, webhook_id)
+    response.headers["cache-control"] = "no-store"
+    return NewWebhookView(**WebhookView.of(webhook).model_dump(), secret=secret.get_secret_value())
+
+
+@router.get(
+    "/{webhook_id}/deliveries", summary="List deliveries", responses=problems(WEBHOOK_NOT_FOUND, INVALID_CURSOR)
+)
+async def list_deliveries(
+    *,
+    caller: Reader,
+    runtime: Broker,
+    webhook_id: str,
+    status: DeliveryStatus | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> PageView[DeliveryView]:
+    """List what was sent, waits or was given up, newest first. Seven days after its end a delivery is removed."""
+    page = await runtime.webhooks.deliveries(caller.tenant, webhook_id, status=status, limit=limit, cursor=cursor)
+    return PageView(items=[DeliveryView.of(one) for one in page.items], next_cursor=page.next_cursor)
+
+
+@router.post(
+    "/{webhook_id}/deliveries/{delivery_id}/redeliver",
+    status_code=202,
+    summary="Deliver again",
+    responses=problems(WEBHOOK_NOT_FOUND, DELIVERY_NOT_FOUND),
+)
+async def redeliver(caller: Writer, runtime: Broker, webhook_id: str, delivery_id: str) -> DeliveryView:
+    """Send an event again, whatever became of it, or now instead of later. It is tried for another day."""
+    return DeliveryView.of(await runtime.webhooks.redeliver(caller, webhook_id, delivery_id))

@@ -1,0 +1,27 @@
+import tracemalloc
+
+from app.api.accept import MOST_BYTES, qualities
+
+
+def test_values_have_their_qualities() -> None:
+    assert qualities(b"a/b;q=0.5, C/D ; x=1;q=0, e/f, g/h;q=high") == {"a/b": 0.5, "c/d": 0.0, "e/f": 1.0, "g/h": 1.0}
+
+
+def test_a_header_longer_than_any_clients_is_not_read() -> None:
+    assert qualities(b"a/b".ljust(MOST_BYTES)) == {"a/b": 1.0}
+    assert qualities(b"a/b".ljust(MOST_BYTES + 1)) == {}
+
+
+def test_of_many_values_the_first_are_read() -> None:
+    assert list(qualities(b",".join(b"%d" % number for number in range(100)))) == [str(n) for n in range(32)]
+
+
+def test_long_headers_fill_no_memory() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            qualities(b"%d," % number + b",".join(b"a/%d;q=0.1" % part for part in range(10_000)))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000

@@ -1,0 +1,119 @@
+"""The broker against its own OpenAPI document: cases that schemathesis makes up, with all of its checks.
+
+Derandomised, so that a run is repeated by the next one; CASES=300 makes more of them.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, assume, settings
+from schemathesis.checks import CHECKS
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from app.main import create_api
+from app.store.moments import from_now
+from app.store.tables import interactions
+from sandbox.client import SandboxClient
+from tests.support.broker import Api, Broker
+
+CASES = int(os.environ.get("CASES", "10"))
+UNFORESEEABLE = (
+    "invalid_cursor",
+    "webhook_url_not_allowed",
+    "interaction_url_not_allowed",
+    "return_url_not_allowed",
+    "idempotency_key_reused",
+    "confirmation_code_wrong",
+)
+SCHEMA: Any = schemathesis.openapi.from_dict(create_api().openapi())
+
+
+class _Key:
+    """What schemathesis authenticates with, where a case is to be authenticated."""
+
+    value = ""
+
+    def get(self, _case: Any, _context: Any) -> str:
+        return self.value
+
+    def set(self, case: Any, key: str, _context: Any) -> None:
+        case.headers["Authorization"] = f"Bearer {key}"
+
+
+SCHEMA.auth(refresh_interval=None)(_Key)
+
+
+@pytest.fixture(scope="module")
+def counted() -> Iterator[dict[str, int]]:
+    """How many cases there were, by call."""
+    counted: dict[str, int] = {}
+    yield counted
+    cases, checks = sum(counted.values()), len(CHECKS.get_all_names())
+    sys.stdout.write(f"\nschemathesis: {cases} cases of {len(counted)} calls, {checks} checks\n")
+
+
+@pytest.fixture
+async def things(api: Api, broker: Broker, bank: SandboxClient) -> dict[str, str]:
+    """Return one of everything that a path can name."""
+    _Key.value = api.api_key
+    webhook = (await api.post("/v1/webhooks", json={"url": "http://127.0.0.1:9/"})).json()
+    session = await api.start()
+    await api.delete(f"/v1/sessions/{session['id']}")
+    connection = await broker.rows.link(bank, tenant=api.tenant)
+    [delivery] = (await api.get(f"/v1/webhooks/{webhook['id']}/deliveries")).json()["items"]
+    demand = {"interaction_url": f"{broker.settings.stitch_issuer}/approval?id=1", "interaction_id": "1"}
+    interaction = (await api.post(f"/v1/connections/{connection.id}/interactions", json=demand)).json()
+    async with broker.database.transaction() as transaction:
+        # Over, so that nobody waits for its end.
+        await transaction.execute(interactions.update().values(expires_at=from_now(-1)))
+    other = (await api.post("/v1/callers", json={"name": "other", "permissions": ["audit:read"]})).json()
+    [key] = (await api.get(f"/v1/callers/{other['id']}/keys")).json()["items"]
+    return {
+        "session_id": session["id"],
+        "connection_id": connection.id,
+        "webhook_id": webhook["id"],
+        "delivery_id": delivery["id"],
+        "interaction_id": interaction["id"],
+        "caller_id": other["id"],
+        "key_id": key["id"],
+        "user_id": "user-1",
+        "ticket": "unknown",
+    }
+
+
+@pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisDeprecationWarning")
+@SCHEMA.parametrize()
+@settings(
+    max_examples=CASES,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_every_call_keeps_what_the_document_says(
+    case: Any, broker: Broker, things: dict[str, str], counted: dict[str, int]
+) -> None:
+    label = case.operation.label
+    counted[label] = counted.get(label, 0) + 1
+    if counted[label] % 2:
+        # Made-up names only find out that there is no such thing.
+        case.path_parameters.update({name: things[name] for name in case.path_parameters if name in things})
+    # A longer one is refused before it is read, and not by the broker.
+    assume(len(quote(case.formatted_path)) < 60_000)
+    answer = case.call(base_url=broker.url, timeout=30, allow_redirects=False)
+    case.validate_response(answer, excluded_checks=[positive_data_acceptance] if is_unforeseeable(answer) else [])
+
+
+def is_unforeseeable(answer: Any) -> bool:
+    """Tell whether a value was refused that no schema could say is wrong: one that the broker did not give out."""
+    kind = answer.headers.get("content-type", [""])[0]
+    if kind.startswith("text/html"):
+        return True
+    if kind != "application/problem+json" or answer.status_code not in (400, 422):
+        return False
+    problem = answer.json()
+    places = {fault["location"] for fault in problem.get("errors", [])}
+    return problem["code"] in UNFORESEEABLE or places == {"body.metadata"}

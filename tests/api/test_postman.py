@@ -1,0 +1,42 @@
+"""The collection for Postman and Bruno."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from app.api.postman import collection_of
+from app.main import create_api
+
+DOCUMENT = create_api().openapi()
+COLLECTION = collection_of(DOCUMENT)
+
+
+def requests() -> list[dict[str, Any]]:
+    return [item["request"] for folder in COLLECTION["item"] for item in folder["item"]]
+
+
+def test_the_committed_collection_is_current() -> None:
+    assert json.loads(Path("docs/postman.json").read_text()) == COLLECTION, "run make client, and commit it"
+
+
+def test_every_call_of_a_service_is_there() -> None:
+    described = {
+        (method.upper(), "{{broker}}" + path.replace("{", "{{").replace("}", "}}"))
+        for path, operations in DOCUMENT["paths"].items()
+        for method, operation in operations.items()
+        if operation.get("security")
+    }
+    assert {(one["method"], one["url"]["raw"]) for one in requests()} == described
+
+
+def test_every_variable_is_declared() -> None:
+    declared = {one["key"] for one in COLLECTION["variable"]}
+    for one in requests():
+        for part in one["url"]["path"]:
+            assert "{" not in part or part.strip("{}") in declared
+
+
+def test_it_holds_no_key() -> None:
+    values = {one["key"]: one["value"] for one in COLLECTION["variable"]}
+    assert values["api_key"] == ""
+    assert COLLECTION["auth"]["bearer"][0]["value"] == "{{api_key}}"

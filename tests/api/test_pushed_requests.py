@@ -1,0 +1,79 @@
+"""Logins whose requests are pushed (RFC 9126), over the broker's HTTP."""
+
+import pytest
+
+from sandbox.client import SandboxClient
+from tests.api.conftest import ApiFactory, BrokerFactory
+from tests.support.broker import Api, Broker
+from tests.support.journey import go_to_bank, parameters_of
+from tests.support.replica import consent
+
+
+@pytest.fixture
+async def pushing(brokers: BrokerFactory, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch) -> Broker:
+    # What is done here within a moment takes a user longer.
+    monkeypatch.setattr("app.services.connect.PUSH_INTERVAL", 0)
+    await bank.set_faults(pushed_requests="required")
+    return await brokers(stitch_par="auto")
+
+
+@pytest.fixture
+async def api(pushing: Broker, sign_up: ApiFactory) -> Api:
+    return await sign_up(broker=pushing)
+
+
+async def test_either_address_leads_to_a_linked_account(api: Api, pushing: Broker, bank: SandboxClient) -> None:
+    direct = await api.start()
+    assert parameters_of(direct["authorization_url"]).keys() == {"client_id", "request_uri"}
+    async with pushing.new_browser() as browser:
+        await browser.open(await consent(bank, direct["authorization_url"]))
+        assert (await api.session(direct["id"]))["status"] == "completed"
+    by_link = await api.start()
+    async with pushing.new_browser() as browser:
+        await browser.open(await go_to_bank(bank, browser, by_link))
+        assert (await api.session(by_link["id"]))["status"] == "completed"
+
+
+async def test_the_link_works_long_after_what_was_pushed_first_has_lapsed(
+    api: Api, pushing: Broker, bank: SandboxClient
+) -> None:
+    session = await api.start()
+    await bank.control("lapse-pushed-requests")
+    async with pushing.new_browser() as browser:
+        await browser.open(session["connect_url"])
+        # Opened again, after a wrong turn: what was pushed for the first opening can no longer be used.
+        await browser.open(await go_to_bank(bank, browser, session))
+    assert (await api.session(session["id"]))["status"] == "completed"
+
+
+async def test_a_bank_that_takes_no_push_leaves_the_link_unbound(
+    api: Api, pushing: Broker, bank: SandboxClient
+) -> None:
+    session = await api.start()
+    await bank.set_faults(par={"status": 503, "times": 1})
+    async with pushing.new_browser() as browser:
+        assert (await browser.open(session["connect_url"])).status_code == 502
+    async with pushing.new_browser() as other:
+        await other.open(await go_to_bank(bank, other, session))
+    assert (await api.session(session["id"]))["status"] == "completed"
+
+
+@pytest.mark.parametrize("error", ["invalid_client", "planted-value"])
+async def test_a_customer_is_told_nothing_of_what_only_the_operator_can_mend(
+    api: Api, pushing: Broker, bank: SandboxClient, error: str
+) -> None:
+    session = await api.start()
+    await bank.set_faults(par={"error": error})
+    async with pushing.new_browser() as browser:
+        shown = await browser.open(session["connect_url"])
+    assert shown.status_code == 502
+    for told in ("BROKER_", "credentials", "planted-value"):
+        assert told not in shown.text
+    assert shown.headers["x-request-id"] in shown.text
+
+
+async def test_a_bank_that_takes_no_push_starts_no_session(api: Api, bank: SandboxClient) -> None:
+    await bank.set_faults(par={"status": 503})
+    answer = await api.post("/v1/sessions", json={"user_id": "user-1"})
+    assert (answer.status_code, answer.json()["code"]) == (502, "bank_failed")
+    assert (await api.get("/v1/sessions")).json()["items"] == []
