@@ -8,19 +8,24 @@ from app.encryption import KeyRing
 from app.services.caller_registry import CallerRegistry
 from app.settings import load_database_settings, load_key_ring
 from app.store.address import database_address
-from app.store.database import Database
+from app.store.database import STATEMENT_TIMEOUT, Database
 
 Result = TypeVar("Result")
 # Who the audit says it was.
 OPERATOR = "operator"
 
 
-def with_database(work: Callable[[Database], Awaitable[Result]]) -> Result:
-    """Run `work` on the database of the settings."""
+def with_database(
+    work: Callable[[Database], Awaitable[Result]], *, statement_timeout: float = STATEMENT_TIMEOUT
+) -> Result:
+    """Run `work` on the database of the settings. A statement may take so many seconds."""
 
     async def run() -> Result:
-        with database_address(load_database_settings()) as url:
-            database = Database(url, pool_size=2)
+        settings = load_database_settings()
+        with database_address(settings) as url:
+            # A direct address, where there is one, rather than a pooler's: commands hold connections for long.
+            direct = settings.database_listen_url or url
+            database = Database(direct, pool_size=2, statement_timeout=statement_timeout)
             try:
                 return await work(database)
             finally:
@@ -35,7 +40,9 @@ def with_registry(work: Callable[[CallerRegistry], Awaitable[Result]]) -> Result
     return with_database(lambda database: work(CallerRegistry(database, key_ring)))
 
 
-def with_key_ring(work: Callable[[Database, KeyRing], Awaitable[Result]]) -> Result:
-    """Run `work` on the database with the encryption keys."""
+def with_key_ring(
+    work: Callable[[Database, KeyRing], Awaitable[Result]], *, statement_timeout: float = STATEMENT_TIMEOUT
+) -> Result:
+    """Run `work` on the database with the encryption keys. A statement may take so many seconds."""
     key_ring = load_key_ring()
-    return with_database(lambda database: work(database, key_ring))
+    return with_database(lambda database: work(database, key_ring), statement_timeout=statement_timeout)

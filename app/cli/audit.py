@@ -64,6 +64,7 @@ def _plain(chain: Chain) -> dict[str, object]:
         "tenant": head.tenant,
         "events": head.position,
         "head": str(head),
+        "removed": chain.removed,
         "fault": chain.fault,
         "fault_position": chain.fault_position,
     }
@@ -72,4 +73,5 @@ def _plain(chain: Chain) -> dict[str, object]:
 def _line(chain: Chain) -> str:
     if chain.fault is not None:
         return f"{chain.intact.tenant}: BROKEN at position {chain.fault_position}: {chain.fault}"
-    return f"{chain.intact.tenant}: intact, {chain.intact.position} events, head {chain.intact}"
+    removed = f", the first {chain.removed} removed for their age" if chain.removed else ""
+    return f"{chain.intact.tenant}: intact, {chain.intact.position} events{removed}, head {chain.intact}"

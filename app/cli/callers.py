@@ -11,7 +11,7 @@ from app.services.callers import Permission
 
 group = typer.Typer(no_args_is_help=True, help="The internal services that may call.")
 _FIELDS = ("id", "name", "tenant", "permissions")
-Reference = Annotated[str, typer.Argument(help="The caller's id or name.")]
+Reference = Annotated[str, typer.Argument(help="The caller's id, or its name; --tenant tells namesakes apart.")]
 Tenant = Annotated[str | None, typer.Option(help="Only of this tenant.")]
 
 

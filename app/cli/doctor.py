@@ -1,28 +1,34 @@
 """`broker doctor`: do the settings hold against the world, and if not, what mends it."""
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import asdict, dataclass
 
 import httpx
 import typer
+from pydantic import SecretStr
 
 from app.cli.output import AsJson, show_all
 from app.clock import SystemClock
 from app.encryption import KeyRing
 from app.errors import BrokerError
+from app.identity_providers import client_authentication, open_provider, open_service_tokens
+from app.oidc.back_channel import BackChannel
 from app.oidc.discovery import Provider
+from app.oidc.refusals import InvalidGrant, TokenRequestRefused
+from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
-from app.runtime import client_authentication, open_provider, open_service_tokens
 from app.settings import Settings, load_settings
 from app.store.address import database_address
 from app.store.database import Database
-from app.store.migrate import current_revision, expected_revision
+from app.store.migrate import current_revision, expected_revision, missing_tables
 from app.store.moments import clock_offset
-from app.store.sealed import count_by_key
+from app.store.sealed import require_keys
 
 _TOLERATED_OFFSET = 5.0
+_NO_TOKEN = SecretStr("made up by broker doctor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +39,6 @@ class Finding:
     healthy: bool
     finding: str
     mend: str = ""
-
-
-Check = Callable[[], Awaitable[Finding]]
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -53,21 +56,39 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 async def _examine(settings: Settings) -> list[Finding]:
-    findings = [_redirect_uri(settings), _data_directory(settings), _client_authentication(settings)]
+    findings = [
+        _redirect_uri(settings),
+        _data_directory(settings),
+        _caller_share(settings),
+    ]
     with database_address(settings) as url:
-        database = Database(url, pool_size=2)
+        database = Database(url, pool_size=2, by_way_of_pooler=settings.database_listen_url is not None)
         try:
-            findings += [
-                await _attempt("database", "check BROKER_DATABASE_URL and that PostgreSQL runs", _reachable(database)),
-                await _attempt("schema", "run `broker migrate`", _migrated(database)),
-                await _attempt("clock", "keep this machine's clock right (NTP)", _clock(database)),
-                await _attempt("encryption keys", "see above", _key_ring(database, settings)),
-            ]
+            reachable = await _attempt(
+                "database", "check BROKER_DATABASE_URL and that PostgreSQL runs", _reachable(database)
+            )
+            findings.append(reachable)
+            for check, mend, work in (
+                ("schema", "run `broker migrate`", _migrated(database)),
+                ("clock", "keep this machine's clock right (NTP)", _clock(database)),
+                (
+                    "encryption keys",
+                    "docs/operations/keys.md tells how a key is retired",
+                    _key_ring(database, settings),
+                ),
+            ):
+                if reachable.healthy:
+                    findings.append(await _attempt(check, mend, work))
+                else:
+                    work.close()
+                    findings.append(Finding(check, False, "not checked, as the database cannot be used"))
         finally:
             await database.close()
     async with bank_client() as client:
         provider = open_provider(settings, client, SystemClock())
+        mend = "check BROKER_STITCH_CLIENT_ID, and the secret or key; secrets are given as they are, not URL-encoded"
         findings += [
+            await _attempt("client authentication", mend, _client_authentication(settings, client, provider)),
             await _attempt("discovery", "check BROKER_STITCH_ISSUER and the way out", _discovery(provider)),
             await _attempt("signing keys", "check the way out, or BROKER_STITCH_JWKS_URI", _keys(provider)),
             await _attempt("graphql", "check BROKER_STITCH_GRAPHQL_URL and the way out", _graphql(client, settings)),
@@ -82,7 +103,7 @@ async def _attempt(check: str, mend: str, work: Awaitable[Finding]) -> Finding:
     try:
         return await work
     except BrokerError as error:
-        return Finding(check, False, error.detail, mend)
+        return Finding(check, False, f"{error.detail} ({error.reason})" if error.reason else error.detail, mend)
     except httpx.HTTPError as error:
         return Finding(check, False, type(error).__name__, mend)
 
@@ -103,12 +124,12 @@ def _data_directory(settings: Settings) -> Finding:
     return Finding("data directory", False, f"{existing} cannot be written", mend)
 
 
-def _client_authentication(settings: Settings) -> Finding:
-    try:
-        client_authentication(settings, SystemClock())
-    except BrokerError as error:
-        return Finding("client authentication", False, error.detail, "make the key file anew, as PEM")
-    return Finding("client authentication", True, settings.stitch_client_auth)
+def _caller_share(settings: Settings) -> Finding:
+    most, of_caller = settings.query_concurrency, settings.caller_concurrency
+    if 0 < of_caller < most:
+        return Finding("caller's share", True, f"{of_caller} of {most} queries at once")
+    mend = "set BROKER_CALLER_CONCURRENCY below BROKER_QUERY_CONCURRENCY, or one caller can keep all others out"
+    return Finding("caller's share", True, f"one caller may take all {most} queries at once", mend)
 
 
 async def _reachable(database: Database) -> Finding:
@@ -118,6 +139,9 @@ async def _reachable(database: Database) -> Finding:
 
 async def _migrated(database: Database) -> Finding:
     found, expected = await current_revision(database), expected_revision()
+    if found == expected and (missing := await missing_tables(database)):
+        mend = "restore a backup: docs/operations/data.md tells how; `broker migrate` makes no table again"
+        return Finding("schema", False, f"at {found}, but tables were lost: {', '.join(missing)}", mend)
     if found == expected:
         return Finding("schema", True, f"at {found}")
     return Finding("schema", False, f"at {found or 'nothing'}, this version expects {expected}", "run `broker migrate`")
@@ -134,16 +158,29 @@ async def _clock(database: Database) -> Finding:
 
 async def _key_ring(database: Database, settings: Settings) -> Finding:
     ring = KeyRing.parse(settings.encryption_keys.get_secret_value())
-    missing = sorted(set(await count_by_key(database)) - set(ring.key_ids))
-    if missing:
-        mend = "put it back into BROKER_ENCRYPTION_KEYS, after the one that encrypts"
-        return Finding("encryption keys", False, f"the database uses {missing[0]!r}, which is not in the ring", mend)
+    await require_keys(database, ring)
     return Finding("encryption keys", True, f"{ring.primary!r} encrypts, all that the database uses are there")
+
+
+async def _client_authentication(settings: Settings, client: httpx.AsyncClient, provider: Provider) -> Finding:
+    """Present a refresh token that no bank has issued: a bank that refuses it has accepted the client."""
+    clock = SystemClock()
+    authentication = client_authentication(settings, clock)
+    token_endpoint = TokenEndpoint(BackChannel(client, provider, authentication, clock))
+    with contextlib.suppress(InvalidGrant, TokenRequestRefused):
+        await token_endpoint.refresh(_NO_TOKEN, deadline=10)
+    return Finding("client authentication", True, f"{settings.stitch_client_auth}, which the bank accepts")
 
 
 async def _discovery(provider: Provider) -> Finding:
     metadata = await provider.metadata()
-    return Finding("discovery", True, f"{metadata.token_endpoint}")
+    pushed = metadata.pushed_authorization_request_endpoint is not None
+    return Finding(
+        "discovery",
+        True,
+        f"{metadata.token_endpoint}; login requests are {'pushed' if pushed else 'not pushed'} (PAR), "
+        f"tokens are {'bound to keys' if metadata.binds_tokens else 'bearer tokens'} (DPoP)",
+    )
 
 
 async def _keys(provider: Provider, check: str = "signing keys") -> Finding:

@@ -31,11 +31,19 @@ def create(
 def list_keys(caller: Reference, tenant: Tenant = None, as_json: AsJson = False) -> None:
     """List a caller's keys, but for their secrets."""
     found = with_registry(lambda registry: registry.list_keys(caller, tenant=tenant))
-    show_all([plain(key) for key in found], as_json=as_json)
+    show_all([plain(key) for key in found.items], as_json=as_json)
 
 
 @group.command()
-def revoke(caller: Reference, key: Annotated[str, typer.Argument(help="The key's id.")], tenant: Tenant = None) -> None:
+def revoke(
+    caller: Reference,
+    key: Annotated[str, typer.Argument(help="The key's id.")],
+    tenant: Tenant = None,
+    as_json: AsJson = False,
+) -> None:
     """Refuse a key from now on, on every replica."""
-    with_registry(lambda registry: registry.revoke_key(caller, key, tenant=tenant, actor=OPERATOR))
-    typer.echo(f"revoked {key}")
+    revoked = with_registry(lambda registry: registry.revoke_key(caller, key, tenant=tenant, actor=OPERATOR))
+    if as_json:
+        show(plain(revoked), as_json=True)
+    else:
+        typer.echo(f"revoked {key} of a caller of the tenant {revoked.tenant}")

@@ -50,5 +50,10 @@ def _text(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat(timespec="seconds")
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return " ".join(str(item) for item in value)
-    return str(value)
+        return " ".join(_printable(str(item)) for item in value)
+    return _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """Escape what would steer a terminal or look like another row: callers of other tenants choose their names."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -19,13 +19,19 @@ def new(as_json: AsJson = False) -> None:
     show({"code_verifier": verifier, "code_challenge": code_challenge(verifier)}, as_json=as_json)
 
 
-@group.command()
+# One value in sixty-four begins with a hyphen, and is no option.
+@group.command(context_settings={"ignore_unknown_options": True})
 def check(
     verifier: Annotated[str, typer.Argument(help="The code_verifier.")],
     challenge: Annotated[str, typer.Argument(help="The code_challenge, by S256.")],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Tell whether a verifier and a challenge belong together."""
     check_verifier(verifier)
     if code_challenge(verifier) != challenge:
         raise InvalidRequest(f"they do not belong together; the verifier's challenge is {code_challenge(verifier)}")
-    typer.echo("they belong together")
+    if as_json:
+        show({"code_verifier": verifier, "code_challenge": challenge}, as_json=True)
+    else:
+        typer.echo("they belong together")

@@ -50,16 +50,20 @@ def show_connection(connection: ConnectionId, tenant: Tenant = DEFAULT_TENANT, a
 
 
 @connections.command()
-def revoke(connection: ConnectionId, tenant: Tenant = DEFAULT_TENANT) -> None:
+def revoke(connection: ConnectionId, tenant: Tenant = DEFAULT_TENANT, as_json: AsJson = False) -> None:
     """End a connection: unusable at once; a running broker then has the bank revoke it."""
 
-    async def end(database: Database, key_ring: KeyRing) -> None:
+    async def end(database: Database, key_ring: KeyRing) -> Connection:
         async with database.transaction() as transaction:
             found = _found(await lock_connection(transaction, tenant, connection))
             await end_consent(transaction, key_ring, found, actor=OPERATOR, reason="revoked_by_operator")
+            return _found(await lock_connection(transaction, tenant, connection))
 
-    with_key_ring(end)
-    typer.echo(f"revoked {connection}")
+    revoked = with_key_ring(end)
+    if as_json:
+        show(plain(revoked), as_json=True)
+    else:
+        typer.echo(f"revoked {connection}")
 
 
 @sessions.command("show")

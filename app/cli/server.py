@@ -6,15 +6,30 @@ from typing import Annotated
 
 import typer
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
-from app.cli.access import with_database
+from app.api.head_limit import BoundedHttpProtocol
+from app.api.postman import collection_of
+from app.cli.access import with_database, with_key_ring
 from app.cli.output import AsJson, show
+from app.cli.workers import serve_with_workers
 from app.demo.command import run_demo
-from app.errors import ConfigurationError, DatabaseUnavailable
+from app.encryption import KeyRing
+from app.errors import DatabaseUnavailable
 from app.main import create_api
-from app.runtime import ANSWER_SECONDS, require_schema
+from app.runtime import ANSWER_SECONDS
 from app.settings import load_settings
 from app.store import migrate as migrations
+from app.store.database import Database
+from app.store.migrate import require_schema
+from app.store.sealed import require_keys
+
+# Longer than gateways keep an idle connection (nginx and the AWS load balancer: 60 s), or one that they are about to
+# use could be closed under their hands.
+_KEEP_ALIVE_SECONDS = 75
+
+# Building an index takes minutes on a large table; waiting for a lock ends much sooner. Seconds.
+_MIGRATION_TIMEOUT = 3_600.0
 
 
 def add_to(command: typer.Typer) -> None:
@@ -31,12 +46,7 @@ def serve(
     """Serve until told to stop; then end what is under way."""
     # Read here as well, so that what is wrong is told once and not by every worker.
     settings = load_settings()
-    if workers > 1:
-        if settings.metrics_port is not None:
-            raise ConfigurationError("BROKER_METRICS_PORT is for one worker; run more replicas instead of --workers")
-        with contextlib.suppress(DatabaseUnavailable):
-            with_database(require_schema)
-    uvicorn.run(
+    config = uvicorn.Config(
         "app.main:application",
         factory=True,
         host=host,
@@ -45,16 +55,35 @@ def serve(
         log_config=None,
         log_level=settings.log_level,
         access_log=False,
+        ws="none",
+        http=BoundedHttpProtocol,
         lifespan="on",
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(ANSWER_SECONDS),
+        # A worker that begins on a busy machine is not hung.
+        timeout_worker_healthcheck=60,
     )
+    if workers > 1:
+        with contextlib.suppress(DatabaseUnavailable):
+            with_key_ring(_require_usable)
+        serve_with_workers(config, metrics_port=settings.metrics_port)
+        return
+    server = uvicorn.Server(config)
+    server.run()
+    if not server.started:
+        raise typer.Exit(STARTUP_FAILURE)
+
+
+async def _require_usable(database: Database, key_ring: KeyRing) -> None:
+    await require_schema(database)
+    await require_keys(database, key_ring)
 
 
 def migrate(as_json: AsJson = False) -> None:
     """Bring the database's schema up to date. Several at once do no harm."""
-    before, after = with_database(migrations.migrate)
+    before, after = with_database(migrations.migrate, statement_timeout=_MIGRATION_TIMEOUT)
     if as_json:
         show({"before": before, "after": after}, as_json=True)
     elif before == after:
@@ -63,9 +92,14 @@ def migrate(as_json: AsJson = False) -> None:
         typer.echo(f"migrated from {before or 'nothing'} to {after}")
 
 
-def openapi() -> None:
-    """Print the OpenAPI document."""
-    typer.echo(json.dumps(create_api().openapi(), indent=2))
+def openapi(
+    *,
+    postman: Annotated[bool, typer.Option("--postman", help="As a collection for Postman or Bruno.")] = False,
+    as_json: AsJson = True,
+) -> None:
+    """Print the OpenAPI document, which is JSON in any case."""
+    document = create_api().openapi()
+    typer.echo(json.dumps(collection_of(document) if postman else document, indent=2, ensure_ascii=not postman))
 
 
 def demo(

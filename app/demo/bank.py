@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+
 from app.demo.exchange import exchange, open_client
 from app.demo.printing import Step
 
@@ -20,8 +22,8 @@ class Login:
 class SandboxBank:
     """Asks the bank what it saw, and has it let tokens expire."""
 
-    def __init__(self, url: str) -> None:
-        self._client = open_client(url)
+    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
+        self._client = open_client(url, transport=transport)
 
     def logins(self, step: Step) -> list[Login]:
         """Return who can log in."""

@@ -11,9 +11,19 @@ from app.demo.printing import Step
 class Broker:
     """Calls the broker with the API key, and shows each call."""
 
-    def __init__(self, url: str, api_key: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        *,
+        public_url: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """`public_url` is where browsers find it, if elsewhere; `transport` is the way there, for all clients."""
         self.url = url
-        self.client = open_client(url, {"authorization": f"Bearer {api_key}"})
+        self.public_url = public_url or url
+        self.transport = transport
+        self.client = open_client(url, {"authorization": f"Bearer {api_key}"}, transport)
 
     def call(
         self, step: Step, method: str, path: str, *, expected: int = 200, body: Mapping[str, object] | None = None

@@ -11,6 +11,15 @@ from app.demo.printing import Printer, Step
 from app.demo.processes import run_broker
 from app.services.callers import Permission
 
+JOURNEY_NEEDS = (
+    Permission.SESSIONS_READ,
+    Permission.SESSIONS_WRITE,
+    Permission.CONNECTIONS_READ,
+    Permission.CONNECTIONS_WRITE,
+    Permission.GRAPHQL_QUERY,
+    Permission.AUDIT_READ,
+)
+
 
 @dataclass(frozen=True)
 class DemoCaller:

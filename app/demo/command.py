@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 from app.demo.bank import SandboxBank
 from app.demo.broker import Broker
-from app.demo.caller import create_caller, kept_caller
+from app.demo.caller import JOURNEY_NEEDS, create_caller, kept_caller
 from app.demo.disguise import Disguise
 from app.demo.ending import Ending
 from app.demo.environment import Place, clear_environment, fresh_place, kept_place
@@ -17,16 +17,6 @@ from app.demo.signals import Stopped, StopSignals
 from app.demo.start import Start
 from app.demo.try_out import TryOut
 from app.demo.using import Using
-from app.services.callers import Permission
-
-_JOURNEY_NEEDS = (
-    Permission.SESSIONS_READ,
-    Permission.SESSIONS_WRITE,
-    Permission.CONNECTIONS_READ,
-    Permission.CONNECTIONS_WRITE,
-    Permission.GRAPHQL_QUERY,
-    Permission.AUDIT_READ,
-)
 
 
 def run_demo(*, keep_running: bool, port: int) -> int:
@@ -63,6 +53,9 @@ def _run(
     try:
         with signals.postponed():
             place = stack.enter_context(kept_place() if keep_running else fresh_place())
+    except BlockingIOError:
+        printer.line("✗ it is running already, from this directory: use that one, or stop it first", "bold red")
+        return False
     except OSError as error:
         printer.line(f"✗ no directory for the data can be made: {error}", "bold red")
         return False
@@ -85,7 +78,7 @@ def _walk(printer: Printer, start: Start, *, port: int) -> None:
     printer.line("The whole journey, with a database, a sandbox bank and a broker of its own.", "bold")
     printer.line("→ is what was sent, ← what came back; ••• stands for what nobody is to see.")
     printer.line()
-    started = start.run(port, fresh_keys(), lambda known: create_caller(printer, known, "demo", _JOURNEY_NEEDS))
+    started = start.run(port, fresh_keys(), lambda known: create_caller(printer, known, "demo", JOURNEY_NEEDS))
     broker, bank = Broker(started.addresses.broker, started.caller.api_key), SandboxBank(started.addresses.bank)
     linked = Linking(printer, broker, bank).run()
     Using(printer, broker, bank, linked).run()

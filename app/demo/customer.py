@@ -24,11 +24,16 @@ class Submission:
 class Customer:
     """Knows some answers, and which buttons to press. Keeps cookies, as a browser does."""
 
-    def __init__(self, answers: Mapping[str, str], presses: Collection[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        answers: Mapping[str, str],
+        presses: Collection[tuple[str, str]],
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         """`answers` by the fields' names; `presses` are names and values of buttons."""
         self._answers = dict(answers)
         self._presses = frozenset(presses)
-        self.browser = open_client()
+        self.browser = open_client(transport=transport)
 
     def open(self, url: str) -> httpx.Response:
         """Open an address, without following where it leads."""

@@ -11,6 +11,11 @@ class Disguise:
     def __init__(self) -> None:
         self._masks: dict[str, str] = {}
 
+    @property
+    def count(self) -> int:
+        """How many texts are hidden, each way of writing a secret for itself."""
+        return len(self._masks)
+
     def hide(self, secret: str) -> str:
         """Hide a value from now on, and return it as it is."""
         if secret:

@@ -1,5 +1,6 @@
 """Where the demo keeps its data, and what its processes are told."""
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -51,9 +52,14 @@ def fresh_place() -> Iterator[Place]:
 
 @contextmanager
 def kept_place() -> Iterator[Place]:
-    """Make the directory that stays, or find it."""
+    """Make the directory that stays, or find it. Raises BlockingIOError where somebody uses it.
+
+    Two that shared it would have one database and two banks, each of which knows nothing of the other's tokens.
+    """
     KEPT.mkdir(parents=True, exist_ok=True)
-    yield _prepared(KEPT.resolve())
+    with (KEPT / "lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield _prepared(KEPT.resolve())
 
 
 def _prepared(home: Path) -> Place:
@@ -92,6 +98,10 @@ def broker_environment(
         "DATABASE_URL": database_url,
         "DATA_DIR": str(place.home),
         "PUBLIC_URL": addresses.broker,
+        # Where docs/guides has a service of its reader's.
+        "RETURN_URLS": "http://localhost:3000/bank/*",
+        "WEBHOOK_PRIVATE_NETWORKS": "127.0.0.0/8",
+        "QUERY_PAGE": "true",
         "STITCH_ISSUER": addresses.bank,
         "STITCH_GRAPHQL_URL": f"{addresses.bank}/graphql",
         "STITCH_CLIENT_ID": CLIENT_ID,

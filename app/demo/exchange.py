@@ -13,9 +13,18 @@ from app.demo.printing import Step
 TIMEOUT = 60.0
 
 
-def open_client(base_url: str = "", headers: Mapping[str, str] | None = None) -> httpx.Client:
+def open_client(
+    base_url: str = "", headers: Mapping[str, str] | None = None, transport: httpx.BaseTransport | None = None
+) -> httpx.Client:
     """Return a client that heeds no proxy, and follows no redirect without being told."""
-    return httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT, trust_env=False, follow_redirects=False)
+    return httpx.Client(
+        base_url=base_url,
+        headers=headers,
+        timeout=TIMEOUT,
+        trust_env=False,
+        follow_redirects=False,
+        transport=transport,
+    )
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,9 @@ class Linking:
         session = self._start_session()
         login = self._choose_login()
         customer = Customer(
-            {"username": login.username, "password": login.password}, {("bank", login.bank), ("decision", "allow")}
+            {"username": login.username, "password": login.password},
+            {("bank", login.bank), ("decision", "allow")},
+            self._broker.transport,
         )
         page = self._open_link(customer, session["connect_url"])
         page = self._submit(customer, page, "The customer chooses a bank")
@@ -107,7 +109,7 @@ class Linking:
             require_status(answer, 303)
             location = self._printer.disguise.hide_parameters(answer.headers.get("location", ""))
             expect_that(
-                location.startswith(f"{self._broker.url}/callback?code="),
+                location.startswith(f"{self._broker.public_url}/callback?code="),
                 expected="a redirect to the broker with a code",
                 came=location,
             )

@@ -22,6 +22,11 @@ class Child:
         self._process = process
         self._log = log
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
     def wait_until(self, is_so: Callable[[], bool], *, expected: str, seconds: float = 60) -> None:
         """Return as soon as `is_so` says yes. Raises Unexpected where the process ends or the time runs out."""
         deadline = time.monotonic() + seconds

@@ -12,7 +12,7 @@ from app.demo.caller import DemoCaller
 from app.demo.environment import CLIENT_ID, Addresses, Place, broker_environment
 from app.demo.exchange import exchange, open_client
 from app.demo.keys import Keys
-from app.demo.ports import HOST, choose_ports
+from app.demo.ports import HOST, chosen_ports
 from app.demo.printing import Printer
 from app.demo.processes import Child, broker_command, run_broker, running
 from app.demo.signals import StopSignals
@@ -60,7 +60,7 @@ class Start:
 
     def _choose_addresses(self, port: int) -> Addresses:
         wanted = {"the broker": port, "the sandbox bank": _BANK_PORT}
-        chosen = choose_ports(list(wanted.values()))
+        chosen = self._stack.enter_context(chosen_ports(list(wanted.values())))
         for (name, preferred), (given, obstacle) in zip(wanted.items(), chosen, strict=True):
             if obstacle is not None:
                 self._printer.line(f"Port {preferred} cannot be used ({obstacle}); {name} gets port {given}.", "yellow")
@@ -88,6 +88,7 @@ class Start:
                 *(sys.executable, "-m", "sandbox", "--host", HOST, "--port", port),
                 *(f"--client-id={CLIENT_ID}", f"--client-secret={client_secret}"),
                 f"--redirect-uri={addresses.broker}/callback",
+                f"--redirect-uri={addresses.broker}/connect/interactions",
             ]
             bank = self._run("bank", arguments, None)
             bank.wait_until(lambda: _announcement(bank) is not None, expected="that the bank says where it listens")

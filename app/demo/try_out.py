@@ -46,6 +46,10 @@ class TryOut:
         show()
         show("The calls, to be read and tried", "bold")
         show(f"  {self._broker.url}/docs")
+        show("Step by step, with curl, Python and JavaScript")
+        show(f"  {self._broker.url}/docs/quickstart")
+        show("A page to send queries from")
+        show(f"  {self._broker.url}/docs/query")
         show()
         show("A development API key, with every permission", "bold")
         show(f"  {self._started.caller.api_key}")
@@ -68,7 +72,7 @@ class TryOut:
         show("  # once you have logged in with the link above: which connection came of it, and what it shows")
         show(
             f"  CONNECTION=$({self._curl} '{url}/v1/sessions/{session_id}?wait=60' {key}"
-            """ | sed -E 's/.*"connection_id":"([^"]*)".*/\\1/')"""
+            """ | sed -nE 's/.*"connection_id":"([^"]*)".*/\\1/p')"""
         )
         show(f'  {self._curl} "{url}{query_path("$CONNECTION")}" {key} {_json_body(accounts_query())}')
 

@@ -151,7 +151,8 @@ class Servers:
             except httpx.TransportError:
                 return False
 
-        await eventually(is_ready)
+        # A process takes its time to begin where many do so at once.
+        await eventually(is_ready, patience=120)
         return server
 
     async def end(self) -> None:

@@ -87,11 +87,20 @@ class TestCallers:
         assert finished.err.startswith("broker: unknown permission 'everything'; there are sessions:read")
         assert finished.err.count("\n") == 1
 
-    @pytest.mark.parametrize("name", ["", "nul\x00", "x" * 300, "\udcff"])
+    @pytest.mark.parametrize("name", ["", "nul\x00", "x" * 300, "\udcff", "cal_3b9d1f5a7c0e2846a8b0c2d4"])
     def test_a_name_that_cannot_be_is_one_line(self, cli: Cli, name: str) -> None:
         finished = cli("callers", "create", name, "--permission", "admin")
         assert finished.status in (1, 2)
         assert finished.err.count("\n") == 1
+
+    def test_a_name_steers_no_terminal_and_makes_no_row(self, cli: Cli) -> None:
+        """It may be another tenant's, whose administrators choose it."""
+        cli("callers", "create", "evil\x1b[2J\x07\nfake row", "--permission", "admin")
+        listed = cli("callers", "list").out
+        assert "\x1b" not in listed
+        assert "\x07" not in listed
+        assert "evil\\x1b[2J\\x07\\nfake row" in listed
+        assert listed.count("\n") == 2
 
     def test_an_unknown_caller_is_one_line(self, cli: Cli) -> None:
         finished = cli("callers", "disable", "nobody")
@@ -135,7 +144,9 @@ class TestKeys:
         created(cli)
         [key] = json.loads(cli("keys", "list", "payments", "--json").out)
         finished = cli("keys", "revoke", "payments", key["id"])
-        assert (finished.status, finished.out) == (0, f"revoked {key['id']}\n")
+        assert (finished.status, finished.out) == (0, f"revoked {key['id']} of a caller of the tenant default\n")
+        printed = json.loads(cli("keys", "revoke", "payments", key["id"], "--json").out)
+        assert (printed["id"], printed["revoked_at"] is None) == (key["id"], False)
         [key] = json.loads(cli("keys", "list", "payments", "--json").out)
         assert key["revoked_at"] is not None
 
@@ -148,3 +159,29 @@ class TestKeys:
         created(cli, "payments", "--tenant", "shop")
         assert cli("keys", "create", "payments", "--tenant", "default").status == 1
         assert cli("keys", "create", "payments", "--tenant", "shop").status == 0
+
+    @pytest.mark.parametrize(
+        "command", [("keys", "create"), ("keys", "list"), ("keys", "revoke"), ("callers", "disable")], ids=" ".join
+    )
+    def test_a_name_that_two_tenants_know_is_refused_without_the_tenant(
+        self, cli: Cli, command: tuple[str, str]
+    ) -> None:
+        first, second = created(cli), created(cli, "payments", "--tenant", "shop")
+        [key] = json.loads(cli("keys", "list", second["id"], "--json").out)
+        more = [key["id"]] if command[1] == "revoke" else []
+        finished = cli(*command, "payments", *more)
+        assert (finished.status, finished.out) == (1, "")
+        assert finished.err == (
+            "broker: the tenants default, shop have a caller payments each; say which with --tenant, or give its id\n"
+        )
+        for reference in (["payments", *more, "--tenant", "shop"], [second["id"], *more]):
+            assert cli(*command, *reference).status == 0
+        [untouched] = json.loads(cli("keys", "list", first["id"], "--json").out)
+        assert untouched["revoked_at"] is None
+
+    def test_every_key_is_printed_with_its_tenant(self, cli: Cli) -> None:
+        created(cli, "payments", "--tenant", "shop")
+        key = json.loads(cli("keys", "create", "payments", "--json").out)
+        [first, _] = json.loads(cli("keys", "list", "payments", "--json").out)
+        revoked = json.loads(cli("keys", "revoke", "payments", key["id"], "--json").out)
+        assert {one["tenant"] for one in (key, first, revoked)} == {"shop"}

@@ -8,10 +8,12 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from pydantic import SecretStr
 
 from app.main import create_api
+from app.randomness import identifier
 from app.store.database import Database
 from app.store.migrate import migrate
 from sandbox.client import SandboxClient
@@ -44,6 +46,14 @@ class TestPkce:
     def test_the_pair_of_the_rfc_belongs_together(self, cli: Cli) -> None:
         finished = cli("pkce", "check", VERIFIER, CHALLENGE)
         assert (finished.status, finished.out) == (0, "they belong together\n")
+
+    def test_values_that_begin_with_a_hyphen_are_no_options(self, cli: Cli) -> None:
+        verifier = "-000000000000000000000000000000000000000012"
+        assert cli("pkce", "check", verifier, "-ywu2QAwpLEpFDgMmI48WaevQwS5J80mGIEMUx8_7zI").status == 0
+
+    def test_what_is_printed_can_be_json(self, cli: Cli) -> None:
+        assert json.loads(cli("pkce", "check", VERIFIER, CHALLENGE, "--json").out)["code_verifier"] == VERIFIER
+        assert json.loads(cli("openapi", "--json").out)["openapi"]
 
     def test_another_pair_does_not(self, cli: Cli) -> None:
         finished = cli("pkce", "check", VERIFIER, "x" * 43)
@@ -88,6 +98,8 @@ class TestEncryption:
             {"id": "test", "role": "decrypts", "values": 2},
         ]
         lost = cli("encryption", "status", "--json", BROKER_ENCRYPTION_KEYS=f"new:{other}")
+        assert lost.status == 1
+        assert lost.err == "broker: 'test' is in use and not in BROKER_ENCRYPTION_KEYS; put it back\n"
         assert json.loads(lost.out)[1] == {"id": "test", "role": "MISSING", "values": 2}
         assert "MISSING" in cli("encryption", "status", BROKER_ENCRYPTION_KEYS=f"new:{other}").out
 
@@ -173,6 +185,12 @@ class TestDoctor:
         assert ENCRYPTION_KEY not in plain.out + finished.out
         assert CLIENT_SECRET not in plain.out + finished.out
 
+    async def test_what_the_bank_announces_is_said(self, cli: Cli, bank: SandboxClient) -> None:
+        assert "not pushed (PAR), tokens are bearer tokens (DPoP)" in cli("doctor").out
+        await bank.set_faults(pushed_requests="offered", dpop="offered")
+        assert "are pushed (PAR), tokens are bound to keys (DPoP)" in cli("doctor").out
+        assert "are pushed (PAR), tokens are bearer tokens (DPoP)" in cli("doctor", BROKER_STITCH_DPOP="off").out
+
     async def test_https_for_browsers_is_praised(self, cli: Cli, bank: SandboxClient) -> None:
         finished = cli("doctor", "--json", BROKER_PUBLIC_URL="https://broker.example")
         [found] = [one for one in json.loads(finished.out) if one["check"] == "redirect URI"]
@@ -183,11 +201,25 @@ class TestDoctor:
             "mend": "",
         }
 
+    @pytest.mark.parametrize("of_caller", ["0", "30", "31"])
+    async def test_a_caller_that_may_take_every_query_is_warned_of(
+        self, cli: Cli, bank: SandboxClient, of_caller: str
+    ) -> None:
+        def mend(**changes: str) -> str:
+            finished = cli("doctor", "--json", **changes)
+            return next(str(one["mend"]) for one in json.loads(finished.out) if one["check"] == "caller's share")
+
+        assert mend() == ""
+        warned = mend(BROKER_CALLER_CONCURRENCY=of_caller, BROKER_QUERY_CONCURRENCY="30")
+        assert "below BROKER_QUERY_CONCURRENCY" in warned
+
     async def test_a_database_that_is_away_is_found(self, cli: Cli, bank: SandboxClient) -> None:
         finished = cli("doctor", "--json", BROKER_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nowhere")
         assert finished.status == 1
         checks = self.checks(finished)
         assert checks["database"] is checks["schema"] is False
+        assert "127.0.0.1" in finished.out
+        assert finished.out.count("not checked") == 3
         assert checks["discovery"] is True
 
     async def test_a_database_that_was_never_migrated_is_found(
@@ -197,6 +229,33 @@ class TestDoctor:
         assert finished.status == 1
         assert "FAIL  schema" in finished.out
         assert "broker migrate" in finished.out
+
+    async def test_what_postgresql_says_is_said(self, cli: Cli, bank: SandboxClient, database_url: SecretStr) -> None:
+        database = await asyncpg.connect(database_url.get_secret_value())
+        role = identifier("role")
+        await database.execute(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 0")
+        try:
+            address = re.sub("//[^@]*@", f"//{role}@", database_url.get_secret_value())
+            finished = cli("doctor", BROKER_DATABASE_URL=address)
+            assert f'(PostgreSQL says: too many connections for role "{role}" (53300))' in finished.out
+        finally:
+            await database.execute(f"DROP ROLE {role}")
+            await database.close()
+
+    async def test_lost_tables_are_found(self, cli: Cli, bank: SandboxClient, database_url: SecretStr) -> None:
+        database = await asyncpg.connect(database_url.get_secret_value())
+        await database.execute("DROP TABLE tokens")
+        await database.close()
+        finished = cli("doctor", BROKER_DATABASE_URL=database_url.get_secret_value())
+        assert finished.status == 1
+        assert "but tables were lost: tokens\n      restore a backup" in finished.out
+
+    async def test_a_secret_that_the_bank_refuses_is_found(self, cli: Cli, bank: SandboxClient) -> None:
+        finished = cli("doctor", "--json", BROKER_STITCH_CLIENT_SECRET="another")
+        assert finished.status == 1
+        assert self.checks(finished)["client authentication"] is False
+        families = (await bank.ledger()).families
+        assert all(family.alive for family in families)
 
     async def test_a_bank_that_cannot_be_found_is_found(self, cli: Cli) -> None:
         changes = {"BROKER_STITCH_ISSUER": "http://127.0.0.1:1", "BROKER_STITCH_GRAPHQL_URL": "http://127.0.0.1:1/g"}

@@ -120,7 +120,7 @@ class TestSettings:
             ("RETURN_URLS", "http://shop.example/*"),
             ("RETURN_URLS", "https://shop.example/*/done"),
             ("RETURN_URLS", "nonsense"),
-            ("SESSION_TTL", "29"),
+            ("SESSION_TTL", "0"),
             ("SESSION_TTL", "soon"),
             ("CACHE_TTL", "-1"),
             ("CACHE_TTL", "nan"),

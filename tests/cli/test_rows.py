@@ -68,7 +68,8 @@ async def test_a_revoked_connection_is_revoked_at_the_bank_by_a_running_broker(
     held = await rows.held(connection.id)
     assert held.connection.status == "revoked"
     assert held.tokens is None
-    assert cli("connections", "revoke", connection.id).status == 0
+    again = cli("connections", "revoke", connection.id, "--json")
+    assert json.loads(again.out)["status"] == "revoked"
     await replica.revoker.revoke_due()
     assert await living_families_at(bank) == 0
 
