@@ -10,7 +10,9 @@ from sandbox.faults import Faults
 from sandbox.ledger import Ledger, LedgerReport, family_entry
 from sandbox.oidc.client_authentication import ClientAuthenticator
 from sandbox.oidc.codes import CodeStore
+from sandbox.oidc.dpop import ProofChecker
 from sandbox.oidc.interactions import Interactions
+from sandbox.oidc.pushed_store import PushedRequests
 from sandbox.oidc.signing import SigningKeys
 from sandbox.payments import Payments
 from sandbox.seed import seeded_customers
@@ -31,15 +33,23 @@ class Bank:
         self.faults = Faults()
         self.ledger = Ledger()
         self.interactions = Interactions()
+        self.pushed_requests = PushedRequests()
         self.codes = CodeStore(ttl=self.settings.authorization_code_ttl)
         self.tokens = TokenStore(access_token_ttl=self.settings.access_token_ttl)
         self.payments = Payments(limit=self.settings.payment_limit)
+        self.proofs = ProofChecker()
         self.clients = ClientAuthenticator(self.settings)
 
     def reset(self) -> None:
         """Return to the start state. The signing keys of the start stay: clients may remember them."""
         self.signing_keys.reset()
         self._forget()
+
+    @property
+    def assertion_audiences(self) -> list[str]:
+        """How client assertions may call the bank: by its token endpoint, with PAR by its issuer too (RFC 9126)."""
+        issuer = self.settings.issuer
+        return [f"{issuer}/connect/token"] + ([issuer] if self.faults.pushed_requests != "none" else [])
 
     @property
     def refresh_reuse_grace(self) -> float:

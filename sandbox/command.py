@@ -43,6 +43,8 @@ def server_of(settings: SandboxSettings) -> AnnouncingServer:
             lifespan="off",
             log_level="warning",
             access_log=False,
+            # Longer than its callers keep an idle connection.
+            timeout_keep_alive=75,
             timeout_graceful_shutdown=1,
         )
     )

@@ -123,6 +123,18 @@ async def set_access_token_ttl(bank: BankDependency, lifetime: Lifetime) -> None
     bank.tokens.access_token_ttl = lifetime.seconds
 
 
+@router.post("/lapse-pushed-requests", status_code=204)
+async def lapse_pushed_requests(bank: BankDependency) -> None:
+    """Let the time of every pushed request be over."""
+    bank.pushed_requests.lapse()
+
+
+@router.post("/rotate-dpop-nonce", status_code=204)
+async def rotate_dpop_nonce(bank: BankDependency) -> None:
+    """Ask for a new nonce in proofs; the one before is taken until the next rotation."""
+    bank.proofs.rotate_nonce()
+
+
 @router.post("/revoke-consent")
 async def revoke_consent(bank: BankDependency, request: ConsentRevocation) -> Affected:
     """End a customer's consents, as the customer can at the bank."""
@@ -167,7 +179,8 @@ async def issue_grants(bank: BankDependency, request: GrantsRequest) -> Grants:
 
 
 def _customer(bank: Bank, sub: str) -> Customer:
-    try:
-        return bank.customers[sub]
-    except KeyError:
-        raise HTTPException(404, "No customer has this sub.") from None
+    """Return the customer of this sub, or of this username, which is the same at every start."""
+    for customer in bank.customers.values():
+        if sub in (customer.sub, customer.username):
+            return customer
+    raise HTTPException(404, "No customer has this sub.")

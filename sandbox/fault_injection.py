@@ -15,6 +15,7 @@ from sandbox.server import drop_connection
 ENDPOINTS: dict[str, FaultyEndpoint] = {
     "/.well-known/openid-configuration": "discovery",
     "/.well-known/openid-configuration/jwks": "jwks",
+    "/connect/par": "par",
     "/connect/token": "token",
     "/connect/revocation": "revocation",
     "/graphql": "graphql",

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-FaultyEndpoint = Literal["discovery", "jwks", "token", "revocation", "graphql"]
+FaultyEndpoint = Literal["discovery", "jwks", "par", "token", "revocation", "graphql"]
+Support = Literal["none", "offered", "required"]
 
 
 class Fault(BaseModel):
@@ -83,6 +84,7 @@ class Faults(BaseModel):
 
     discovery: DiscoveryFault | None = None
     jwks: EndpointFault | None = None
+    par: EndpointFault | None = None
     authorization_response: AuthorizationResponseFault | None = None
     token: TokenFault | None = None
     revocation: EndpointFault | None = None
@@ -92,6 +94,12 @@ class Faults(BaseModel):
     """How GraphQL says that a token has expired; "nested" puts the code into `errors[]`."""
     announce_iss: bool = False
     """Announce and send `iss` with the authorization response (RFC 9207)."""
+    pushed_requests: Support = "none"
+    """Whether clients may or must push their authorization requests (RFC 9126)."""
+    dpop: Support = "none"
+    """Whether clients may or must bind tokens to a key (RFC 9449)."""
+    dpop_nonces: bool = False
+    """Whether proofs must hold the bank's nonce."""
     refresh_reuse_grace: float | None = Field(default=None, ge=0)
     """In place of the setting of this name."""
 

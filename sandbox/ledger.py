@@ -32,10 +32,11 @@ class LedgerTotals(BaseModel):
 
     token_requests: dict[str, dict[str, int]]
     """Grant type, then `ok` or the OAuth error code."""
+    pushed_requests: int
     codes_exchanged: int
     revocations: int
     graphql_requests: dict[str, int]
-    """`ok` or `unauthenticated`."""
+    """`ok` or `unauthenticated`, or the error of a proof."""
     payments: int
     answered_by_fault: dict[str, int]
     """Endpoint, then how many requests a fault answered without the bank processing them."""
@@ -55,6 +56,7 @@ class Ledger:
         self.token_requests: Counter[tuple[str, str]] = Counter()
         self.graphql_requests: Counter[str] = Counter()
         self.answered_by_fault: Counter[str] = Counter()
+        self.pushed_requests = 0
         self.codes_exchanged = 0
         self.revocations = 0
         self.payments = 0
@@ -66,6 +68,7 @@ class Ledger:
             token_requests.setdefault(grant_type, {})[outcome] = count
         return LedgerTotals(
             token_requests=token_requests,
+            pushed_requests=self.pushed_requests,
             codes_exchanged=self.codes_exchanged,
             revocations=self.revocations,
             graphql_requests=dict(self.graphql_requests),

@@ -8,7 +8,7 @@ from sandbox import approval, control
 from sandbox.bank import Bank
 from sandbox.fault_injection import FaultInjection
 from sandbox.graphql import endpoint
-from sandbox.oidc import authorize, discovery, revocation, token
+from sandbox.oidc import authorize, discovery, pushed_requests, revocation, token
 from sandbox.oidc.errors import (
     InvalidParameterError,
     OAuthError,
@@ -24,7 +24,7 @@ def create_app(settings: SandboxSettings) -> FastAPI:
     bank = Bank(settings)
     application = FastAPI(title="Sandbox bank", docs_url=None, redoc_url=None)
     application.state.bank = bank
-    for part in (discovery, authorize, token, revocation, endpoint, approval, control):
+    for part in (discovery, pushed_requests, authorize, token, revocation, endpoint, approval, control):
         application.include_router(part.router)
     application.mount("/assets", StaticFiles(directory=PAGES / "assets"))
     application.add_exception_handler(OAuthError, oauth_error_response)

@@ -8,7 +8,8 @@ from starlette.responses import HTMLResponse
 PAGES = Path(__file__).parent / "pages"
 
 HEADERS = {
-    "cache-control": "no-store",
+    # Kept by its own browser alone, whose user may press back.
+    "cache-control": "private, max-age=0",
     "content-security-policy": (
         "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),

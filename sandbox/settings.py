@@ -9,7 +9,12 @@ CLIENT_ID = "test-8f0f6c1e-2d5c-4a53-9f0e-6b7b6f3a9d10"
 # Looks like Stitch's secrets, standard base64, so that clients which forget to form-encode it are found out.
 CLIENT_SECRET = "Zk3+8tY/pQ7nV1hS2kD4wXe5RgU9b+mJaAcFo/TiLyM="  # noqa: S105  # gitleaks:allow
 
-REDIRECT_URIS = ("http://127.0.0.1:8000/callback", "http://localhost:8000/callback")
+REDIRECT_URIS = (
+    "http://127.0.0.1:8000/callback",
+    "http://localhost:8000/callback",
+    "http://127.0.0.1:8000/connect/interactions",
+    "http://localhost:8000/connect/interactions",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,6 +65,8 @@ class AccessToken:
     family: TokenFamily
     scope: tuple[str, ...]
     expires_at: float
+    jkt: str | None = None
+    """The thumbprint of the key that it is bound to, if it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,7 @@ class IssuedTokens:
     refresh_token: str | None = field(repr=False)
     expires_in: int
     scope: tuple[str, ...]
+    token_type: str
 
 
 class RefreshTokenRefusedError(Exception):
@@ -96,13 +99,15 @@ class TokenStore:
         self.families[family.id] = family
         return family
 
-    def issue(self, family: TokenFamily, scope: tuple[str, ...] | None = None) -> IssuedTokens:
-        """Issue the next generation; a refresh token only with `offline_access`."""
+    def issue(
+        self, family: TokenFamily, scope: tuple[str, ...] | None = None, *, jkt: str | None = None
+    ) -> IssuedTokens:
+        """Issue the next generation, bound to a key if there is one; a refresh token only with `offline_access`."""
         scope = scope or family.consent.scope
         now = time.time()
         access_token = opaque_token()
         self._access_tokens[digest(access_token)] = AccessToken(
-            family=family, scope=scope, expires_at=now + self.access_token_ttl
+            family=family, scope=scope, expires_at=now + self.access_token_ttl, jkt=jkt
         )
         refresh_token = None
         if "offline_access" in family.consent.scope:
@@ -117,6 +122,7 @@ class TokenStore:
             refresh_token=refresh_token,
             expires_in=self.access_token_ttl,
             scope=scope,
+            token_type="DPoP" if jkt else "Bearer",
         )
 
     def present(self, refresh_token: str, *, reuse_grace: float) -> TokenFamily:

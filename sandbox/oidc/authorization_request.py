@@ -30,6 +30,8 @@ class AuthorizationRequest:
     state: str = field(repr=False)
     nonce: str = field(repr=False)
     code_challenge: str = field(repr=False)
+    dpop_jkt: str | None = None
+    """The key that the code is bound to (RFC 9449, section 10)."""
 
 
 def validated(parameters: QueryParams, settings: SandboxSettings) -> AuthorizationRequest:
@@ -60,6 +62,7 @@ def validated(parameters: QueryParams, settings: SandboxSettings) -> Authorizati
         state=_random_value(parameters, "state"),
         nonce=_random_value(parameters, "nonce"),
         code_challenge=code_challenge,
+        dpop_jkt=parameters.get("dpop_jkt"),
     )
 
 

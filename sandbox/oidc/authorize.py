@@ -5,6 +5,7 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Request
+from starlette.datastructures import QueryParams
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from sandbox.bank import Bank, BankDependency
@@ -33,7 +34,7 @@ InteractionId = Annotated[str, Form(alias="interaction")]
 @router.get("/connect/authorize")
 async def authorize(request: Request, bank: BankDependency) -> HTMLResponse:
     """Check the request and show the first page."""
-    interaction = bank.interactions.begin(validated(request.query_params, bank.settings))
+    interaction = bank.interactions.begin(_asked_for(request.query_params, bank))
     return render("choose_bank.html", interaction=interaction, banks=BANKS)
 
 
@@ -106,6 +107,21 @@ async def decide(
             "session_state": session_state(bank.settings, consent),
         },
     )
+
+
+def _asked_for(parameters: QueryParams, bank: Bank) -> AuthorizationRequest:
+    """Return the request of the address, or the pushed one that it refers to (RFC 9126, section 4)."""
+    request_uri = parameters.get("request_uri")
+    if request_uri is None or bank.faults.pushed_requests == "none":
+        if bank.faults.pushed_requests == "required":
+            raise InvalidParameterError("request_uri", "Invalid request_uri. Push the request first.")
+        return validated(parameters, bank.settings)
+    if set(parameters) != {"client_id", "request_uri"} or parameters["client_id"] != bank.settings.client_id:
+        raise InvalidParameterError("client_id", "Invalid client_id. It alone goes with request_uri.")
+    pushed = bank.pushed_requests.take(request_uri)
+    if pushed is None:
+        raise InvalidParameterError("request_uri", "Invalid request_uri. It is unknown, used or has expired.")
+    return pushed
 
 
 def _login_page(bank: Bank, interaction: Interaction, *, failed: bool = False) -> HTMLResponse:

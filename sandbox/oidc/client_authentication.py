@@ -5,7 +5,7 @@ import binascii
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
@@ -38,14 +38,14 @@ class ClientAuthenticator:
             self._keys = KeySet.import_key_set(json.loads(settings.client_jwks_file.read_text()))
         self._spent_assertions: dict[str, float] = {}
 
-    def authenticate(self, authorization: str | None, form: Mapping[str, str]) -> None:
-        """Accept exactly one of the three methods, or raise `invalid_client`."""
+    def authenticate(self, authorization: str | None, form: Mapping[str, str], audiences: Sequence[str]) -> None:
+        """Accept exactly one of the three methods, or raise `invalid_client`. An assertion names one of `audiences`."""
         assertion = form.get("client_assertion")
         methods = [authorization is not None, "client_secret" in form, assertion is not None]
         if sum(methods) > 1:
             raise OAuthError("invalid_request", "Use one way of client authentication only.")
         if assertion is not None:
-            self._check_assertion(assertion, form)
+            self._check_assertion(assertion, form, audiences)
         elif authorization is not None:
             self._check_secret(_basic(authorization))
         else:
@@ -57,7 +57,7 @@ class ClientAuthenticator:
         if not (same_id and same_secret):
             raise OAuthError("invalid_client", "The client is unknown or its secret is wrong.")
 
-    def _check_assertion(self, assertion: str, form: Mapping[str, str]) -> None:
+    def _check_assertion(self, assertion: str, form: Mapping[str, str], audiences: Sequence[str]) -> None:
         """Check a signed assertion (RFC 7523, section 3)."""
         client_id = self._settings.client_id
         if form.get("client_id", client_id) != client_id:
@@ -66,7 +66,7 @@ class ClientAuthenticator:
             raise OAuthError("invalid_client", "This client has no keys, or the assertion type is unknown.")
         try:
             claims = jwt.decode(assertion, self._keys, algorithms=["RS256"]).claims
-            self._assertion_rules().validate(claims)
+            self._assertion_rules(audiences).validate(claims)
         except (JoseError, ValueError) as error:
             raise OAuthError("invalid_client", "The assertion's signature or claims are wrong.") from error
         now = time.time()
@@ -75,13 +75,13 @@ class ClientAuthenticator:
             raise OAuthError("invalid_client", "The assertion was used before.")
         self._spent_assertions[str(claims["jti"])] = claims["exp"] + LEEWAY
 
-    def _assertion_rules(self) -> jwt.JWTClaimsRegistry:
+    def _assertion_rules(self, audiences: Sequence[str]) -> jwt.JWTClaimsRegistry:
         client_id = self._settings.client_id
         return jwt.JWTClaimsRegistry(
             leeway=LEEWAY,
             iss={"essential": True, "value": client_id},
             sub={"essential": True, "value": client_id},
-            aud={"essential": True, "value": f"{self._settings.issuer}/connect/token"},
+            aud={"essential": True, "values": list(audiences)},
             exp={"essential": True},
             jti={"essential": True},
         )

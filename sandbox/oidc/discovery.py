@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse
 from sandbox.bank import BankDependency
 from sandbox.faults import DiscoveryFault, override
 from sandbox.oidc.authorization_request import SCOPES
+from sandbox.oidc.dpop import ALGORITHM
 
 router = APIRouter()
 
@@ -36,6 +37,11 @@ async def discovery(request: Request, bank: BankDependency) -> JSONResponse:
         "revocation_endpoint_auth_methods_supported": methods,
         "code_challenge_methods_supported": ["S256"],
     }
+    if bank.faults.pushed_requests != "none":
+        document["pushed_authorization_request_endpoint"] = f"{issuer}/connect/par"
+        document["require_pushed_authorization_requests"] = bank.faults.pushed_requests == "required"
+    if bank.faults.dpop != "none":
+        document["dpop_signing_alg_values_supported"] = [ALGORITHM]
     if bank.faults.announce_iss:
         document["authorization_response_iss_parameter_supported"] = True
     return JSONResponse(override(document, fault.document))

@@ -1,5 +1,7 @@
 """The two ways in which the bank's OIDC endpoints refuse."""
 
+from collections.abc import Mapping
+
 from fastapi import Request
 from starlette.responses import JSONResponse
 
@@ -7,10 +9,11 @@ from starlette.responses import JSONResponse
 class OAuthError(Exception):
     """A refusal of the token or revocation endpoint (RFC 6749, section 5.2)."""
 
-    def __init__(self, code: str, description: str) -> None:
+    def __init__(self, code: str, description: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(description)
         self.code = code
         self.description = description
+        self.headers = headers or {}
 
 
 class InvalidParameterError(Exception):
@@ -26,7 +29,9 @@ async def oauth_error_response(_: Request, error: Exception) -> JSONResponse:
     """Render an `OAuthError`; Stitch answers 400 also to failed client authentication."""
     assert isinstance(error, OAuthError)
     return JSONResponse(
-        {"error": error.code, "error_description": error.description}, 400, {"cache-control": "no-store"}
+        {"error": error.code, "error_description": error.description},
+        400,
+        {"cache-control": "no-store", **error.headers},
     )
 
 

@@ -14,7 +14,7 @@ router = APIRouter()
 async def revoke(request: Request, bank: BankDependency) -> Response:
     """Revoke a token; unknown ones too get an empty 200 (section 2.2)."""
     form = await read_form(request)
-    bank.clients.authenticate(request.headers.get("authorization"), form)
+    bank.clients.authenticate(request.headers.get("authorization"), form, bank.assertion_audiences)
     if not form.get("token"):
         raise OAuthError("invalid_request", "The parameter token is missing.")
     bank.tokens.revoke(form["token"])

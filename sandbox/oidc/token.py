@@ -30,24 +30,38 @@ async def token(request: Request, bank: BankDependency) -> JSONResponse:
         form = await read_form(request)
         if form.get("grant_type") in GRANT_TYPES:
             counted_as = form["grant_type"]
-        bank.clients.authenticate(request.headers.get("authorization"), form)
+        bank.clients.authenticate(request.headers.get("authorization"), form, bank.assertion_audiences)
+        jkt = _proven_key(request, bank)
         match form.get("grant_type"):
             case "authorization_code":
-                members = exchange_code(bank, form, fault)
+                members = exchange_code(bank, form, fault, jkt)
             case "refresh_token":
-                members = refresh(bank, form, fault)
+                members = refresh(bank, form, fault, jkt)
             case _:
                 raise OAuthError("unsupported_grant_type", "Use authorization_code or refresh_token.")
     except OAuthError as error:
         bank.ledger.token_requests[counted_as, error.code] += 1
         raise
     bank.ledger.token_requests[counted_as, "ok"] += 1
-    return JSONResponse(
-        override(members, fault.token_response), headers={"cache-control": "no-store", "pragma": "no-cache"}
-    )
+    headers = {"cache-control": "no-store", "pragma": "no-cache"}
+    if bank.faults.dpop_nonces:
+        headers["dpop-nonce"] = bank.proofs.nonce
+    return JSONResponse(override(members, fault.token_response), headers=headers)
 
 
-def exchange_code(bank: Bank, form: dict[str, str], fault: TokenFault) -> dict[str, JsonValue]:
+def _proven_key(request: Request, bank: Bank) -> str | None:
+    """Return the thumbprint of the key that the client has shown to hold (RFC 9449, section 5)."""
+    proof = request.headers.get("dpop")
+    if bank.faults.dpop == "none":
+        return None
+    if proof is None:
+        if bank.faults.dpop == "required":
+            raise OAuthError("invalid_dpop_proof", "The proof is missing.")
+        return None
+    return bank.proofs.check(proof, target=f"{bank.settings.issuer}/connect/token", wants_nonce=bank.faults.dpop_nonces)
+
+
+def exchange_code(bank: Bank, form: dict[str, str], fault: TokenFault, jkt: str | None) -> dict[str, JsonValue]:
     """Exchange a code once; a second use revokes what the first one issued (RFC 6749, section 4.1.2)."""
     code = bank.codes.find(_required(form, "code"))
     if code is None:
@@ -61,9 +75,11 @@ def exchange_code(bank: Bank, form: dict[str, str], fault: TokenFault) -> dict[s
         raise OAuthError("invalid_grant", "The redirect_uri differs from the authorization request's.")
     if not verifies(_required(form, "code_verifier"), code.request.code_challenge):
         raise OAuthError("invalid_grant", "The code_verifier does not match the code_challenge.")
+    if bank.faults.dpop != "none" and code.request.dpop_jkt not in (None, jkt):
+        raise OAuthError("invalid_grant", "The code is bound to another key.")
     code.family = bank.tokens.start_family(code.consent)
     bank.ledger.codes_exchanged += 1
-    issued = bank.tokens.issue(code.family)
+    issued = bank.tokens.issue(code.family, jkt=jkt)
     signed = id_token(
         bank,
         code.consent,
@@ -75,7 +91,7 @@ def exchange_code(bank: Bank, form: dict[str, str], fault: TokenFault) -> dict[s
     return token_response(issued, signed)
 
 
-def refresh(bank: Bank, form: dict[str, str], fault: TokenFault) -> dict[str, JsonValue]:
+def refresh(bank: Bank, form: dict[str, str], fault: TokenFault, jkt: str | None) -> dict[str, JsonValue]:
     """Rotate a refresh token (RFC 6749, section 6; RFC 9700, section 4.14.2)."""
     try:
         family = bank.tokens.present(_required(form, "refresh_token"), reuse_grace=bank.refresh_reuse_grace)
@@ -84,7 +100,7 @@ def refresh(bank: Bank, form: dict[str, str], fault: TokenFault) -> dict[str, Js
     scope = tuple(form.get("scope", "").split()) or family.consent.scope
     if not set(scope) <= set(family.consent.scope):
         raise OAuthError("invalid_scope", "The scope exceeds what the user granted.")
-    issued = bank.tokens.issue(family, scope)
+    issued = bank.tokens.issue(family, scope, jkt=jkt)
     return token_response(issued, id_token(bank, family.consent, access_token=issued.access_token, fault=fault))
 
 
@@ -100,7 +116,7 @@ def token_response(issued: IssuedTokens, signed_id_token: str) -> dict[str, Json
         "id_token": signed_id_token,
         "access_token": issued.access_token,
         "expires_in": issued.expires_in,
-        "token_type": "Bearer",
+        "token_type": issued.token_type,
         "scope": " ".join(issued.scope),
     }
     if issued.refresh_token is not None:

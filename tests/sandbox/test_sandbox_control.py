@@ -22,6 +22,7 @@ async def test_a_consent_withdrawn_at_the_bank_kills_its_family(bank: SandboxCli
     tokens = await bank.link()
     withdrawn = await bank.control("revoke-consent", sub=await bank.sub_of("thandi"))
     assert withdrawn.json() == {"affected": 1}
+    assert (await bank.control("revoke-consent", sub="thandi")).json() == {"affected": 0}
     assert (await bank.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
     (family,) = (await bank.ledger()).families
     assert family.death_reason == "revoked_by_user"

@@ -184,3 +184,9 @@ async def test_a_malformed_request_is_a_400_and_a_malformed_query_has_no_data(ba
     assert (await bank.http.post("/graphql", content="no", headers=headers)).status_code == 400
     answer = (await bank.query(token, "{ nothing }")).json()
     assert answer.keys() == {"errors"}
+    named = {"query": "query Accounts { user { id } }", "operationName": "Nobody"}
+    answered = await bank.http.post("/graphql", json=named, headers=headers)
+    assert (answered.status_code, answered.json()) == (
+        400,
+        {"errors": [{"message": 'Unknown operation named "Nobody".'}]},
+    )
