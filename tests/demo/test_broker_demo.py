@@ -162,6 +162,9 @@ def test_what_is_left_running_can_be_used_and_its_key_is_good_the_next_time(dire
         with start(directory, "--keep-running", "--port", "0") as process:
             lines = [line.strip() for line in read_until(process, "Everything runs").splitlines()]
             keys.append(lines[lines.index("A development API key, with every permission") + 1])
+            with start(directory, "--keep-running", "--port", "0") as another:
+                said, _ = another.communicate(timeout=60)
+            assert (another.returncode, "it is running already" in said) == (1, True)
             link = lines[lines.index("A login to try: open this in a browser") + 1]
             shell = lines[lines.index("The same from a shell") + 1 : -2]
             log_in(link)
