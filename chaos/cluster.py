@@ -15,9 +15,10 @@ from app.services.callers import Permission
 from app.store.database import Database
 from chaos.bank import CLIENT_ID, CLIENT_SECRET, Bank, running_bank
 from chaos.gate import Gate
-from chaos.links import TENANT, Links
+from chaos.links import Links
 from chaos.load import Caller, open_caller
 from chaos.postgresql import PostgreSQL, running_postgresql
+from chaos.records import TENANT
 from chaos.replicas import Fleet, open_fleet
 from chaos.waiting import until
 

@@ -14,9 +14,7 @@ from app.store.moments import from_now
 from app.store.revocations import count_revocations
 from app.store.tables import connections, refresh_attempts
 from chaos.bank import SCOPES, Bank
-from chaos.records import digest
-
-TENANT = "default"
+from chaos.records import TENANT, digest
 
 
 @dataclass(frozen=True, slots=True)

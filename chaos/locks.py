@@ -1,6 +1,6 @@
 """Stops a replica inside its transactions, from the database's side: at a row, or at the commit."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from chaos.links import Link
@@ -17,8 +17,10 @@ _TRAP = """CREATE CONSTRAINT TRIGGER chaos_trap AFTER {event} DEFERRABLE INITIAL
 class Trap:
     """What transactions run into, for as long as it is closed."""
 
-    def __init__(self, postgresql: PostgreSQL, open_it: Callable[[], Awaitable[object]]) -> None:
+    def __init__(self, postgresql: PostgreSQL, waits: Sequence[str], open_it: Callable[[], Awaitable[object]]) -> None:
+        """`waits`: the names that PostgreSQL has for waiting here, since transactions wait for other locks too."""
         self._postgresql = postgresql
+        self._waits = list(waits)
         self._open = open_it
 
     async def caught(self, count: int = 1) -> None:
@@ -26,8 +28,8 @@ class Trap:
         connection = await self._postgresql.connect()
 
         async def are_caught() -> bool:
-            query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            return int(await connection.fetchval(query)) >= count
+            query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = ANY($1)"
+            return int(await connection.fetchval(query, self._waits)) >= count
 
         try:
             await until(f"{count} transactions to run into a lock", are_caught)
@@ -46,7 +48,7 @@ async def locked_row(postgresql: PostgreSQL, link: Link) -> AsyncIterator[Trap]:
     try:
         await connection.execute("BEGIN")
         await connection.execute("SELECT 1 FROM connections WHERE id = $1 FOR UPDATE", link.id)
-        yield Trap(postgresql, lambda: connection.execute("ROLLBACK"))
+        yield Trap(postgresql, ("transactionid", "tuple"), lambda: connection.execute("ROLLBACK"))
     finally:
         connection.terminate()
 
@@ -71,7 +73,7 @@ async def _stopped_commits(postgresql: PostgreSQL, table: str, trap: str) -> Asy
         await connection.execute(_FUNCTION)
         await connection.execute(trap)
         await connection.execute("SELECT pg_advisory_lock($1)", _KEY)
-        yield Trap(postgresql, lambda: connection.execute("SELECT pg_advisory_unlock_all()"))
+        yield Trap(postgresql, ("advisory",), lambda: connection.execute("SELECT pg_advisory_unlock_all()"))
     finally:
         await connection.execute("SELECT pg_advisory_unlock_all()")
         await connection.execute(f"DROP TRIGGER chaos_trap ON {table}")

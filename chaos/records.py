@@ -16,6 +16,8 @@ from app.store.connections import hold
 from app.store.database import Database, Transaction
 from app.store.tables import audit_events, refresh_attempts
 
+TENANT = "default"
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -55,7 +57,7 @@ async def read_records(
         audited = await _audited(transaction, connection_ids)
         records = []
         for connection_id in connection_ids:
-            held = await hold(transaction, key_ring, connection_id)
+            held = await hold(transaction, key_ring, TENANT, connection_id)
             assert held is not None, f"{connection_id} has vanished"
             refresh_token = held.tokens.refresh_token if held.tokens else None
             records.append(

@@ -15,7 +15,7 @@ import aiohttp
 from chaos.processes import Child
 from chaos.waiting import until
 
-_BROKER = str(Path(sys.executable).with_name("broker"))
+BROKER = str(Path(sys.executable).with_name("broker"))
 _SHIFTED_CLOCK = Path(__file__).parent / "shifted_clock"
 
 
@@ -45,11 +45,11 @@ class Shape:
 class Replica:
     """One `broker serve` with a spool of its own, on a port that it keeps."""
 
-    def __init__(self, name: str, directory: Path, common: Mapping[str, str]) -> None:
+    def __init__(self, name: str, directory: Path, common: Mapping[str, str], *, port: int | None = None) -> None:
         self.name = name
         self.data_dir = directory / name
         self._log = directory / f"{name}.log"
-        self._port = _free_port()
+        self._port = port or _free_port()
         self._common = {**common, "BROKER_DATA_DIR": str(self.data_dir)}
         self._environment: dict[str, str] = {}
         self._child: Child | None = None
@@ -88,7 +88,7 @@ class Replica:
         self._was_ready = False
         if environment is not None:
             self._environment = dict(environment)
-        command = (_BROKER, "serve", "--port", str(self._port))
+        command = (BROKER, "serve", "--port", str(self._port))
         variables = {**self._common, **self._environment}
         self._child = await Child.start(*command, environment=variables, log=self._log)
 

@@ -17,7 +17,7 @@ async def many_connections_at_once(stage: Stage) -> None:
     await stage.replicas(PATIENT)
     await stage.cluster.bank.misbehave(token={"delay": 2})
     links = await stage.link(200)
-    await _flood(stage, links, each=stage.pick(1, 3))
+    await _flood(stage, links, each=stage.pick(1, 2))
 
 
 async def _flood(stage: Stage, links: list[Link], *, each: int) -> None:

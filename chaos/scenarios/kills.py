@@ -13,7 +13,7 @@ _GRACE = 300
 
 async def random_kills(stage: Stage) -> None:
     """Half of it with a bank that allows no reuse, half with one that does, where nothing at all may be lost."""
-    refreshes, kills = stage.pick(60, 1_000), stage.pick(10, 350)
+    refreshes, kills = stage.pick(60, 1_000), stage.pick(8, 350)
     await stage.replicas(_SHAPE)
     for grace in (0, _GRACE):
         await stage.cluster.bank.misbehave(refresh_reuse_grace=grace)

@@ -19,7 +19,7 @@ async def outages(stage: Stage) -> None:
     await stage.replicas(BRISK)
     churn = Churn(stage)
     async with churn.working():
-        for number in range(stage.pick(3, 25)):
+        for number in range(stage.pick(2, 25)):
             await asyncio.sleep(stage.random.uniform(0.2, 2))
             await stage.cluster.postgresql.stop("immediate")
             await asyncio.sleep(stage.random.uniform(0, 1))

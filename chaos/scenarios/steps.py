@@ -26,7 +26,11 @@ async def kills_at_every_step(stage: Stage) -> None:
     victims = cycle(await stage.replicas(BRISK))
     for grace in (0, _GRACE):
         await stage.cluster.bank.misbehave(refresh_reuse_grace=grace)
-        killed = {name: await _kill(stage, times, step, victims) for name, step, _ in _STEPS}
+        killed = {}
+        for name, step, _ in _STEPS:
+            # What one kill left on disk is saved when its replica is back: in a later step's trap it would be mistaken.
+            await until("every spool to be empty", lambda: not stage.cluster.fleet.spooled())
+            killed[name] = await _kill(stage, times, step, victims)
         lost = [name for name, _, is_lost in _STEPS if is_lost and not grace]
         stage.inherent_losses += times * len(lost)
         answers = iter(await stage.settle([link for links in killed.values() for link in links]))
@@ -53,8 +57,9 @@ async def _asking(stage: Stage, replica: Replica, link: Link) -> AsyncIterator[N
     asking = asyncio.create_task(stage.cluster.caller.query(replica, link))
     try:
         yield
-        await stage.kill(replica)
     finally:
+        # Also where the block has failed: a replica that stands still would keep its caller waiting for ever.
+        await stage.kill(replica)
         await asking
 
 
