@@ -1,0 +1,70 @@
+"""Connections, made in the database without anybody logging in."""
+
+import asyncpg
+from pydantic import SecretStr
+
+from app.encryption import KeyRing
+from app.randomness import identifier
+from app.store.connections import ConnectionStatus, TokenPair, insert_connection, store_tokens
+from app.store.database import Database
+from app.store.moments import from_now
+
+_TENANT = "default"
+_SCOPES = ["openid", "accounts", "balances", "transactions", "offline_access"]
+_LIFETIME = 86_400
+# Rows as large as real ones, whose tokens nobody will read.
+_FILL_CONNECTIONS = (
+    "INSERT INTO connections (id, tenant, user_id, status, subject, scopes, version, refreshable,"
+    " access_token_expires_at, access_token_lifetime, metadata)"
+    " SELECT 'con_' || substr(md5(n::text), 1, 24), 'default', 'user-' || n, 'active', md5(n::text), $2, 1,"
+    " true, now() + interval '1 day', 86400, '{}'"
+    " FROM generate_series(1, $1::int) AS n"
+)
+_FILL_TOKENS = (
+    "INSERT INTO tokens (connection_id, tenant, version, access_token, refresh_token)"
+    " SELECT id, tenant, 1, repeat(md5(id), 4), repeat(md5(id), 4) FROM connections"
+    " WHERE id NOT IN (SELECT connection_id FROM tokens)"
+)
+_LONGEST_FILL = 300.0
+
+
+class Links:
+    """The connections of one database."""
+
+    def __init__(self, database: Database, key_ring: KeyRing) -> None:
+        self._database = database
+        self._key_ring = key_ring
+
+    async def make(self, count: int) -> list[str]:
+        """Make connections that queries can use, and return their ids."""
+        pair = TokenPair(SecretStr("a" * 43), SecretStr("r" * 43))
+        made = [identifier("con") for _ in range(count)]
+        async with self._database.transaction() as transaction:
+            for number, connection_id in enumerate(made):
+                values = {
+                    "id": connection_id,
+                    "tenant": _TENANT,
+                    "user_id": f"live-{number}",
+                    "status": ConnectionStatus.ACTIVE,
+                    "subject": f"subject-{number}",
+                    "scopes": _SCOPES,
+                    "version": 1,
+                    "refreshable": True,
+                    "access_token_expires_at": from_now(_LIFETIME),
+                    "access_token_lifetime": _LIFETIME,
+                    "metadata": {},
+                }
+                await insert_connection(transaction, values)
+                await store_tokens(
+                    transaction, self._key_ring, tenant=_TENANT, connection_id=connection_id, version=1, pair=pair
+                )
+        return made
+
+
+async def fill(connection: asyncpg.Connection, count: int) -> None:
+    """Add so many connections that merely are there, and have the database tidy up at once rather than later."""
+    # Without a look at every foreign key, which are right as they are made.
+    await connection.execute("SET session_replication_role = replica")
+    await connection.execute(_FILL_CONNECTIONS, count, _SCOPES, timeout=_LONGEST_FILL)
+    for statement in (_FILL_TOKENS, "VACUUM ANALYZE", "CHECKPOINT"):
+        await connection.execute(statement, timeout=_LONGEST_FILL)
