@@ -1,0 +1,247 @@
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from ... import errors
+from ...client import AuthenticatedClient, Client
+from ...models.interaction_view import InteractionView
+from ...models.problem import Problem
+from ...types import UNSET, Response, Unset
+
+
+def _get_kwargs(
+    connection_id: str,
+    interaction_id: str,
+    *,
+    wait: int | Unset = 0,
+) -> dict[str, Any]:
+
+    params: dict[str, Any] = {}
+
+    params["wait"] = wait
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+    _kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/v1/connections/{connection_id}/interactions/{interaction_id}".format(
+            connection_id=quote(str(connection_id), safe=""),
+            interaction_id=quote(str(interaction_id), safe=""),
+        ),
+        "params": params,
+    }
+
+    return _kwargs
+
+
+def _parse_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> InteractionView | Problem | None:
+    if response.status_code == 200:
+        response_200 = InteractionView.from_dict(response.json())
+
+        return response_200
+
+    if response.status_code == 400:
+        response_400 = Problem.from_dict(response.json())
+
+        return response_400
+
+    if response.status_code == 401:
+        response_401 = Problem.from_dict(response.json())
+
+        return response_401
+
+    if response.status_code == 403:
+        response_403 = Problem.from_dict(response.json())
+
+        return response_403
+
+    if response.status_code == 404:
+        response_404 = Problem.from_dict(response.json())
+
+        return response_404
+
+    if response.status_code == 413:
+        response_413 = Problem.from_dict(response.json())
+
+        return response_413
+
+    if response.status_code == 422:
+        response_422 = Problem.from_dict(response.json())
+
+        return response_422
+
+    if response.status_code == 429:
+        response_429 = Problem.from_dict(response.json())
+
+        return response_429
+
+    if response.status_code == 503:
+        response_503 = Problem.from_dict(response.json())
+
+        return response_503
+
+    if client.raise_on_unexpected_status:
+        raise errors.UnexpectedStatus(response.status_code, response.content)
+    else:
+        return None
+
+
+def _build_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Response[InteractionView | Problem]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(client=client, response=response),
+    )
+
+
+def sync_detailed(
+    connection_id: str,
+    interaction_id: str,
+    *,
+    client: AuthenticatedClient,
+    wait: int | Unset = 0,
+) -> Response[InteractionView | Problem]:
+    """Follow an interaction
+
+     Show an interaction; with `wait`, as soon as it has ended.
+
+    Once the user is back, the bank is asked what became of it, with the connection's token.
+
+    Args:
+        connection_id (str):
+        interaction_id (str):
+        wait (int | Unset): Seconds to wait for its end. Default: 0.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[InteractionView | Problem]
+    """
+
+    kwargs = _get_kwargs(
+        connection_id=connection_id,
+        interaction_id=interaction_id,
+        wait=wait,
+    )
+
+    response = client.get_httpx_client().request(
+        **kwargs,
+    )
+
+    return _build_response(client=client, response=response)
+
+
+def sync(
+    connection_id: str,
+    interaction_id: str,
+    *,
+    client: AuthenticatedClient,
+    wait: int | Unset = 0,
+) -> InteractionView | Problem | None:
+    """Follow an interaction
+
+     Show an interaction; with `wait`, as soon as it has ended.
+
+    Once the user is back, the bank is asked what became of it, with the connection's token.
+
+    Args:
+        connection_id (str):
+        interaction_id (str):
+        wait (int | Unset): Seconds to wait for its end. Default: 0.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        InteractionView | Problem
+    """
+
+    return sync_detailed(
+        connection_id=connection_id,
+        interaction_id=interaction_id,
+        client=client,
+        wait=wait,
+    ).parsed
+
+
+async def asyncio_detailed(
+    connection_id: str,
+    interaction_id: str,
+    *,
+    client: AuthenticatedClient,
+    wait: int | Unset = 0,
+) -> Response[InteractionView | Problem]:
+    """Follow an interaction
+
+     Show an interaction; with `wait`, as soon as it has ended.
+
+    Once the user is back, the bank is asked what became of it, with the connection's token.
+
+    Args:
+        connection_id (str):
+        interaction_id (str):
+        wait (int | Unset): Seconds to wait for its end. Default: 0.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[InteractionView | Problem]
+    """
+
+    kwargs = _get_kwargs(
+        connection_id=connection_id,
+        interaction_id=interaction_id,
+        wait=wait,
+    )
+
+    response = await client.get_async_httpx_client().request(**kwargs)
+
+    return _build_response(client=client, response=response)
+
+
+async def asyncio(
+    connection_id: str,
+    interaction_id: str,
+    *,
+    client: AuthenticatedClient,
+    wait: int | Unset = 0,
+) -> InteractionView | Problem | None:
+    """Follow an interaction
+
+     Show an interaction; with `wait`, as soon as it has ended.
+
+    Once the user is back, the bank is asked what became of it, with the connection's token.
+
+    Args:
+        connection_id (str):
+        interaction_id (str):
+        wait (int | Unset): Seconds to wait for its end. Default: 0.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        InteractionView | Problem
+    """
+
+    return (
+        await asyncio_detailed(
+            connection_id=connection_id,
+            interaction_id=interaction_id,
+            client=client,
+            wait=wait,
+        )
+    ).parsed
