@@ -1,0 +1,61 @@
+"""Names below `localhost` lead here, and prove themselves by their certificates all the same."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.demo.exchange import open_client
+from containers.loopback import LoopbackTransport
+from tests.wire.certificates import Certificate, make_certificate
+
+
+class _NamesItself(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.headers["host"].encode() + b" got " + body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+        pass
+
+
+@contextmanager
+def serving(certificate: Certificate) -> Iterator[int]:
+    with HTTPServer(("127.0.0.1", 0), _NamesItself) as server:
+        server.socket = certificate.serving().wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    return make_certificate(tmp_path, "broker.localhost")
+
+
+def test_a_name_below_localhost_is_this_machine(certificate: Certificate) -> None:
+    transport = LoopbackTransport(certificate.trusting())
+    with serving(certificate) as port, open_client(transport=transport) as client:
+        answer = client.post(f"https://broker.localhost:{port}/x", content=b"this")
+        assert answer.text == f"broker.localhost:{port} got this"
+        assert answer.url == f"https://broker.localhost:{port}/x"
+
+
+def test_another_name_is_not_believed(certificate: Certificate) -> None:
+    transport = LoopbackTransport(certificate.trusting())
+    with (
+        serving(certificate) as port,
+        open_client(transport=transport) as client,
+        pytest.raises(httpx.ConnectError, match="certificate"),
+    ):
+        client.post(f"https://api.broker.localhost:{port}/x", content=b"this")
