@@ -1,0 +1,160 @@
+"""Runs the code of one page, in one language, block by block: what a block defines is there for the next."""
+
+import asyncio
+import contextlib
+import io
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import asyncpg
+
+from tests.docs.pages import Block
+
+# What a block may take. Seconds.
+_LONGEST = 60
+_END = "--- end of block"
+_SHELL = f"""
+set -o pipefail
+# An answer that is an error fails the block, unless the page says that it is to be expected: then all others do.
+curl() {{
+  if [ -z "$REFUSED" ]; then command curl --fail-with-body "$@"
+  elif command curl --fail-with-body "$@"; then return 1
+  else [ $? = 22 ]
+  fi
+}}
+broker() {{ command "{Path(sys.executable).parent}/broker" "$@"; }}
+"""
+
+
+class Language(Protocol):
+    """Runs blocks."""
+
+    async def run(self, block: Block, code: str, *, refused: bool) -> str:
+        """Run `code`, which is that of `block` with what is true here, and return what it printed.
+
+        Raises Failed; `refused` is that the page says that an error will be answered.
+        """
+        ...
+
+
+class Failed(AssertionError):
+    """A block did not do what its page says."""
+
+    def __init__(self, block: Block, said: str) -> None:
+        super().__init__(f"{block} failed:\n{block.code}\n\n{said}")
+
+
+class Python:
+    """One namespace for a page. In a thread: the code is synchronous, and some of it starts an event loop."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, Any] = {"__name__": "__page__"}
+
+    async def run(self, block: Block, code: str, *, refused: bool) -> str:
+        """Run a block."""
+        # Lines are counted as in the page, so that a traceback names the right one.
+        program = compile("\n" * block.line + code, block.page, "exec")
+        printed = io.StringIO()
+
+        def run() -> None:
+            with contextlib.redirect_stdout(printed):
+                exec(program, self._names)
+
+        await asyncio.wait_for(asyncio.to_thread(run), _LONGEST)
+        return printed.getvalue()
+
+
+class Sql:
+    """Statements of an operator."""
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
+
+    async def run(self, block: Block, code: str, *, refused: bool) -> str:
+        """Run a block."""
+        connection = await asyncpg.connect(self._database_url)
+        try:
+            return str(await connection.execute(code, timeout=_LONGEST))
+        finally:
+            await connection.close()
+
+
+class Shell:
+    """One process for a page, which reads a block, runs it, and says that it has ended."""
+
+    def __init__(self, process: asyncio.subprocess.Process, directory: Path) -> None:
+        self._process = process
+        self._directory = directory
+
+    async def run(self, block: Block, code: str, *, refused: bool) -> str:
+        """Run a block."""
+        script = self._directory / "block.sh"
+        script.write_text(f"set -e\n{code}\n")
+        expected = "1" if refused else ""
+        return await self._tell(block, f"REFUSED={expected} . {script}; set +e; printf '\\n{_END}\\n'\n")
+
+    async def _tell(self, block: Block, command: str) -> str:
+        """Return what a command printed. Raises Failed where it ended the process."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(command.encode())
+        await self._process.stdin.drain()
+        lines: list[str] = []
+        async with asyncio.timeout(_LONGEST):
+            while line := (await self._process.stdout.readline()).decode():
+                if line.strip() == _END:
+                    return "".join(lines)
+                lines.append(line)
+        raise Failed(block, f"{''.join(lines)}\n(exit status {await self._process.wait()})")
+
+
+class JavaScript(Shell):
+    """The same by Node, which is given the files' names."""
+
+    async def run(self, block: Block, code: str, *, refused: bool) -> str:
+        """Run a block."""
+        script = self._directory / "block.js"
+        script.write_text(code)
+        return await self._tell(block, f"{script}\n")
+
+
+@asynccontextmanager
+async def shell(directory: Path, environment: dict[str, str]) -> AsyncIterator[Shell]:
+    """Start a shell for a page."""
+    (directory / "rc").write_text(_SHELL)
+    # Read where a shell is not interactive.
+    environment = environment | {"BASH_ENV": str(directory / "rc")}
+    async with _process("bash", "--noprofile", directory=directory, environment=environment) as process:
+        yield Shell(process, directory)
+
+
+@asynccontextmanager
+async def javascript(directory: Path) -> AsyncIterator[JavaScript]:
+    """Start Node for a page."""
+    async with _process("node", str(Path(__file__).with_name("node.mjs")), directory=directory) as process:
+        yield JavaScript(process, directory)
+
+
+@asynccontextmanager
+async def _process(
+    *command: str, directory: Path, environment: dict[str, str] | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=directory,
+        env=os.environ | (environment or {}),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=2**20,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

@@ -1,0 +1,100 @@
+"""Every example that `/docs` shows is performed, and is true."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from app.api.reference import Call, tasks_of
+from app.main import create_api
+from sandbox.client import SandboxClient
+from tests.docs.shapes import require_same_shape
+from tests.support.broker import Api, Broker, Browser
+from tests.support.journey import go_to_bank
+
+CALLS = {call.id: call for task in tasks_of(create_api().openapi()) for call in task.calls}
+# A browser walks them, in tests/api/test_callback.py and test_interactions.py; `metrics` answers text.
+OF_THE_BROWSER = {"connect", "callback", "open_interaction", "come_back", "metrics"}
+
+
+class Examples:
+    """Performs calls as they are shown, with the ids of this run."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self.performed: set[str] = set()
+
+    async def perform(self, call_id: str, *, query: str = "", body: Any = None, **ids: str) -> Any:
+        """Send what is shown, compare what is answered, and return it. `body` is what only this run knows."""
+        call = CALLS[call_id]
+        answer = await self._send(call, query, body, ids)
+        assert answer.status_code == call.status, f"{call_id}: {answer.text}"
+        self.performed.add(call_id)
+        if call.answer is None:
+            assert not answer.content
+            return None
+        require_same_shape(call_id, json.loads(call.answer), answer.json())
+        return answer.json()
+
+    async def _send(self, call: Call, query: str, body: Any, ids: dict[str, str]) -> httpx.Response:
+        path = call.path.format(**ids) + query
+        shown = json.loads(call.body) if call.body else None
+        if body is not None:
+            require_same_shape(f"the body of {call.id}", shown, body)
+        return await self._api.request(call.method, path, json=body or shown)
+
+
+@pytest.fixture
+def examples(api: Api) -> Examples:
+    return Examples(api)
+
+
+async def test_every_example_is_true(examples: Examples, broker: Broker, bank: SandboxClient, browser: Browser) -> None:
+    perform = examples.perform
+
+    webhook = await perform("create_webhook")
+    session = await perform("start_session")
+    await browser.open(await go_to_bank(bank, browser, session))
+    await perform("get_session", session_id=session["id"], query="?wait=5")
+    connection_id = (await perform("list_sessions"))["items"][0]["connection_id"]
+
+    cancelled = await perform("start_session")
+    await perform("cancel_session", session_id=cancelled["id"])
+    confirmed = await examples._api.start(require_confirmation=True, return_url="https://shop.example/done")
+    back = await browser.open(await go_to_bank(bank, browser, confirmed))
+    code = httpx.URL(back.headers["location"]).params["confirmation_code"]
+    await perform("confirm_session", session_id=confirmed["id"], body={"confirmation_code": code})
+
+    await perform("query_the_bank", connection_id=connection_id)
+    await perform("refresh_connection", connection_id=connection_id, body={"version": 1})
+    await perform("get_token", connection_id=connection_id)
+    await perform("get_connection", connection_id=connection_id)
+    await perform("list_connections")
+    await perform("read_audit")
+    wanted = {"interaction_url": f"{broker.settings.stitch_issuer}/approval", "interaction_id": "1", "return_url": None}
+    interaction = await perform("start_interaction", connection_id=connection_id, body=wanted)
+    await perform("get_interaction", connection_id=connection_id, interaction_id=interaction["id"])
+    await perform("disconnect", connection_id=connection_id)
+    await perform("erase_user", user_id="user-42")
+
+    webhook_id = webhook["id"]
+    await perform("list_webhooks")
+    await perform("get_webhook", webhook_id=webhook_id)
+    await perform("rotate_secret", webhook_id=webhook_id)
+    delivery_id = (await perform("list_deliveries", webhook_id=webhook_id))["items"][0]["id"]
+    await perform("redeliver", webhook_id=webhook_id, delivery_id=delivery_id)
+    await perform("delete_webhook", webhook_id=webhook_id)
+
+    caller_id = (await perform("create_caller"))["id"]
+    await perform("list_callers")
+    await perform("get_caller", caller_id=caller_id)
+    key_id = (await perform("create_key", caller_id=caller_id))["id"]
+    await perform("list_keys", caller_id=caller_id)
+    await perform("revoke_key", caller_id=caller_id, key_id=key_id)
+    await perform("disable_caller", caller_id=caller_id)
+
+    await perform("healthz")
+    await perform("readyz")
+
+    assert CALLS.keys() - OF_THE_BROWSER == examples.performed, "perform the new call here too"
