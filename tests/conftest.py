@@ -3,7 +3,7 @@
 import itertools
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from app.oidc.token_endpoint import TokenEndpoint
 from app.store.database import Database
 from sandbox.client import SandboxClient
 from tests.support.bank import running_bank
+from tests.support.broker import NO_TLS, Api, Broker, Browser, served, settings_for
 from tests.support.clock import SteerableClock
 from tests.support.hostile import HostileServer, hostile_server
 from tests.support.outage import Relay, relayed
@@ -37,6 +38,8 @@ hypothesis_settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 hypothesis_settings.load_profile("steady")
+
+ApiFactory = Callable[..., Awaitable[Api]]
 
 
 class ReplicaFactory(Protocol):
@@ -108,7 +111,7 @@ def bank_url(client_jwks_file: Path) -> Iterator[str]:
 @pytest.fixture
 async def bank(bank_url: str) -> AsyncIterator[SandboxClient]:
     """The sandbox in its start state."""
-    async with httpx.AsyncClient(base_url=bank_url, timeout=20) as http:
+    async with httpx.AsyncClient(base_url=bank_url, timeout=20, verify=NO_TLS) as http:
         bank = SandboxClient(http)
         await bank.control("reset")
         yield bank
@@ -171,3 +174,43 @@ def token_endpoint(replica: Replica) -> TokenEndpoint:
 def rows(database: Database, key_ring: KeyRing) -> Rows:
     """Makes, reads and changes rows of this test's database."""
     return Rows(database, key_ring)
+
+
+@pytest.fixture(scope="session")
+async def shared_database_url(databases: Databases) -> AsyncIterator[SecretStr]:
+    """The address of the database of the shared brokers."""
+    async with databases.fresh() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def broker(
+    bank_url: str, shared_database_url: SecretStr, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Broker]:
+    """The broker that most tests use. What is left behind in it must not matter to others."""
+    async with served(settings_for(bank_url, shared_database_url, tmp_path_factory.mktemp("broker"))) as broker:
+        yield broker
+
+
+@pytest.fixture
+async def sign_up(broker: Broker) -> AsyncIterator[ApiFactory]:
+    """Makes callers; options are those of `Broker.sign_up`, and `broker` for another than the shared one."""
+    async with AsyncExitStack() as stack:
+
+        async def enter(*, broker: Broker = broker, **options: Any) -> Api:
+            return await stack.enter_async_context(await broker.sign_up(**options))
+
+        yield enter
+
+
+@pytest.fixture
+async def api(sign_up: ApiFactory) -> Api:
+    """A caller that may do everything, in a tenant of its own."""
+    return await sign_up()
+
+
+@pytest.fixture
+async def browser(broker: Broker) -> AsyncIterator[Browser]:
+    """The user's browser."""
+    async with broker.new_browser() as browser:
+        yield browser

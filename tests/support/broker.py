@@ -17,6 +17,7 @@ import httpx
 import uvicorn
 from pydantic import SecretStr
 
+from app.api.head_limit import BoundedHttpProtocol
 from app.encryption import KeyRing
 from app.main import create_app
 from app.randomness import identifier
@@ -31,13 +32,13 @@ from tests.support.rows import Rows
 
 # The sandbox knows the redirect URI of this address; `Browser` opens the real one instead.
 PUBLIC_URL = "http://127.0.0.1:8000"
-RETURN_URLS = ("https://shop.example/done", "https://shop.example/below/*")
+RETURN_URLS = ("https://shop.example/done", "https://shop.example/below/*", "http://localhost:3000/bank/*")
 ENCRYPTION_KEY = base64.b64encode(bytes(range(32))).decode()
 EVERYTHING = tuple(Permission)
 # A broker that takes longer to end hangs. Seconds.
 _LONGEST_END = 60.0
 # Making one is most of the cost of a client, and nothing here speaks TLS.
-_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def settings_for(bank_url: str, database_url: SecretStr, data_dir: Path, **changes: Any) -> Settings:
@@ -52,6 +53,10 @@ def settings_for(bank_url: str, database_url: SecretStr, data_dir: Path, **chang
         "stitch_client_secret": SecretStr(CLIENT_SECRET),
         "stitch_graphql_url": f"{bank_url}/graphql",
         "encryption_keys": SecretStr(f"test:{ENCRYPTION_KEY}"),
+        # What one test has the bank announce must not be remembered by the broker that others share.
+        "stitch_par": "off",
+        "stitch_dpop": "off",
+        "webhook_private_networks": ("127.0.0.0/8",),
     }
     return Settings(**(values | changes))
 
@@ -63,7 +68,7 @@ class Api(httpx.AsyncClient):
         super().__init__(
             base_url=url,
             headers={"authorization": f"Bearer {api_key.get_secret_value()}"},
-            verify=_NO_TLS,
+            verify=NO_TLS,
             timeout=30,
         )
         self.caller = caller
@@ -108,7 +113,7 @@ class Browser(httpx.AsyncClient):
     """A user's browser: keeps cookies, follows nothing by itself, and reaches the broker at its public address."""
 
     def __init__(self, url: str, public_url: str) -> None:
-        super().__init__(base_url=url, verify=_NO_TLS, timeout=30)
+        super().__init__(base_url=url, verify=NO_TLS, timeout=30)
         self._public_url = public_url.rstrip("/")
 
     async def open(self, url: str, **options: Any) -> httpx.Response:
@@ -162,6 +167,8 @@ async def served(settings: Settings) -> AsyncIterator[Broker]:
             create_app(settings),
             log_config=None,
             access_log=False,
+            http=BoundedHttpProtocol,
+            ws="none",
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=1,
@@ -177,7 +184,7 @@ async def served(settings: Settings) -> AsyncIterator[Broker]:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     key_ring = KeyRing.parse(settings.encryption_keys.get_secret_value())
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, by_way_of_pooler=settings.database_listen_url is not None)
 
     async def has_started() -> bool:
         assert thread.is_alive(), "the broker did not start"

@@ -12,8 +12,10 @@ from pydantic import SecretStr
 
 from app.encryption import KeyRing
 from app.oidc.authorization import parse_authorization_response
+from app.oidc.back_channel import BackChannel
 from app.oidc.client_authentication import ClientSecret
-from app.oidc.discovery import EndpointOverrides, Provider
+from app.oidc.discovery import EndpointOverrides, Extensions, Provider
+from app.oidc.front_channel import FrontChannel
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
 from app.services.background import BackgroundTasks
@@ -25,6 +27,7 @@ from app.services.confirmation import Confirmations
 from app.services.connect import ConnectLinks
 from app.services.connections import Connections
 from app.services.disconnect import Disconnecting
+from app.services.dispatch import Dispatcher
 from app.services.housekeeping import Housekeeping
 from app.services.linking import Linking
 from app.services.login import LoginRequest, Logins
@@ -34,11 +37,14 @@ from app.services.revoker import Revoker
 from app.services.spool import Spool
 from app.services.tokens import Tokens
 from app.services.usage import Usage
+from app.services.webhooks import Webhooks
 from app.settings import is_acceptable_address
 from app.stopping import Stopping
 from app.store.database import Database
 from app.store.notifications import Notifications
 from app.store.sessions import Session
+from app.webhooks.addresses import AddressGuard
+from app.webhooks.sending import webhook_client
 from sandbox.browser import log_in_and_decide
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET
@@ -67,7 +73,7 @@ STRANGER = Caller(
 
 @dataclass(frozen=True)
 class Replica:
-    """The services, wired as `app.runtime` does it; housekeeping runs only when a test calls it."""
+    """The services, wired as `app.runtime` does it; housekeeping and dispatcher run only when a test calls them."""
 
     database: Database
     key_ring: KeyRing
@@ -92,6 +98,8 @@ class Replica:
     revoker: Revoker
     disconnecting: Disconnecting
     housekeeping: Housekeeping
+    webhooks: Webhooks
+    dispatcher: Dispatcher
 
     async def start_login(
         self, *, user_id: str = "user-1", connection_id: str | None = None, require_confirmation: bool = False
@@ -159,8 +167,10 @@ async def open_replica(
     cache_ttl: float = 5,
     patience: float = 10,
     longest_wait: float = 20,
+    webhook_timeout: float = 2,
     listens: bool = True,
     overrides: EndpointOverrides | None = None,
+    extensions: Extensions | None = None,
 ) -> AsyncIterator[Replica]:
     """Open a replica. Times are in seconds; one that does not listen hears nothing of the others."""
     async with AsyncExitStack() as stack:
@@ -174,11 +184,14 @@ async def open_replica(
             clock,
             issuer=issuer,
             overrides=overrides or EndpointOverrides(),
+            extensions=extensions or Extensions(),
             timeout=5,
             is_allowed=is_acceptable_address,
         )
         authentication = ClientSecret(CLIENT_ID, SecretStr(CLIENT_SECRET), "client_secret_post")
-        token_endpoint = TokenEndpoint(client, provider, authentication, clock)
+        back_channel = BackChannel(client, provider, authentication, clock)
+        token_endpoint = TokenEndpoint(back_channel)
+        front_channel = FrontChannel(back_channel, client_id=CLIENT_ID, timeout=5)
         kept = Spool(spool, key_ring)
         refresher = Refresher(
             database=database,
@@ -215,6 +228,7 @@ async def open_replica(
         confirmations = Confirmations(database=database, key_ring=key_ring, linking=linking)
         revoker = Revoker(database=database, key_ring=key_ring, token_endpoint=token_endpoint)
         authenticator = CallerAuthenticator(database, key_ring, usage, clock, cache_ttl=cache_ttl)
+        guard = AddressGuard(("127.0.0.0/8",))
 
         def heed(topic: str | None) -> None:
             kind, _, identifier = (topic or "").partition(":")
@@ -250,15 +264,14 @@ async def open_replica(
                 key_ring=key_ring,
                 notifications=notifications,
                 stopping=stopping,
-                provider=provider,
+                front_channel=front_channel,
                 return_urls=ReturnUrls((f"{BASE_URL}/done", "https://shop.example/*")),
                 clock=clock,
-                client_id=CLIENT_ID,
                 base_url=BASE_URL,
                 scopes=SCOPES,
                 session_ttl=900,
             ),
-            links=ConnectLinks(database=database, key_ring=key_ring),
+            links=ConnectLinks(database=database, key_ring=key_ring, front_channel=front_channel, clock=clock),
             linking=linking,
             completion=completion,
             confirmations=confirmations,
@@ -272,6 +285,17 @@ async def open_replica(
                 revoker=revoker,
                 tasks=tasks,
                 usage=usage,
+            ),
+            webhooks=Webhooks(database=database, key_ring=key_ring, guard=guard),
+            dispatcher=Dispatcher(
+                database=database,
+                key_ring=key_ring,
+                notifications=notifications,
+                stopping=stopping,
+                tasks=tasks,
+                client=await stack.enter_async_context(webhook_client(guard)),
+                clock=clock,
+                timeout=webhook_timeout,
             ),
         )
 

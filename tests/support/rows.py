@@ -87,7 +87,9 @@ class Rows:
     async def held(self, connection_id: str) -> Held:
         """Return a connection with its tokens."""
         async with self._database.transaction() as transaction:
-            held = await hold(transaction, self._key_ring, connection_id)
+            of_it = select(connections.c.tenant).where(connections.c.id == connection_id)
+            tenant = (await transaction.execute(of_it)).scalar_one()
+            held = await hold(transaction, self._key_ring, tenant, connection_id)
         assert held is not None
         return held
 

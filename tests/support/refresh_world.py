@@ -1,0 +1,85 @@
+"""Processes on one database, on an event loop that a synchronous test steps: what a state machine works in."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import SecretStr
+
+from app.encryption import KeyRing
+from app.services.breaker import Breaker
+from app.services.refresh import Refresher, Timing
+from app.store.database import Database
+from app.store.refreshes import Claim
+from tests.support.clock import SteerableClock
+from tests.support.flights import FlakyDatabase, Flight, SteppedSpool
+from tests.support.model_bank import ModelBank, ModelProvider, ModelTokenEndpoint
+from tests.support.postgresql import opened_databases
+from tests.support.rows import Rows
+
+TIMING = Timing(deadline=5, lease=10)
+KEY_RING = KeyRing({"model": bytes(range(32))})
+Result = TypeVar("Result")
+
+
+class Process:
+    """What one replica is while it runs; its spool is what remains of it."""
+
+    def __init__(self, database: Database, bank: ModelBank, clock: SteerableClock, directory: Path) -> None:
+        self.spool = SteppedSpool(directory, KEY_RING)
+        self.flights: list[Flight] = []
+        # Won, but held up before the call.
+        self.idle_claim: Claim | None = None
+        self.refresher = Refresher(
+            database=database,
+            key_ring=KEY_RING,
+            provider=ModelProvider(),
+            token_endpoint=ModelTokenEndpoint(bank),
+            spool=self.spool,
+            breaker=Breaker(clock),
+            clock=clock,
+            timing=TIMING,
+        )
+
+
+class World:
+    """The parts that outlive an example: the event loop and the database."""
+
+    def __init__(self, runner: asyncio.Runner, database: FlakyDatabase, rows: Rows, directory: Path) -> None:
+        self._runner = runner
+        self.database = database
+        # Reads on while the processes' database is away.
+        self.rows = rows
+        self.directories = (directory / str(number) for number in itertools.count())
+
+    def process(self, bank: ModelBank, clock: SteerableClock, directory: Path) -> Process:
+        """Start a process."""
+        return Process(self.database, bank, clock, directory)
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Wait for `work`."""
+        return self._runner.run(work)
+
+
+@asynccontextmanager
+async def _opened(postgresql: SecretStr) -> AsyncIterator[tuple[FlakyDatabase, Rows]]:
+    async with opened_databases(postgresql) as databases, databases.fresh() as url:
+        flaky, steady = FlakyDatabase(url), Database(url, pool_size=1)
+        yield flaky, Rows(steady, KEY_RING)
+        await flaky.close()
+        await steady.close()
+
+
+@contextmanager
+def opened_world(postgresql: SecretStr, directory: Path) -> Iterator[World]:
+    """Yield a world with a database of its own."""
+    with asyncio.Runner() as runner:
+        opened = _opened(postgresql)
+        database, rows = runner.run(opened.__aenter__())
+        try:
+            yield World(runner, database, rows, directory)
+        finally:
+            runner.run(opened.__aexit__(None, None, None))
