@@ -44,7 +44,6 @@ from app.services.return_urls import ReturnUrls
 from app.services.revoker import Revoker
 from app.services.spool import Spool
 from app.services.tokens import Tokens
-from app.services.turns import Turns
 from app.services.usage import Usage
 from app.services.vitals import Vitals
 from app.services.webhooks import Webhooks
@@ -79,7 +78,6 @@ class Runtime:
     authenticator: CallerAuthenticator
     limits: CallerLimits
     bodies: BodyBudget
-    turns: Turns
     registry: CallerRegistry
     logins: Logins
     links: ConnectLinks
@@ -227,7 +225,6 @@ async def open_runtime(
             authenticator=authenticator,
             limits=CallerLimits(clock, rate=settings.caller_rate, concurrency=settings.caller_concurrency),
             bodies=BodyBudget(),
-            turns=Turns(),
             registry=CallerRegistry(database, key_ring),
             logins=Logins(
                 database=database,

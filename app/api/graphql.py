@@ -77,7 +77,7 @@ async def serve_query(
             _require_json(headers.get(b"content-type", b""))
             # Of the broker's own: so it is the one that the body was looked into as.
             headers[b"content-type"] = b"application/json"
-            if await _may_mutate(runtime, caller, body):
+            if await runtime.documents.may_mutate(caller.tenant, body):
                 caller.require(Permission.GRAPHQL_MUTATE)
         with departures.of(receive) as departure:
             asked = time.perf_counter()
@@ -132,15 +132,6 @@ def _require_json(content_type: bytes) -> None:
         raise InvalidRequest(
             "send the query as application/json, with no parameter but charset=utf-8", code="content_type_unsupported"
         )
-
-
-async def _may_mutate(runtime: Runtime, caller: Caller, body: bytes) -> bool:
-    known = runtime.documents.known(body)
-    if known is None:
-        # Looking into it takes a while, in which nobody else is served.
-        async with runtime.turns.of(caller.tenant):
-            known = runtime.documents.may_mutate(body)
-    return known
 
 
 def _start(answer: BankAnswer, timing: bytes, accompaniment: Accompaniment) -> dict[str, object]:

@@ -7,7 +7,7 @@ from starlette.types import Message, Receive
 
 from app.errors import InvalidRequest, RequestTooLarge, RequestTooSlow
 
-# From its first bytes, in seconds.
+# From the request's head, in seconds.
 _LONGEST_BODY = 30.0
 _WORTH_COUNTING = 65_536
 
@@ -24,20 +24,20 @@ async def read_body(
     announced = headers.get(b"content-length", b"")
     if announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)
-    message = await receive()
-    # Most have come whole with their head.
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        body: bytes = message.get("body", b"")
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
     try:
         async with asyncio.timeout(_LONGEST_BODY) as patience:
+            message = await receive()
+            # Most have come whole with their head.
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                body: bytes = message.get("body", b"")
+                if len(body) > limit:
+                    raise _too_large(limit)
+                return body
             return await _read_on(message, receive, limit, keep_more)
     except TimeoutError as error:
         if not patience.expired():
             raise
-        raise RequestTooSlow(f"the rest of a query has {_LONGEST_BODY:g} s to come") from error
+        raise RequestTooSlow(f"a query has {_LONGEST_BODY:g} s to come") from error
 
 
 async def _read_on(message: Message, receive: Receive, limit: int, keep_more: Callable[[int], None]) -> bytes:

@@ -72,7 +72,7 @@ class ConnectLinks:
         if address is None:
             address = await self._pushed.read(session.id, lambda: self._push(session.id, sealed))
         if isinstance(address, BankError):
-            raise address
+            raise address.with_traceback(None)
         return address
 
     async def _push(self, session_id: str, sealed: Ciphertext) -> SecretStr | BankError:

@@ -1,7 +1,7 @@
 """Tells queries from mutations, by parsing each distinct document once.
 
 The strictest reading counts: whatever a server could take for a mutation is one. Parsing holds up everybody's queries,
-so what one request may have parsed is bounded before it is.
+so what one request may have parsed is bounded before it is, and tenants take turns.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from graphql.language.parser import Parser
 
 from app.errors import InvalidRequest, RequestTooLarge
 from app.json_text import read_json
+from app.services.turns import Turns
 
 # Of one request, all its documents together: what they hold at most, which takes tens of milliseconds to parse.
 MOST_DOCUMENTS = 20
@@ -36,16 +37,13 @@ class Documents:
     """Tells queries from mutations."""
 
     def __init__(self) -> None:
+        self._turns = Turns()
         # By digest: a body may hold what is not to be kept.
         self._judged: dict[bytes, bool] = {}
         self._parsed: dict[bytes, _Parsed] = {}
 
-    def known(self, body: bytes) -> bool | None:
-        """Return what `may_mutate` has told of the same body before; None where that is for it to find out."""
-        return self._judged.get(hashlib.sha256(body).digest())
-
-    def may_mutate(self, body: bytes) -> bool:
-        """Tell whether any operation of a request body, or of a batch of them, is or may be more than a query.
+    async def may_mutate(self, tenant: str, body: bytes) -> bool:
+        """Tell whether any operation of a tenant's request body, or of a batch of them, is or may be no mere query.
 
         What cannot be told counts as a mutation: a document that does not parse here, or that the bank knows by a
         reference; and one that holds a mutation does, whichever of its operations is meant. Raises InvalidRequest where
@@ -55,7 +53,8 @@ class Documents:
         digest = hashlib.sha256(body).digest()
         known = self._judged.get(digest)
         if known is None:
-            known = self._judge(body)
+            async with self._turns.of(tenant):
+                known = self._judge(body)
             _remember(self._judged, digest, known)
         return known
 

@@ -115,8 +115,9 @@ class QueryProxy:
         answer, refusal = await ask(token, headers, body)
         if refusal is Refusal.NONE:
             return answer
-        may_have_run = refusal is Refusal.OF_A_FIELD and self._may_mutate(body)
+        may_have_run = False
         try:
+            may_have_run = refusal is Refusal.OF_A_FIELD and await self._may_mutate(tenant, body)
             successor = await self._tokens.instead_of(tenant, token)
         except BaseException as error:
             # Of what may have run, the bank's own answer tells more.
@@ -134,9 +135,9 @@ class QueryProxy:
             self._tokens.was_accepted(successor)
         return answer
 
-    def _may_mutate(self, body: bytes) -> bool:
+    async def _may_mutate(self, tenant: str, body: bytes) -> bool:
         try:
-            return self._documents.may_mutate(body)
+            return await self._documents.may_mutate(tenant, body)
         except InvalidRequest:
             return True
 

@@ -69,57 +69,57 @@ TOO_MUCH = {
 
 
 @pytest.mark.parametrize("body", QUERIES)
-def test_queries_are_queries(body: object) -> None:
+async def test_queries_are_queries(body: object) -> None:
     documents = Documents()
-    assert not documents.may_mutate(json.dumps(body).encode())
-    assert not documents.may_mutate(json.dumps(body).encode())
+    assert not await documents.may_mutate("a", json.dumps(body).encode())
+    assert not await documents.may_mutate("a", json.dumps(body).encode())
 
 
 @pytest.mark.parametrize("body", MUTATIONS)
-def test_what_may_be_more_than_a_query_counts_as_a_mutation(body: object) -> None:
-    assert Documents().may_mutate(json.dumps(body).encode())
+async def test_what_may_be_more_than_a_query_counts_as_a_mutation(body: object) -> None:
+    assert await Documents().may_mutate("a", json.dumps(body).encode())
 
 
 @pytest.mark.parametrize("body", NONE)
-def test_other_bodies_are_refused(body: str) -> None:
+async def test_other_bodies_are_refused(body: str) -> None:
     with pytest.raises(InvalidRequest):
-        Documents().may_mutate(body.encode())
+        await Documents().may_mutate("a", body.encode())
 
 
 @pytest.mark.parametrize("body", TOO_MUCH.values(), ids=TOO_MUCH)
-def test_what_would_take_long_to_look_into_is_refused(body: object) -> None:
+async def test_what_would_take_long_to_look_into_is_refused(body: object) -> None:
     documents = Documents()
     for _ in range(2):
         with pytest.raises(RequestTooLarge):
-            documents.may_mutate(json.dumps(body, ensure_ascii=False).encode())
+            await documents.may_mutate("a", json.dumps(body, ensure_ascii=False).encode())
 
 
-def test_a_request_of_the_greatest_size_is_looked_into() -> None:
+async def test_a_request_of_the_greatest_size_is_looked_into() -> None:
     documents = Documents()
     largest = "{" + "a " * (MOST_TOKENS - 2) + "}"
-    assert not documents.may_mutate(json.dumps({"query": largest}).encode())
-    assert not documents.may_mutate(json.dumps([{"query": "{ a }"}] * MOST_DOCUMENTS).encode())
-    assert not documents.may_mutate(json.dumps({"query": "{ a }".ljust(MOST_DOCUMENT_BYTES)}).encode())
+    assert not await documents.may_mutate("a", json.dumps({"query": largest}).encode())
+    assert not await documents.may_mutate("a", json.dumps([{"query": "{ a }"}] * MOST_DOCUMENTS).encode())
+    assert not await documents.may_mutate("a", json.dumps({"query": "{ a }".ljust(MOST_DOCUMENT_BYTES)}).encode())
 
 
-def test_a_document_that_did_not_fit_into_a_batch_passes_by_itself() -> None:
+async def test_a_document_that_did_not_fit_into_a_batch_passes_by_itself() -> None:
     documents = Documents()
     with pytest.raises(RequestTooLarge):
-        documents.may_mutate(json.dumps([{"query": NAMES}, {"query": NAMES.replace("a", "b")}]).encode())
-    assert not documents.may_mutate(json.dumps({"query": NAMES.replace("a", "b")}).encode())
+        await documents.may_mutate("a", json.dumps([{"query": NAMES}, {"query": NAMES.replace("a", "b")}]).encode())
+    assert not await documents.may_mutate("a", json.dumps({"query": NAMES.replace("a", "b")}).encode())
 
 
-def test_what_is_not_utf_8_is_refused() -> None:
+async def test_what_is_not_utf_8_is_refused() -> None:
     with pytest.raises(InvalidRequest):
-        Documents().may_mutate(b'{"query": "\xff"}')
+        await Documents().may_mutate("a", b'{"query": "\xff"}')
 
 
-def test_a_member_that_is_there_twice_is_refused_or_counts_as_a_mutation() -> None:
+async def test_a_member_that_is_there_twice_is_refused_or_counts_as_a_mutation() -> None:
     for body in (
         b'{"query": "mutation { pay }", "query": "{ a }"}',
         b'{"query": "query A { x } mutation B { y }", "operationName": "B", "operationName": "A"}',
     ):
         try:
-            assert Documents().may_mutate(body)
+            assert await Documents().may_mutate("a", body)
         except InvalidRequest:
             continue
