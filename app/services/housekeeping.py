@@ -15,12 +15,19 @@ from app.store.database import Database
 from app.store.delivery_records import measure_outbox, remove_old_deliveries
 from app.store.interactions import remove_old_interactions
 from app.store.moments import from_now
-from app.store.sessions import Session, SessionStatus, change_session, end_session, overdue_sessions
+from app.store.sessions import (
+    Session,
+    SessionStatus,
+    change_session,
+    end_session,
+    find_overdue_sessions,
+    lock_overdue_sessions,
+)
 
 _PERIOD = 1.0
 _USAGE_PERIOD = 10.0
-# So many logins are ended in one transaction.
-_OVERDUE = 100
+# So many logins are looked for at a time, as that takes long where there are very many, and ended in one transaction.
+_OVERDUE, _AT_ONCE = 1_000, 100
 _OUTBOX_PERIOD = 15.0
 # For how long deliveries can be looked at and repeated after their end. Seconds.
 _DELIVERIES_KEPT = 7 * 86_400.0
@@ -79,12 +86,14 @@ class Housekeeping:
 
     async def end_overdue_sessions(self) -> None:
         """Expire what nobody finished, and take up what a lost replica began."""
-        while await self._end_some_overdue() == _OVERDUE:
-            pass
-
-    async def _end_some_overdue(self) -> int:
         async with self._database.transaction() as transaction:
-            sessions = await overdue_sessions(transaction, limit=_OVERDUE)
+            session_ids = await find_overdue_sessions(transaction, limit=_OVERDUE)
+        for begin in range(0, len(session_ids), _AT_ONCE):
+            await self._end_overdue(session_ids[begin : begin + _AT_ONCE])
+
+    async def _end_overdue(self, session_ids: list[str]) -> None:
+        async with self._database.transaction() as transaction:
+            sessions = await lock_overdue_sessions(transaction, session_ids)
             # In the order of the tenants, as `app.store.audit_chain` asks for.
             for session in sorted(sessions, key=lambda session: session.tenant):
                 if session.status is SessionStatus.EXCHANGING:
@@ -100,7 +109,6 @@ class Housekeeping:
                     )
         for session in sessions:
             await self._take_up(session)
-        return len(sessions)
 
     async def _take_up(self, session: Session) -> None:
         if session.status is SessionStatus.EXCHANGING:

@@ -239,22 +239,24 @@ def proof_key_of(session: Session, key_ring: KeyRing) -> SecretStr | None:
     return key_ring.decrypt(session.proof_key, session_binding("proof_key", session.id))
 
 
-async def overdue_sessions(transaction: Transaction, *, limit: int) -> list[Session]:
-    """Return, locked, sessions whose time is over and that nobody works on, and interrupted exchanges."""
+def _is_due() -> ColumnElement[bool]:
+    """Whose time is over and that nobody works on, and interrupted exchanges."""
     unattended = or_(table.c.lease_until.is_(None), table.c.lease_until <= func.now())
     interrupted = and_(table.c.status == SessionStatus.EXCHANGING, unattended)
     waiting = table.c.status.in_([SessionStatus.PENDING, SessionStatus.AWAITING_CONFIRMATION])
-    is_due = and_(table.c.ended_at.is_(None), or_(interrupted, and_(waiting, table.c.expires_at <= func.now())))
+    return and_(table.c.ended_at.is_(None), or_(interrupted, and_(waiting, table.c.expires_at <= func.now())))
+
+
+async def find_overdue_sessions(transaction: Transaction, *, limit: int) -> list[str]:
+    """Return the ids of sessions that are to be ended or taken up, those that matter most first."""
     # Each tenant's oldest before anybody's next, however many one has.
-    of_tenant = func.row_number().over(partition_by=table.c.tenant, order_by=table.c.expires_at)
-    ranked = select(table.c.id, of_tenant.label("place")).where(is_due).subquery()
-    query = (
-        _query()
-        .join(ranked, ranked.c.id == table.c.id)
-        .where(is_due)
-        # Grants first: ever so many logins that nobody finished must not keep one from being linked, or revoked.
-        .order_by(table.c.status == SessionStatus.PENDING, ranked.c.place)
-        .limit(limit)
-        .with_for_update(of=table, skip_locked=True)
-    )
+    place = func.row_number().over(partition_by=table.c.tenant, order_by=table.c.expires_at)
+    # Grants first: ever so many logins that nobody finished must not keep one from being linked, or revoked.
+    query = select(table.c.id).where(_is_due()).order_by(table.c.status == SessionStatus.PENDING, place)
+    return list((await transaction.execute(query.limit(limit))).scalars())
+
+
+async def lock_overdue_sessions(transaction: Transaction, session_ids: list[str]) -> list[Session]:
+    """Return, locked, those of these sessions that are still to be ended or taken up, and that nobody else has."""
+    query = _query().where(table.c.id.in_(session_ids), _is_due()).with_for_update(skip_locked=True)
     return [_session(row) for row in await transaction.execute(query)]

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from sandbox.client import SandboxClient
 from tests.conftest import ApiFactory
 from tests.support.broker import Api, Broker, Browser, served, settings_for
+from tests.support.collector import Collector, collector
 from tests.support.hostile import HostileServer, hostile_server
 from tests.support.logs import Logs, captured_logs
 
@@ -29,6 +30,15 @@ async def brokers(bank_url: str, shared_database_url: SecretStr, tmp_path: Path)
             return await stack.enter_async_context(served(settings))
 
         yield serve
+
+
+@pytest.fixture
+async def collected(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Collector]:
+    """What the brokers that a test serves tell of their spans."""
+    async with collector() as running:
+        for name, value in running.environment.items():
+            monkeypatch.setenv(name, value)
+        yield running
 
 
 @pytest.fixture

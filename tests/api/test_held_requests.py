@@ -103,9 +103,7 @@ async def test_half_sent_bodies_fill_only_so_much_memory(
     await eventually(is_free_again)
 
 
-@pytest.mark.parametrize("beginning_of_it", [b"", b"{"])
 async def test_a_body_is_not_waited_for_for_ever(
-    beginning_of_it: bytes,
     monkeypatch: pytest.MonkeyPatch,
     api: Api,
     broker: Broker,
@@ -113,9 +111,10 @@ async def test_a_body_is_not_waited_for_for_ever(
     held: list[asyncio.StreamWriter],
 ) -> None:
     monkeypatch.setattr("app.api.query_body._LONGEST_BODY", 0.2)
-    reader, writer = await asyncio.open_connection(*broker.host)
-    held.append(writer)
-    writer.write(beginning(api, connection_id, 100) + beginning_of_it)
-    answer = await asyncio.wait_for(reader.read(4_096), 20)
-    assert answer.startswith(b"HTTP/1.1 408 ")
-    assert b'"reason":"request_too_slow"' in answer.replace(b": ", b":")
+    for sent in (b"", b"{"):
+        reader, writer = await asyncio.open_connection(*broker.host)
+        held.append(writer)
+        writer.write(beginning(api, connection_id, 100) + sent)
+        answer = await asyncio.wait_for(reader.read(4_096), 20)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"reason":"request_too_slow"' in answer.replace(b": ", b":")

@@ -18,7 +18,7 @@ from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_SECRET
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.broker import ENCRYPTION_KEY, Api, Broker, Browser
-from tests.support.collector import Collector, collector
+from tests.support.collector import Collector
 from tests.support.hostile import HostileServer, json_reply
 from tests.support.journey import go_to_bank, log_in, parameters_of
 from tests.support.logs import Logs
@@ -71,16 +71,7 @@ async def everything_stored(broker: Broker) -> str:
 
 
 @pytest.fixture
-async def traces(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Collector]:
-    """Everything that brokers tell of their spans."""
-    async with collector() as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
-        yield running
-
-
-@pytest.fixture
-async def own_broker(brokers: BrokerFactory, database_url: SecretStr, traces: Collector) -> Broker:
+async def own_broker(brokers: BrokerFactory, database_url: SecretStr, collected: Collector) -> Broker:
     """A broker with a database of its own, all of which is searched."""
     return await brokers(database_url=database_url)
 
@@ -116,7 +107,7 @@ async def test_a_whole_journey_leaves_no_secret_anywhere(
     own_browser: Browser,
     bank: SandboxClient,
     logs: Logs,
-    traces: Collector,
+    collected: Collector,
     tmp_path: Any,
 ) -> None:
     api, browser, hunt = own_api, own_browser, Hunt()
@@ -223,9 +214,9 @@ async def test_a_whole_journey_leaves_no_secret_anywhere(
     keep("plain columns", await plain_columns(own_broker))
     keep("logs", logs.text)
     assert len(logs.of("request")) > 20
-    await traces.request((await api.get("/v1/callers")).headers["x-request-id"])
-    keep("traces", traces.text)
-    assert len(traces.spans) > 200
+    await collected.request((await api.get("/v1/callers")).headers["x-request-id"])
+    keep("traces", collected.text)
+    assert len(collected.spans) > 200
     # The link of the one session that is still pending stands in its list; the search is for the others'.
     hunt.assert_nothing_is_found()
 

@@ -1,29 +1,18 @@
 """OpenTelemetry: from the caller to the bank and the database, where it is asked for, and without a secret."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from pydantic import SecretStr
 
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.broker import Api, Broker
-from tests.support.collector import CollectedSpan, Collector, collector
+from tests.support.collector import CollectedSpan, Collector
 from tests.support.hostile import HostileServer, json_reply
 from tests.support.journey import log_in
 
 TRACE, CALLER_SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACED = {"traceparent": f"00-{TRACE}-{CALLER_SPAN}-01", "tracestate": "shop=1"}
 QUERY = "POST /v1/connections/{connection_id}/graphql"
-
-
-@pytest.fixture
-async def collected(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Collector]:
-    """Where the brokers that a test serves export to."""
-    async with collector() as running:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
-        yield running
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ from app.store.sessions import (
     delete_sessions,
     end_session,
     find_idempotent,
+    find_overdue_sessions,
     get_session,
     insert_session,
     list_sessions,
+    lock_overdue_sessions,
     lock_session,
-    overdue_sessions,
     sessions_of_user,
 )
 from tests.support.rows import TENANT, Rows
@@ -46,7 +47,8 @@ async def add(database: Database, *, seconds_to_live: int = 900, **values: Any) 
 
 async def overdue(database: Database, limit: int = 100) -> dict[str, SessionStatus]:
     async with database.transaction() as transaction:
-        return {session.id: session.status for session in await overdue_sessions(transaction, limit=limit)}
+        session_ids = await find_overdue_sessions(transaction, limit=limit)
+        return {session.id: session.status for session in await lock_overdue_sessions(transaction, session_ids)}
 
 
 async def test_a_session_is_its_tenants_only(database: Database) -> None:
