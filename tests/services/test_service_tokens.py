@@ -441,10 +441,11 @@ async def test_a_flood_of_unknown_keys_holds_nobody_up(edge: Edge, issuer: Issue
         asyncio.create_task(edge.outage_with(signed(issuer.claims(jti=number), other_key))) for number in range(100)
     ]
     await asyncio.sleep(0.1)
-    async with asyncio.timeout(0.5):
-        assert await edge.caller(issuer.token(sub="an honest one"))
-    assert not any(task.done() for task in flood)
-    async with asyncio.timeout(5):
+    honest = asyncio.create_task(edge.caller(issuer.token(sub="an honest one")))
+    first, _ = await asyncio.wait((honest, *flood), return_when=asyncio.FIRST_COMPLETED)
+    assert first == {honest}
+    assert honest.result()
+    async with asyncio.timeout(30):
         assert set(await asyncio.gather(*flood)) == {"service_token_keys_unavailable"}
     assert issuer.server.count("/jwks") == 2
 

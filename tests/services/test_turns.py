@@ -21,7 +21,7 @@ async def test_who_is_cancelled_leaves_the_turn_to_the_next() -> None:
         waiting = asyncio.create_task(asyncio.wait_for(_take(turns), 0.01))
         await asyncio.sleep(0.02)
         assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], TimeoutError)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await _take(turns)
 
 

@@ -81,7 +81,7 @@ async def test_names_that_nobody_answers_for_hold_up_no_other_look_up(monkeypatc
     looking = [asyncio.create_task(guard.permits_host(f"{number}.mallory.example")) for number in range(30)]
     try:
         await asyncio.sleep(0.1)
-        async with asyncio.timeout(1.5):
+        async with asyncio.timeout(10):
             assert await asyncio.get_running_loop().getaddrinfo("localhost", 80)
     finally:
         answered.set()
