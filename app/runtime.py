@@ -17,6 +17,7 @@ from app.oidc.back_channel import BackChannel
 from app.oidc.front_channel import FrontChannel
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
+from app.services.answers import Answers
 from app.services.background import BackgroundTasks, report_fault
 from app.services.body_budget import BodyBudget
 from app.services.breaker import Breaker
@@ -36,12 +37,14 @@ from app.services.interactions import Interactions
 from app.services.limits import CallerLimits
 from app.services.linking import Linking
 from app.services.login import Logins
+from app.services.login_spool import LoginSpool
 from app.services.proxy import QueryProxy, query_pool
 from app.services.query_proofs import QueryProofs
 from app.services.refresh import Refresher, Timing
 from app.services.retention import Ages, Retention
 from app.services.return_urls import ReturnUrls
 from app.services.revoker import Revoker
+from app.services.session_leases import SessionLeases
 from app.services.spool import Spool
 from app.services.tokens import Tokens
 from app.services.usage import Usage
@@ -164,12 +167,22 @@ async def open_runtime(
             clock=clock,
             client_id=settings.stitch_client_id,
         )
+        leases = SessionLeases(database, clock)
+        answers = Answers(
+            database=database,
+            key_ring=key_ring,
+            spool=LoginSpool(settings.data_dir / "spool", key_ring),
+            linking=linking,
+            leases=leases,
+            clock=clock,
+        )
         completion = Completion(
             database=database,
             key_ring=key_ring,
             provider=provider,
             token_endpoint=token_endpoint,
-            linking=linking,
+            answers=answers,
+            leases=leases,
             tasks=tasks,
             clock=clock,
             patience=_BROWSER_PATIENCE,
@@ -214,7 +227,8 @@ async def open_runtime(
         )
         stack.push_async_callback(_flush, housekeeping)
         stack.push_async_callback(_drain, tasks)
-        tasks.spawn(refresher.replay(), "replay of the spool")
+        tasks.spawn(refresher.replay(), "replay of refreshes")
+        tasks.spawn(answers.replay(), "replay of logins")
         yield Runtime(
             settings=settings,
             stopping=stopping,

@@ -20,6 +20,8 @@ _SECRET = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 # What stands for a login in the names of cookies.
 _LOGIN = re.compile(r"(interaction-)?[0-9a-f]{16}")
 MOST_KEPT = 30
+# What gateways and browsers let through is less; looking into more takes a while.
+_LONGEST_COOKIES = 16_384
 # For so long after a login's time a browser may still be shown what became of it, or its code. Seconds.
 _AFTERWARDS = 600
 _FAULT = (
@@ -69,6 +71,8 @@ def secrets_of(request: Request) -> dict[str, str]:
     found: dict[str, str] = {}
     twice: set[str] = set()
     for header in request.headers.getlist("cookie"):
+        if len(header) > _LONGEST_COOKIES:
+            continue
         for pair in header.split(";"):
             name, _, value = pair.strip(" \t").partition("=")
             if _SECRET.fullmatch(value):

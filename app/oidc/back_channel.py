@@ -39,10 +39,9 @@ class BackChannel:
         *,
         endpoint: str,
         deadline: float,
-        success: int = 200,
         proof_key: ProofKey | None = None,
     ) -> Answer:
-        """Send a form and return an answer of status `success`; deadline in seconds, `endpoint` for the metrics.
+        """Send a form and return a successful answer; deadline in seconds, `endpoint` for the metrics.
 
         With `proof_key`, a proof goes along. A server that wants its nonce in it has not processed the request
         (RFC 9449 section 8), so it is made again, once, within the same deadline.
@@ -56,7 +55,7 @@ class BackChannel:
             if left <= 0:
                 raise BankUnreachable("there was no time left to make the request again with the bank's nonce")
             answer = await self._send(endpoint, url, form, proof_key, left)
-        raise_for_refusal(answer, self._clock.now(), success=success)
+        raise_for_refusal(answer, self._clock.now())
         return answer
 
     async def _send(

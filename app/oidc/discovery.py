@@ -1,21 +1,20 @@
 """What the provider says of itself: its metadata and its signing keys (OpenID Connect Discovery 1.0)."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
 import httpx
-from joserfc.errors import JoseError
-from joserfc.jwk import Key, KeySet
+from joserfc.jwk import KeySet
 
 from app.clock import Clock
 from app.errors import BankError
 from app.json_text import read_json
 from app.logs import get_logger
 from app.oidc.dpop import ALGORITHM
+from app.oidc.key_sets import read_keys
 from app.oidc.transport import Answer, BankBadAnswer, send
 
 METADATA_LIFETIME = 3_600.0
@@ -25,8 +24,8 @@ FAILURE_LIFETIME = 1.0
 KEYS_LIFETIME = 3_600.0
 # An id_token with an unknown key makes us look again, but not more often than this. Seconds.
 KEYS_MIN_AGE = 1.0
-# Reading one takes a while, in which nobody else is served.
-_MOST_KEYS = 100
+# Looking into one takes a while, in which nobody else is served.
+_LONGEST_ADDRESS = 2_000
 logger = get_logger(__name__)
 
 
@@ -170,7 +169,7 @@ class Provider:
         if self._keys:
             await asyncio.sleep(max(KEYS_MIN_AGE - (self._clock.monotonic() - self._keys[1]), 0))
         answer = await send(self._client, "GET", metadata.jwks_uri, endpoint="jwks", deadline=self._timeout)
-        found = _read_keys(_object(answer, "JWKS"))
+        found = read_keys(_object(answer, "JWKS"))
         self._keys = (found, self._clock.monotonic())
         return found
 
@@ -218,9 +217,11 @@ class Provider:
         if override is not None:
             return override
         value = found.get(name)
+        if not isinstance(value, str) or len(value) > _LONGEST_ADDRESS or not value.isascii():
+            raise _unusable(name)
         # RFC 6749 sections 3.1 and 3.2: an endpoint has no fragment.
-        if not isinstance(value, str) or "#" in value or not self._is_allowed(value) or self._is_weaker(value):
-            raise BankBadAnswer(f"the discovery document has no usable {name}; set BROKER_STITCH_{name.upper()}")
+        if "#" in value or not self._is_allowed(value) or self._is_weaker(value):
+            raise _unusable(name)
         return value
 
     def _is_weaker(self, url: str) -> bool:
@@ -228,24 +229,14 @@ class Provider:
         return urlsplit(self.issuer).scheme == "https" and urlsplit(url).scheme != "https"
 
 
+def _unusable(name: str) -> BankBadAnswer:
+    return BankBadAnswer(f"the discovery document has no usable {name}; set BROKER_STITCH_{name.upper()}")
+
+
 def _assertion_algorithm(found: dict[str, object]) -> str:
     """Choose among those that an RSA key can do. FAPI 2.0 Security Profile 5.4 forbids RS256."""
     announced = found.get("token_endpoint_auth_signing_alg_values_supported")
     return "PS256" if isinstance(announced, list) and "PS256" in announced and "RS256" not in announced else "RS256"
-
-
-def _read_keys(document: dict[str, object]) -> KeySet:
-    """Read a JWKS. Keys of kinds that are not supported are ignored (RFC 7517 section 5)."""
-    entries = document.get("keys")
-    if not isinstance(entries, list):
-        raise BankBadAnswer("the bank's JWKS has no list of keys")
-    keys: list[Key] = []
-    for entry in entries[:_MOST_KEYS]:
-        with contextlib.suppress(JoseError, ValueError, KeyError, TypeError):
-            keys += KeySet.import_key_set({"keys": [entry]}).keys
-    if not keys:
-        raise BankBadAnswer("the bank's JWKS has no key that can be used")
-    return KeySet(keys)
 
 
 def _object(answer: Answer, what: str) -> dict[str, object]:

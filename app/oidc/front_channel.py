@@ -54,7 +54,7 @@ class FrontChannel:
             return AuthorizationAddress(_with_query(metadata.authorization_endpoint, parameters), is_pushed=False)
         form = dict(parse_qsl(parameters.get_secret_value()))
         answer = await self._back_channel.post(
-            endpoint, form, endpoint="pushed_authorization_request", deadline=self._timeout, success=201
+            endpoint, form, endpoint="pushed_authorization_request", deadline=self._timeout
         )
         # FAPI 2.0 Security Profile 5.3.3: no other parameter goes through the browser.
         reference = {"client_id": self._client_id, "request_uri": _request_uri(answer.body)}

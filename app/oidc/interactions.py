@@ -5,7 +5,7 @@ without a word of what was decided; `node(id)` tells that.
 """
 
 import json
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote, unquote_plus, urlsplit
 
 from app.errors import UnprocessableRequest
 from app.json_text import read_json
@@ -30,8 +30,8 @@ def interaction_address(interaction_url: str, *, issuer: str, redirect_uri: str)
             code="interaction_url_not_allowed",
         )
     parts = urlsplit(interaction_url)
-    names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
-    if "#" in interaction_url or "redirect_uri" in names:
+    # However it is spelt: the bank may read names without regard to case, or part them at semicolons.
+    if "#" in interaction_url or "redirect_uri" in unquote_plus(parts.query).lower():
         raise UnprocessableRequest(
             "give interaction_url as the bank gave it, without redirect_uri and fragment",
             code="interaction_url_not_allowed",

@@ -7,9 +7,18 @@ import httpx
 
 from app.errors import BankError
 from app.json_text import read_json
+from app.oidc.authorization import ERRORS
+from app.oidc.dpop import NONCE_WANTED
 from app.oidc.transport import Answer, BankBadAnswer
 
 _MAX_RETRY_AFTER = 3_600.0
+# RFC 6749 section 5.2, RFC 7009 section 2.2.1, RFC 9126 section 2.3 with RFC 9101 and OpenID Connect Core 3.1.2.6, and
+# RFC 9449 sections 5 and 8.
+_ERRORS = ERRORS | {
+    *("invalid_client", "invalid_grant", "unsupported_grant_type", "unsupported_token_type", "invalid_target"),
+    *("invalid_dpop_proof", NONCE_WANTED),
+}
+_UNKNOWN = "an error of its own"
 
 
 class InvalidGrant(BankError):
@@ -42,9 +51,12 @@ class TokenRequestRefused(BankError):
     default_code = "bank_refused_request"
 
 
-def raise_for_refusal(answer: Answer, now: datetime, *, success: int = 200) -> None:
-    """Raise what any other answer than that of status `success` means. `invalid_client` may come as 400 or 401."""
-    if answer.status == success:
+def raise_for_refusal(answer: Answer, now: datetime) -> None:
+    """Raise what any other answer than a successful one means. `invalid_client` may come as 400 or 401.
+
+    Whichever status of success it is: a token must not be lost over that.
+    """
+    if 200 <= answer.status < 300:
         return
     error = read_error(answer.body)
     if answer.status == 429:
@@ -63,13 +75,15 @@ def raise_for_refusal(answer: Answer, now: datetime, *, success: int = 200) -> N
 
 
 def read_error(body: bytes) -> str | None:
-    """Return the OAuth error, if there is one that is safe to show."""
+    """Return the OAuth error, if there is one; of a code that nobody knows, which may hold what was sent, only that."""
     try:
         values = read_json(body)
     except ValueError:
         return None
     error = values.get("error") if isinstance(values, dict) else None
-    return error[:64] if isinstance(error, str) and error.isascii() and error.isprintable() else None
+    if not isinstance(error, str):
+        return None
+    return error if error in _ERRORS else _UNKNOWN
 
 
 def parse_retry_after(headers: httpx.Headers, now: datetime) -> float | None:

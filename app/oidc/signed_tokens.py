@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from joserfc import jws, jwt
 from joserfc.errors import BadSignatureError, JoseError
 from joserfc.jwk import Key, KeySet
+from joserfc.jws import JWSRegistry
 
 from app.errors import BrokerError
 from app.json_text import storable
@@ -18,6 +19,10 @@ from app.oidc.discovery import Provider
 # All of them hash with SHA-256, as at_hash and s_hash then do. Never "none", never one with a shared secret.
 ALGORITHMS = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC"}
 
+# Parameters that are not understood are ignored (RFC 7515 section 4), however long: x5c, say, has certificates.
+_REGISTRY = JWSRegistry(algorithms=list(ALGORITHMS), strict_check_header=False)
+_REGISTRY.max_header_length = 16_384
+
 Claims = Mapping[str, object]
 Refuse = Callable[[str, str], BrokerError]
 
@@ -25,9 +30,12 @@ Refuse = Callable[[str, str], BrokerError]
 def read_header(text: str, refuse: Refuse) -> Claims:
     """Return the header, of which nothing is to be believed yet."""
     try:
-        return jws.extract_compact(text.encode()).headers()
+        header: object = jws.extract_compact(text.encode(), registry=_REGISTRY).headers()
     except (JoseError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise refuse("malformed", "is not a signed JWT") from error
+    if not isinstance(header, dict):
+        raise refuse("malformed", "is not a signed JWT")
+    return header
 
 
 async def verify_signature(text: str, header: Claims, provider: Provider, refuse: Refuse) -> Claims:
@@ -39,7 +47,7 @@ async def verify_signature(text: str, header: Claims, provider: Provider, refuse
     if key is None:
         raise refuse("key", "is signed with a key that its issuer does not publish")
     try:
-        return jwt.decode(text, key, algorithms=[algorithm]).claims
+        return jwt.decode(text, key, algorithms=[algorithm], registry=_REGISTRY).claims
     except BadSignatureError as error:
         raise refuse("signature", "has a signature that is not valid") from error
     except (JoseError, ValueError, TypeError, RecursionError) as error:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
+from app.errors import BankError
 from app.json_text import read_json, storable
 from app.oidc.back_channel import BackChannel
 from app.oidc.dpop import ProofKey
@@ -29,6 +30,12 @@ class TokenResponse:
     token_type: str
     scopes: list[str] | None
     proof_key: SecretStr | None = field(default=None, repr=False)
+
+
+class RevocationUnsupported(BankError):
+    """Nothing tells where tokens are revoked. They are kept until it is known."""
+
+    default_code = "revocation_unsupported"
 
 
 class TokenEndpoint:
@@ -78,7 +85,9 @@ class TokenEndpoint:
         """Have the bank revoke a token. An unknown one is as good as revoked. Raises BankError."""
         metadata = await self._back_channel.metadata()
         if metadata.revocation_endpoint is None:
-            return
+            raise RevocationUnsupported(
+                "the bank announces no revocation_endpoint; set BROKER_STITCH_REVOCATION_ENDPOINT if it has one"
+            )
         form = {"token": token.get_secret_value(), "token_type_hint": token_type_hint}
         await self._back_channel.post(metadata.revocation_endpoint, form, endpoint="revocation", deadline=deadline)
 
@@ -87,7 +96,7 @@ class TokenEndpoint:
         answer = await self._back_channel.post(
             metadata.token_endpoint, form, endpoint="token", deadline=deadline, proof_key=proof_key
         )
-        return SecretStr(answer.body.decode("utf-8", errors="replace"))
+        return SecretStr(answer.body.decode("utf-8-sig", errors="replace"))
 
 
 def read_tokens(body: SecretStr, proof_key: SecretStr | None = None) -> TokenResponse:

@@ -69,7 +69,7 @@ async def end_consent(
 
 
 async def revoke_answer(
-    transaction: Transaction, key_ring: KeyRing, session: Session, body: SecretStr, *, reason: str
+    transaction: Transaction, key_ring: KeyRing, *, tenant: str, session_id: str, body: SecretStr, reason: str
 ) -> None:
     """Have the bank revoke the tokens of an answer that is not to be used. One without tokens needs nothing."""
     try:
@@ -79,8 +79,8 @@ async def revoke_answer(
     await order_revocation(
         transaction,
         key_ring,
-        tenant=session.tenant,
-        session_id=session.id,
+        tenant=tenant,
+        session_id=session_id,
         pair=TokenPair(tokens.access_token or SecretStr(""), tokens.refresh_token),
         reason=reason,
     )
@@ -95,4 +95,4 @@ async def revoke_waiting_answer(transaction: Transaction, key_ring: KeyRing, ses
     except DecryptionError as error:
         logger.error("tokens_unreadable", session_id=session.id, detail=error.detail)  # noqa: TRY400
         return
-    await revoke_answer(transaction, key_ring, session, body, reason=reason)
+    await revoke_answer(transaction, key_ring, tenant=session.tenant, session_id=session.id, body=body, reason=reason)

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from app.errors import DatabaseUnavailable
+from app.errors import ConfigurationError, DatabaseUnavailable
 from app.logs import get_logger
 from app.randomness import back_off
 
@@ -19,8 +19,9 @@ async def insist(work: Callable[[], Awaitable[Result | None]], about: str) -> Re
     for attempt in itertools.count():
         try:
             result = await work()
-        except DatabaseUnavailable as error:
-            logger.warning("waiting_for_database", about=about, attempt=attempt, reason=error.reason)
+        except (DatabaseUnavailable, ConfigurationError) as error:
+            # One that refuses the broker's account will take it again, when its password has been changed here too.
+            logger.warning("waiting_for_database", about=about, attempt=attempt, reason=error.reason or error.detail)
         else:
             if result is not None:
                 return result

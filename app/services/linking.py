@@ -170,7 +170,7 @@ class Linking:
         if status is SessionStatus.EXCHANGING:
             return None
         if body is not None and status not in (SessionStatus.COMPLETED, SessionStatus.AWAITING_CONFIRMATION):
-            await revoke_answer(transaction, self._key_ring, session, body, reason=f"session_{status}")
+            await self._revoke(transaction, session, body, f"session_{status}")
         return status
 
     async def _link_new(self, transaction: Transaction, session: Session, grant: Grant) -> SessionStatus:
@@ -233,7 +233,7 @@ class Linking:
         body: SecretStr | None,
     ) -> None:
         if body is not None:
-            await revoke_answer(transaction, self._key_ring, session, body, reason=error.code)
+            await self._revoke(transaction, session, body, error.code)
         await end_session(
             transaction, session.id, SessionStatus.FAILED, error_code=error.code, error_detail=error.detail
         )
@@ -244,6 +244,11 @@ class Linking:
             action="session.failed",
             session_id=session.id,
             error=error.code,
+        )
+
+    async def _revoke(self, transaction: Transaction, session: Session, body: SecretStr, reason: str) -> None:
+        await revoke_answer(
+            transaction, self._key_ring, tenant=session.tenant, session_id=session.id, body=body, reason=reason
         )
 
 
@@ -273,6 +278,8 @@ def _granted(session: Session, tokens: TokenResponse) -> dict[str, Any]:
 def _obstacle_to_renewal(connection: Connection | None, claims: VerifiedClaims) -> LoginError | None:
     if connection is None or connection.status is ConnectionStatus.REVOKED:
         return LoginError("the connection was revoked meanwhile", code="connection_revoked")
+    if connection.status is ConnectionStatus.PENDING_CONFIRMATION:
+        return LoginError("the connection awaits the confirmation of its link", code="connection_not_ready")
     if connection.subject != claims.subject:
         return LoginError("another user logged in than the one who linked this account", code="subject_mismatch")
     return None

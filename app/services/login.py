@@ -9,7 +9,14 @@ from pydantic import SecretStr
 
 from app.clock import Clock
 from app.encryption import KeyRing
-from app.errors import Conflict, ConnectionNotFound, ConnectionRevoked, NotFound, UnprocessableRequest
+from app.errors import (
+    Conflict,
+    ConnectionNotFound,
+    ConnectionNotReady,
+    ConnectionRevoked,
+    NotFound,
+    UnprocessableRequest,
+)
 from app.oidc.front_channel import FrontChannel
 from app.randomness import digest, identifier, opaque_value
 from app.services.callers import Caller
@@ -90,7 +97,7 @@ class Logins:
     async def start(self, caller: Caller, wanted: LoginRequest, idempotency_key: str | None) -> Session:
         """Start a login. The same idempotency key with the same request gives the same session.
 
-        Raises UnprocessableRequest, ConnectionNotFound, ConnectionRevoked, Conflict or BankError.
+        Raises UnprocessableRequest, ConnectionNotFound, ConnectionNotReady, ConnectionRevoked, Conflict or BankError.
         """
         scopes = self._wanted_scopes(wanted)
         if wanted.return_url is not None:
@@ -219,5 +226,8 @@ async def _check_renewable(transaction: Transaction, tenant: str, connection_id:
         raise ConnectionNotFound
     if connection.status is ConnectionStatus.REVOKED:
         raise ConnectionRevoked("a revoked connection is not renewed; start a session without connection_id")
+    if connection.status is ConnectionStatus.PENDING_CONFIRMATION:
+        # Whoever else logs in would be let in without the confirmation that is awaited.
+        raise ConnectionNotReady("the link awaits its confirmation, and cannot be renewed before it")
     if connection.user_id != user_id:
         raise Conflict("the connection belongs to another user_id", code="user_mismatch")

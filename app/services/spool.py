@@ -1,11 +1,8 @@
 """Answers of the bank on disk until the database has them: the one copy of a rotated token must survive this process.
 
-Each file is encrypted, forced to disk before the save is tried, and removed after it.
+Each is put there before the save is tried, and removed after it.
 """
 
-import asyncio
-import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,9 +10,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, SecretStr, field_serializer
 
-from app.encryption import Binding, Ciphertext, DecryptionError, KeyRing
+from app.encryption import KeyRing
 from app.logs import get_logger
-from app.metrics import SPOOLED
+from app.services.sealed_files import SealedFiles
 from app.store.connections import TokenPair
 from app.store.refreshes import Claim, NewTokens
 
@@ -35,76 +32,32 @@ class Spool:
     """A directory of unsaved answers."""
 
     def __init__(self, directory: Path, key_ring: KeyRing) -> None:
-        self._directory = directory
-        self._key_ring = key_ring
+        self._files = SealedFiles(directory, key_ring, "refresh")
 
     async def keep(self, unsaved: Unsaved) -> None:
-        """Put an answer on disk. A disk that refuses is logged and costs nothing but this protection."""
-        try:
-            await asyncio.to_thread(self._write, unsaved)
-            SPOOLED.set(len(self))
-        except OSError as error:
-            logger.exception(
-                "spool_unwritable",
-                connection_id=unsaved.claim.connection_id,
-                directory=str(self._directory),
-                reason=error.strerror,
-            )
+        """Put an answer on disk, as far as the disk will have it."""
+        await self._files.keep(_name(unsaved.claim), SecretStr(_Record.of(unsaved).model_dump_json()))
 
     async def discard(self, claim: Claim) -> None:
         """Remove an answer that is saved, or that nobody needs any more."""
-        path = self._path(claim.connection_id, claim.fence)
-        # What cannot be removed is replayed at the next start, and then found to be saved.
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(path.unlink, missing_ok=True)
-            SPOOLED.set(len(self))
+        await self._files.discard(_name(claim))
 
     def left_over(self) -> Iterator[Unsaved]:
         """Read what an earlier process left. A file that cannot be read stays, and is logged."""
-        for path in sorted(self._directory.glob("*.refresh")):
+        for name, plain in self._files.left_over():
             try:
-                yield self._read(path)
-            except (OSError, ValueError, DecryptionError) as error:
-                logger.exception("spool_unreadable", file=path.name, reason=type(error).__name__)
+                yield _Record.model_validate_json(plain.get_secret_value()).unsaved()
+            except ValueError:
+                # Its text may quote a token.
+                logger.error("spool_unreadable", file=name, reason="ValueError")  # noqa: TRY400
 
-    def __len__(self) -> int:
-        return sum(1 for _ in self._directory.glob("*.refresh"))
-
-    def _write(self, unsaved: Unsaved) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        claim = unsaved.claim
-        path = self._path(claim.connection_id, claim.fence)
-        plain = SecretStr(_Record.of(unsaved).model_dump_json())
-        sealed = self._key_ring.encrypt(plain, _binding(claim.connection_id, claim.fence))
-        draft = path.with_suffix(".draft")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(sealed.text)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.rename(path)
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
-        directory = os.open(self._directory, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-    def _read(self, path: Path) -> Unsaved:
-        connection_id, _, fence = path.stem.rpartition(".")
-        sealed = Ciphertext(path.read_text(encoding="ascii"))
-        plain = self._key_ring.decrypt(sealed, _binding(connection_id, int(fence)))
-        return _Record.model_validate_json(plain.get_secret_value()).unsaved()
-
-    def _path(self, connection_id: str, fence: int) -> Path:
-        return self._directory / f"{connection_id}.{fence}.refresh"
+    def measure(self) -> None:
+        """Count the files of all kinds that are there."""
+        self._files.measure()
 
 
-def _binding(connection_id: str, fence: int) -> Binding:
-    return Binding("spool", "refresh", connection_id, fence)
+def _name(claim: Claim) -> str:
+    return f"{claim.connection_id}.{claim.fence}"
 
 
 class _Record(BaseModel):

@@ -17,7 +17,6 @@ from app.metrics import (
     REFRESHES,
     REVOCATIONS_WAITING,
     SESSIONS,
-    SPOOLED,
 )
 from app.services.callers import CallerAuthenticator
 from app.services.periodically import periodically
@@ -76,7 +75,7 @@ class Vitals:
         BANK_WAITING.set(self._pool.waiting)
         CACHE_ENTRIES.labels(cache="connections").set(self._tokens.remembered)
         CACHE_ENTRIES.labels(cache="callers").set(self._authenticator.remembered)
-        SPOOLED.set(len(self._spool))
+        self._spool.measure()
 
     async def count(self) -> None:
         """Count what is in the database where no other replica has done so of late, and tell the latest count."""

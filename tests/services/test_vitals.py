@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
@@ -42,11 +43,13 @@ async def test_it_says_how_full_everything_is(vitals: Vitals, replica: Replica, 
     assert measured("broker_spooled_refreshes") == 0
 
 
-async def test_what_is_on_disk_from_before_is_seen_at_once(vitals: Vitals, replica: Replica) -> None:
-    replica.spool._directory.mkdir(parents=True)
-    (replica.spool._directory / "con_x.1.refresh").touch()
+async def test_what_is_on_disk_from_before_is_seen_at_once(vitals: Vitals, tmp_path: Path) -> None:
+    spool = tmp_path / "spool-1"
+    spool.mkdir()
+    for name in ("con_x.1.refresh", "ses_x.login", "ses_y.draft"):
+        (spool / name).touch()
     await vitals.measure()
-    assert measured("broker_spooled_refreshes") == 1
+    assert measured("broker_spooled_refreshes") == 2
 
 
 async def test_one_replica_counts_and_all_tell(

@@ -18,6 +18,7 @@ from app.oidc.discovery import EndpointOverrides, Extensions, Provider
 from app.oidc.front_channel import FrontChannel
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
+from app.services.answers import Answers
 from app.services.background import BackgroundTasks
 from app.services.breaker import Breaker
 from app.services.caller_registry import CallerRegistry
@@ -31,9 +32,11 @@ from app.services.dispatch import Dispatcher
 from app.services.housekeeping import Housekeeping
 from app.services.linking import Linking
 from app.services.login import LoginRequest, Logins
+from app.services.login_spool import LoginSpool
 from app.services.refresh import Refresher, Timing
 from app.services.return_urls import ReturnUrls
 from app.services.revoker import Revoker
+from app.services.session_leases import SessionLeases
 from app.services.spool import Spool
 from app.services.tokens import Tokens
 from app.services.usage import Usage
@@ -215,12 +218,22 @@ async def open_replica(
             longest_wait=longest_wait,
         )
         linking = Linking(database=database, key_ring=key_ring, provider=provider, clock=clock, client_id=CLIENT_ID)
+        leases = SessionLeases(database, clock)
+        answers = Answers(
+            database=database,
+            key_ring=key_ring,
+            spool=LoginSpool(spool, key_ring),
+            linking=linking,
+            leases=leases,
+            clock=clock,
+        )
         completion = Completion(
             database=database,
             key_ring=key_ring,
             provider=provider,
             token_endpoint=token_endpoint,
-            linking=linking,
+            answers=answers,
+            leases=leases,
             tasks=tasks,
             clock=clock,
             patience=patience,

@@ -1,0 +1,133 @@
+"""The bank's answer to a code: stored as it came, before anything else is done with it; then validated and linked.
+
+Between the bank's answer and the store it is on disk, as nobody could revoke what was lost of it.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import NamedTuple
+
+from pydantic import SecretStr
+
+from app.clock import Clock
+from app.encryption import KeyRing
+from app.errors import BankError, LoginError
+from app.logs import get_logger
+from app.services.consent import revoke_answer
+from app.services.insist import insist
+from app.services.linking import Linking
+from app.services.login_spool import LoginSpool, UnsavedAnswer
+from app.services.session_leases import LEASE, SessionLeases
+from app.store.database import Database
+from app.store.moments import from_now
+from app.store.sessions import (
+    Session,
+    SessionStatus,
+    change_session,
+    get_session,
+    lock_session,
+    session_binding,
+)
+
+logger = get_logger(__name__)
+
+
+class _Stored(NamedTuple):
+    session: Session | None
+    """The session that goes on, if it does."""
+
+
+class Answers:
+    """Carries logins from the bank's answer to their end."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        key_ring: KeyRing,
+        spool: LoginSpool,
+        linking: Linking,
+        leases: SessionLeases,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._key_ring = key_ring
+        self._spool = spool
+        self._linking = linking
+        self._leases = leases
+        self._clock = clock
+
+    async def take(self, answer: UnsavedAnswer) -> None:
+        """Bring an answer into the database, however long that takes, and the login to its end."""
+        await self._spool.keep(answer)
+        stored = await insist(lambda: self._store(answer), answer.session_id)
+        await self._spool.discard(answer.session_id)
+        if stored.session is not None:
+            await self.carry_on(stored.session)
+
+    async def replay(self) -> None:
+        """Take the answers that an earlier process was killed or stopped with."""
+        left_over = list(self._spool.left_over())
+        for answer in left_over:
+            logger.warning("login_replayed", session_id=answer.session_id)
+        results = await asyncio.gather(*(self.take(answer) for answer in left_over), return_exceptions=True)
+        for answer, result in zip(left_over, results, strict=True):
+            if isinstance(result, Exception):
+                logger.error("login_crashed", session_id=answer.session_id, exc_info=result)
+
+    async def carry_on(self, session: Session) -> None:
+        """Validate and link the answer that a session keeps. A bank that fails is asked again while there is time."""
+        assert session.token_response is not None
+        until = self._clock.monotonic() + session.seconds_left
+        body: SecretStr | None = None
+        try:
+            body = self._key_ring.decrypt(session.token_response, session_binding("token_response", session.id))
+            answer = body
+            grant = await self._leases.while_time_is_left(
+                session, until, lambda: self._linking.validate(session, answer), BankError
+            )
+            status = await insist(lambda: self._linking.link(session, answer, grant), session.id)
+        except (LoginError, BankError) as error:
+            await self.fail(session, error, body)
+        except Exception:
+            logger.exception("login_crashed", session_id=session.id)
+            # It is taken up again as long as there is time; then nobody would ever end it, nor its grant.
+            if session.seconds_left <= 0:
+                fault = LoginError("the broker has a fault; its log tells more", code="internal_error")
+                await self.fail(session, fault, body)
+        else:
+            logger.info("login_ended", session_id=session.id, status=status)
+
+    async def fail(self, session: Session, error: LoginError | BankError, body: SecretStr | None) -> None:
+        """End a login that must not succeed, and have the bank revoke what it issued."""
+        await insist(lambda: self._linking.refuse(session, error, body), session.id)
+        logger.warning("login_ended", session_id=session.id, status=SessionStatus.FAILED, code=error.code)
+
+    async def _store(self, answer: UnsavedAnswer) -> _Stored:
+        """Store an answer. Where the login was given up meanwhile, the tokens are revoked instead."""
+        sealed = self._key_ring.encrypt(answer.body, session_binding("token_response", answer.session_id))
+        # The tokens' life began before it; a clock that was set back must not prolong it.
+        age = max(self._clock.now() - answer.received_at, timedelta()).total_seconds()
+        async with self._database.transaction() as transaction:
+            current = await lock_session(transaction, session_id=answer.session_id)
+            status = current.status if current else SessionStatus.CANCELLED
+            if status is not SessionStatus.EXCHANGING:
+                if status not in (SessionStatus.COMPLETED, SessionStatus.AWAITING_CONFIRMATION):
+                    await revoke_answer(
+                        transaction,
+                        self._key_ring,
+                        tenant=answer.tenant,
+                        session_id=answer.session_id,
+                        body=answer.body,
+                        reason="given_up",
+                    )
+                return _Stored(None)
+            await change_session(
+                transaction,
+                answer.session_id,
+                token_response=sealed,
+                exchanged_at=from_now(-age),
+                code_verifier=None,
+                lease_until=from_now(LEASE),
+            )
+            return _Stored(await get_session(transaction, answer.session_id))

@@ -1,0 +1,68 @@
+"""Working on a login: as long as its time lasts, and with a lease, so that no other replica takes it up."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from app.clock import Clock
+from app.errors import BankError, DatabaseUnavailable
+from app.logs import get_logger
+from app.randomness import jitter
+from app.services.background import report_fault
+from app.store.database import Database
+from app.store.moments import from_now
+from app.store.sessions import Session, change_session
+
+# A replica that works on a login says so at least this often; after it, another one takes over. Seconds.
+LEASE = 30.0
+_RETRY = 1.0
+Result = TypeVar("Result")
+logger = get_logger(__name__)
+
+
+class SessionLeases:
+    """Keeps the leases of the logins that this replica works on."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def while_time_is_left(
+        self,
+        session: Session,
+        until: float,
+        work: Callable[[], Awaitable[Result]],
+        repeat_on: type[BankError] | tuple[type[BankError], ...],
+    ) -> Result:
+        """Repeat `work` on errors that cannot have changed anything at the bank, `until` the login's time is over."""
+        async with self._at_work(session):
+            while True:
+                try:
+                    return await work()
+                except repeat_on as error:
+                    pause = max(jitter(_RETRY), error.retry_after or 0.0)
+                    if self._clock.monotonic() + pause > until:
+                        raise
+                    logger.warning("login_waits_for_bank", session_id=session.id, code=error.code)
+                await asyncio.sleep(pause)
+
+    @asynccontextmanager
+    async def _at_work(self, session: Session) -> AsyncIterator[None]:
+        """Keep the lease for as long as the block, however long the bank takes or wants to be left alone."""
+        keeping = asyncio.create_task(self._keep_lease(session))
+        keeping.add_done_callback(report_fault)
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+    async def _keep_lease(self, session: Session) -> None:
+        while True:
+            await asyncio.sleep(LEASE / 3)
+            try:
+                async with self._database.transaction() as transaction:
+                    await change_session(transaction, session.id, lease_until=from_now(LEASE))
+            except DatabaseUnavailable:
+                logger.warning("waiting_for_database", about=session.id)
