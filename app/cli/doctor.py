@@ -174,6 +174,9 @@ async def _client_authentication(settings: Settings, client: httpx.AsyncClient, 
 
 async def _discovery(provider: Provider) -> Finding:
     metadata = await provider.metadata()
+    if metadata.revocation_endpoint is None:
+        mend = "set BROKER_STITCH_REVOCATION_ENDPOINT, or no token is ever revoked at the bank"
+        return Finding("discovery", False, "the bank announces no revocation_endpoint", mend)
     pushed = metadata.pushed_authorization_request_endpoint is not None
     return Finding(
         "discovery",

@@ -69,7 +69,7 @@ class Answers:
         """Take the answers that an earlier process was killed or stopped with."""
         left_over = list(self._spool.left_over())
         for answer in left_over:
-            logger.warning("login_replayed", session_id=answer.session_id)
+            logger.warning("spool_replayed", session_id=answer.session_id)
         results = await asyncio.gather(*(self.take(answer) for answer in left_over), return_exceptions=True)
         for answer, result in zip(left_over, results, strict=True):
             if isinstance(result, Exception):

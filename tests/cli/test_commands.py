@@ -191,6 +191,13 @@ class TestDoctor:
         assert "are pushed (PAR), tokens are bound to keys (DPoP)" in cli("doctor").out
         assert "are pushed (PAR), tokens are bearer tokens (DPoP)" in cli("doctor", BROKER_STITCH_DPOP="off").out
 
+    async def test_a_bank_that_does_not_tell_how_to_revoke_is_found(self, cli: Cli, bank: SandboxClient) -> None:
+        await bank.set_faults(discovery={"document": {"revocation_endpoint": None}})
+        finished = cli("doctor")
+        assert "FAIL  discovery: the bank announces no revocation_endpoint" in finished.out
+        assert "BROKER_STITCH_REVOCATION_ENDPOINT" in finished.out
+        assert finished.status == 1
+
     async def test_https_for_browsers_is_praised(self, cli: Cli, bank: SandboxClient) -> None:
         finished = cli("doctor", "--json", BROKER_PUBLIC_URL="https://broker.example")
         [found] = [one for one in json.loads(finished.out) if one["check"] == "redirect URI"]

@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 import json
 
 import httpx
@@ -79,7 +80,14 @@ async def test_a_document_of_another_issuer_is_refused(
 
 
 @pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri", "revocation_endpoint"])
-@pytest.mark.parametrize("value", ["http://evil.example/x", "https://user:pass@bank.example/", "/relative", "", 1, []])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("http://evil.example/x", "https://user:pass@bank.example/", "/relative", "", 1, []),
+        *(f"https://bank.example/{'x' * 2_000}", "https://bänk.example/x"),
+    ],
+    ids=itertools.count(),
+)
 async def test_an_endpoint_that_must_not_be_used_is_refused_and_named(
     scripted: Provider, hostile: HostileServer, name: str, value: object
 ) -> None:

@@ -32,6 +32,11 @@ def test_the_way_back_is_appended_to_what_the_bank_gave(url: str, address: str) 
         *(f"{ISSUER}\\@evil.example/", f"{ISSUER}\t.evil.example/", "//secure.stitch.example/", "/approve", ""),
         *("javascript:alert(1)//secure.stitch.example", f"{ISSUER}:port/", "https://[secure.stitch.example/"),
         *(f"{ISSUER}/approve?redirect_uri=https://evil.example", f"{ISSUER}/approve#fragment", f"{ISSUER}/ü"),
+        *(
+            f"{ISSUER}/approve?Redirect_Uri=https://evil.example",
+            f"{ISSUER}/approve?redirect_uri[]=https://evil.example",
+        ),
+        *(f"{ISSUER}/approve?id=1;redirect_uri=//evil.example", f"{ISSUER}/approve?redirect%5Furi=//evil.example"),
         *(f"{ISSUER}/approve#", f"{ISSUER}/approve?id=1#"),
     ],
 )

@@ -104,6 +104,17 @@ async def test_an_issuer_that_the_bank_announces_must_match(replica: Replica, ba
     assert await codes_exchanged(bank) == 1
 
 
+@pytest.mark.parametrize("parameters", [{}, {"error": "access_denied"}, {"error": "server_error"}])
+async def test_an_issuer_that_the_bank_announces_must_be_named_without_a_code_too(
+    replica: Replica, bank: SandboxClient, parameters: dict[str, str]
+) -> None:
+    await bank.set_faults(announce_iss=True)
+    session = await replica.start_login()
+    state = dict(parse_qsl(urlsplit(replica.authorization_url(session)).query))["state"]
+    ended = await replica.call_back(f"/callback?{urlencode({'state': state, **parameters})}")
+    assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "issuer_mismatch")
+
+
 async def test_an_issuer_that_was_sent_must_match_announced_or_not(replica: Replica, bank: SandboxClient) -> None:
     session = await replica.start_login()
     location = changed(await consent(bank, replica.authorization_url(session)), iss="https://evil.example")

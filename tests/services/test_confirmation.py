@@ -63,6 +63,20 @@ async def test_another_tenant_confirms_nothing(replica: Replica, awaiting: Sessi
         await replica.confirmations.confirm(CALLER, "ses_unknown", SecretStr("x"))
 
 
+async def test_a_link_that_awaits_its_confirmation_is_not_renewed_around_it(
+    replica: Replica, bank: SandboxClient, rows: Rows, awaiting: Session
+) -> None:
+    with pytest.raises(ConnectionNotReady):
+        await replica.start_login(connection_id=awaiting.connection_id)
+    early = await replica.start_login()
+    await rows.change_session(early.id, renews_connection_id=awaiting.connection_id)
+    ended = await replica.call_back(await consent(bank, replica.authorization_url(early)))
+    assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "connection_not_ready")
+    assert awaiting.connection_id is not None
+    held = await rows.held(awaiting.connection_id)
+    assert held.connection.status is ConnectionStatus.PENDING_CONFIRMATION
+
+
 async def test_a_session_that_needs_no_confirmation_has_no_code(replica: Replica, bank: SandboxClient) -> None:
     session = await replica.log_in(bank)
     assert replica.confirmations.code_of(session) is None

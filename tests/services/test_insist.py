@@ -1,10 +1,11 @@
-from app.errors import DatabaseUnavailable
+from app.errors import ConfigurationError, DatabaseUnavailable
 from app.services.insist import insist
 from tests.support.logs import logged_here
 
 
 async def test_it_repeats_through_outages_and_until_there_is_a_result() -> None:
-    answers: list[str | Exception | None] = [DatabaseUnavailable("away"), None, DatabaseUnavailable("away"), "saved"]
+    refused = ConfigurationError("the database refuses the broker's account")
+    answers: list[str | Exception | None] = [DatabaseUnavailable("away"), None, refused, "saved"]
 
     async def work() -> str | None:
         answer = answers.pop(0)

@@ -248,8 +248,10 @@ ATTACKS: dict[str, tuple[Forge, str]] = {
     "another key by the same name": (lambda issuer, other: signed(issuer.claims(), other, {"kid": "one"}), "signature"),
     "a key brought along": (
         lambda issuer, other: signed(issuer.claims(), other, {"kid": None, "jwk": other.as_dict(private=False)}),
-        "malformed",
+        "signature",
     ),
+    "a list for a header": (lambda *_: "WyJhbGciXQ.e30.AA", "malformed"),
+    "a text for a header": (lambda *_: "ImFsZyI.e30.AA", "malformed"),
     "no signature": (lambda issuer, _: unsigned({"alg": "RS256", "kid": "one"}, issuer.claims()), "signature"),
     "other claims": (lambda issuer, _: with_other_claims(issuer), "signature"),
     "an id_token's type": (lambda issuer, _: issuer.token({"typ": "id_token+jwt"}), "type"),

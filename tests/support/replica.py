@@ -95,6 +95,7 @@ class Replica:
     logins: Logins
     links: ConnectLinks
     linking: Linking
+    answers: Answers
     completion: Completion
     confirmations: Confirmations
     connections: Connections
@@ -286,6 +287,7 @@ async def open_replica(
             ),
             links=ConnectLinks(database=database, key_ring=key_ring, front_channel=front_channel, clock=clock),
             linking=linking,
+            answers=answers,
             completion=completion,
             confirmations=confirmations,
             connections=Connections(database=database, tokens=tokens),

@@ -1,0 +1,146 @@
+"""What becomes of the bank's answer to a code, whatever happens to the process and to the database."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from app.encryption import Binding
+from app.services.login_spool import LoginSpool, UnsavedAnswer
+from app.store.connections import ConnectionStatus
+from app.store.moments import from_now
+from app.store.sessions import Session, SessionStatus
+from app.store.tables import revocations
+from sandbox.client import SandboxClient
+from tests.conftest import ReplicaFactory
+from tests.support.bank import living_families_at
+from tests.support.eventually import eventually
+from tests.support.logs import logged_here
+from tests.support.outage import Relay
+from tests.support.replica import Replica, consent
+from tests.support.rows import TENANT, Rows
+
+SECRET, ELSEWHERE = SecretStr("{}"), Binding("elsewhere", "token_response", "ses_other")
+
+
+def kept_in(spool: Path) -> dict[str, str]:
+    """Return what the files of a spool hold."""
+    return {path.name: path.read_text() for path in spool.glob("*")}
+
+
+async def stopped_with_an_answer(replicas: ReplicaFactory, relay: Relay, bank: SandboxClient, spool: Path) -> Session:
+    """Have a replica exchange a code and lose the database before it can store the answer; then stop it."""
+    lost = await replicas(database_url=relay.url, listens=False, patience=0.1, spool=spool)
+    session = await lost.start_login()
+    location = await consent(bank, lost.authorization_url(session))
+    await bank.set_faults(token={"delay_after": 1})
+    assert (await lost.call_back(location)).status is SessionStatus.EXCHANGING
+    await relay.cut()
+
+    async def is_on_disk() -> bool:
+        return f"{session.id}.login" in kept_in(spool)
+
+    await eventually(is_on_disk)
+    assert await lost.tasks.drain(0) == [f"login {session.id}"]
+    assert "access_token" not in "".join(kept_in(spool).values())
+    return session
+
+
+async def test_an_answer_that_a_replica_was_stopped_with_is_linked_by_the_next(
+    replicas: ReplicaFactory, relay: Relay, bank: SandboxClient, rows: Rows, tmp_path: Path
+) -> None:
+    spool = tmp_path / "kept"
+    session = await stopped_with_an_answer(replicas, relay, bank, spool)
+    following = await replicas(spool=spool)
+    following.clock.advance(20)
+    await following.answers.replay()
+    ended = await following.logins.get(TENANT, session.id)
+    assert (ended.status, ended.error_code) == (SessionStatus.COMPLETED, None)
+    assert kept_in(spool) == {}
+    assert ended.connection_id is not None
+    held = await rows.held(ended.connection_id)
+    # The life of the token began when it was got.
+    assert 800 < held.seconds_left <= 880
+
+
+async def test_an_answer_that_comes_after_its_login_was_given_up_is_revoked(
+    replicas: ReplicaFactory, relay: Relay, bank: SandboxClient, rows: Rows, tmp_path: Path
+) -> None:
+    spool = tmp_path / "kept"
+    session = await stopped_with_an_answer(replicas, relay, bank, spool)
+    other = await replicas()
+    await rows.change_session(session.id, lease_until=from_now(-1))
+    await other.housekeeping.end_overdue_sessions()
+    assert (await other.ended(session)).error_code == "exchange_interrupted"
+    following = await replicas(spool=spool)
+    await following.answers.replay()
+    assert await following.revoker.revoke_due() == 1
+    assert await living_families_at(bank) == 0
+    assert kept_in(spool) == {}
+
+
+async def test_an_answer_whose_session_was_erased_is_revoked(
+    replicas: ReplicaFactory, relay: Relay, bank: SandboxClient, tmp_path: Path
+) -> None:
+    spool = tmp_path / "kept"
+    session = await stopped_with_an_answer(replicas, relay, bank, spool)
+    following = await replicas(spool=spool)
+    await following.disconnecting.erase_user(TENANT, session.user_id, actor="operator")
+    await following.answers.replay()
+    await following.revoker.revoke_due()
+    assert await living_families_at(bank) == 0
+
+
+async def test_a_file_that_outlived_its_login_does_no_harm(
+    replicas: ReplicaFactory, replica: Replica, bank: SandboxClient, rows: Rows, tmp_path: Path
+) -> None:
+    tokens = await bank.link()
+    session = await replica.log_in(bank)
+    left = LoginSpool(tmp_path / "left", replica.key_ring)
+    await left.keep(UnsavedAnswer(TENANT, session.id, replica.clock.now(), SecretStr(json.dumps(tokens))))
+    following = await replicas(spool=tmp_path / "left")
+    await following.answers.replay()
+    assert await rows.count(revocations) == 0
+    assert session.connection_id is not None
+    assert (await rows.held(session.connection_id)).connection.status is ConnectionStatus.ACTIVE
+    assert list(left.left_over()) == []
+
+
+@pytest.mark.parametrize("damage", ["unreadable", "fault"])
+async def test_an_answer_that_cannot_be_carried_on_ends_its_login_with_its_time(
+    replicas: ReplicaFactory, rows: Rows, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    replica = await replicas(patience=0.1)
+    await bank.set_faults(jwks={"status": 503})
+    session = await replica.start_login()
+    location = await consent(bank, replica.authorization_url(session))
+    assert (await replica.call_back(location)).status is SessionStatus.EXCHANGING
+
+    async def is_stored() -> bool:
+        return (await replica.logins.get(TENANT, session.id)).token_response is not None
+
+    await eventually(is_stored)
+    await replica.tasks.drain(0)
+    await bank.set_faults(jwks=None)
+    if damage == "fault":
+
+        async def crash(*_: object) -> None:
+            raise KeyError("planted")
+
+        monkeypatch.setattr(replica.linking, "link", crash)
+    else:
+        await rows.change_session(session.id, token_response=replica.key_ring.encrypt(SECRET, ELSEWHERE))
+    with logged_here() as logs:
+        await rows.change_session(session.id, lease_until=from_now(-1))
+        await replica.housekeeping.end_overdue_sessions()
+        await replica.tasks.drain(20)
+        assert (await replica.logins.get(TENANT, session.id)).status is SessionStatus.EXCHANGING
+        await rows.change_session(session.id, expires_at=from_now(-1), lease_until=from_now(-1))
+        await replica.housekeeping.end_overdue_sessions()
+        ended = await replica.ended(session)
+    assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "internal_error")
+    assert [line["event"] for line in logs].count("login_crashed") == 2
+    if damage == "fault":
+        await replica.revoker.revoke_due()
+        assert await living_families_at(bank) == 0
