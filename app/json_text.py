@@ -7,7 +7,7 @@ def read_json(text: str | bytes, *, members_once: bool = False) -> object:
     """Return what `text` says. Raises ValueError for whatever is not JSON (RFC 8259), however it fails to be it.
 
     With `members_once`, a member that is there twice is refused, since who reads the first and who reads the last would
-    not read the same; and, for the same reason, what is not UTF-8.
+    not read the same; and, for the same reason, what is not UTF-8, and NaN and Infinity, which are forgiven else.
     """
     try:
         if members_once:
@@ -29,4 +29,8 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return members
 
 
-_MEMBERS_ONCE = json.JSONDecoder(object_pairs_hook=_unique)
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON")
+
+
+_MEMBERS_ONCE = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)

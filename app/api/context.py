@@ -9,6 +9,7 @@ from app.randomness import request_identifier
 from app.runtime import Runtime
 from app.services.callers import Caller
 from app.store.shares import work_for
+from app.store.standing import act_with
 from app.trace_context import read_trace_context, set_trace_context
 
 _ID = "broker.request_id"
@@ -34,6 +35,7 @@ def begin_request(scope: Scope) -> str:
     # Always: a request that came ahead of the answer before it inherits what that one was served for.
     set_trace_context(read_trace_context(scope["headers"]) if is_traced else None)
     work_for(None)
+    act_with(None)
     return request_id
 
 
@@ -64,6 +66,7 @@ def admit(runtime: Runtime, caller: Caller, scope: Scope) -> None:
     """Let an authenticated caller's request in, until `dismiss`. Raises RateLimited."""
     scope[_CALLER] = caller
     work_for(caller.tenant)
+    act_with(caller.key_id)
     runtime.limits.enter(caller.tenant, caller.id)
     scope[_LIMITS] = runtime.limits
 

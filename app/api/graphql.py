@@ -20,7 +20,8 @@ from app.api.query_headers import passed_on
 from app.errors import BrokerError, InvalidRequest
 from app.logs import get_logger
 from app.runtime import Runtime
-from app.services.callers import Caller, Permission
+from app.services.asker import AskingCaller
+from app.services.callers import Permission
 from app.services.proxy import BankAnswer
 
 ROUTE = "/v1/connections/{connection_id}/graphql"
@@ -40,8 +41,6 @@ _PASSED_BACK = frozenset(
 _WITHOUT_BODY = (204, 304)
 _JSON = (b"application/json", b"application/graphql+json")
 _UTF_8 = (b"", b"charset=utf-8", b'charset="utf-8"')
-# Within so many seconds a refusal of a caller is promised to be heard of.
-_SOON = 0.5
 logger = get_logger(__name__)
 
 
@@ -72,16 +71,10 @@ async def serve_query(
             require_once(scope)
         if scope["method"] != "POST":
             raise MethodNotAllowed("use POST")
-        caller, body = await _take(runtime, headers, scope, receive, began)
-        if Permission.GRAPHQL_MUTATE not in caller.permissions:
-            _require_json(headers.get(b"content-type", b""))
-            # Of the broker's own: so it is the one that the body was looked into as.
-            headers[b"content-type"] = b"application/json"
-            if await runtime.documents.may_mutate(caller.tenant, body):
-                caller.require(Permission.GRAPHQL_MUTATE)
+        asker, body = await _take(runtime, headers, scope, receive)
         with departures.of(receive) as departure:
             asked = time.perf_counter()
-            answer = await runtime.proxy.send(caller.tenant, connection_id, passed_on(headers), body)
+            answer = await runtime.proxy.send(asker, connection_id, passed_on(headers), body)
             try:
                 now = time.perf_counter()
                 timing = b"broker;dur=%.1f, bank;dur=%.1f" % ((asked - began) * 1000, (now - asked) * 1000)
@@ -110,19 +103,25 @@ async def serve_query(
 
 
 async def _take(
-    runtime: Runtime, headers: Mapping[bytes, bytes], scope: Scope, receive: Receive, began: float
-) -> tuple[Caller, bytes]:
+    runtime: Runtime, headers: dict[bytes, bytes], scope: Scope, receive: Receive
+) -> tuple[AskingCaller, bytes]:
     """Return who asks, and the body, which is not read of those who may not. Raises BrokerError."""
     credential = headers.get(b"authorization", b"").decode("latin-1")
     caller = await runtime.authenticator.authenticate(credential)
+    asker = AskingCaller(caller, runtime.authenticator, credential)
     admit(runtime, caller, scope)
     caller.require(Permission.GRAPHQL_QUERY)
-    body = await read_body(headers, receive, runtime.settings.max_query_bytes, partial(keep, runtime, caller, scope))
-    if time.perf_counter() - began > _SOON:
-        # A body may be long in coming, and its sender refused meanwhile.
-        caller = await runtime.authenticator.authenticate(credential)
-        caller.require(Permission.GRAPHQL_QUERY)
-    return caller, body
+    limit = runtime.settings.max_query_bytes
+    body = await read_body(headers, receive, limit, partial(keep, runtime, caller, scope))
+    await asker.confirm()
+    if Permission.GRAPHQL_MUTATE not in caller.permissions:
+        _require_json(headers.get(b"content-type", b""))
+        # Of the broker's own: so it is the one that the body was looked into as.
+        headers[b"content-type"] = b"application/json"
+        if await runtime.documents.may_mutate(caller.tenant, caller.id, body):
+            caller.require(Permission.GRAPHQL_MUTATE)
+        await asker.confirm()
+    return asker, body
 
 
 def _require_json(content_type: bytes) -> None:

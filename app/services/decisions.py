@@ -5,6 +5,7 @@ import asyncio
 from app.errors import BrokerError
 from app.logs import get_logger
 from app.oidc.interactions import read_decision, status_query
+from app.services.asker import Asker
 from app.services.background import BackgroundTasks
 from app.services.proxy import QueryProxy
 from app.store import audit
@@ -63,7 +64,8 @@ class Decisions:
 
     async def _decision(self, interaction: Interaction) -> bool | None:
         query = status_query(interaction.interaction_id)
-        answer = await self._proxy.send(interaction.tenant, interaction.connection_id, _HEADERS, query)
+        asker = Asker(audit.BROKER, interaction.tenant)
+        answer = await self._proxy.send(asker, interaction.connection_id, _HEADERS, query)
         try:
             body = bytearray()
             async for chunk in answer.body():

@@ -24,6 +24,8 @@ _REMEMBERED = 1_000
 # Others name a document that is not there (`id`, `documentId`), or are another server's spelling of these (`Query`).
 _MEMBERS = frozenset(("query", "variables", "operationName", "extensions"))
 _PERSISTED = "persistedquery"
+# What ends a line, and so a comment, for some readers and not for others: the specification of 2015 had two of them.
+_ODD_LINE_ENDS = frozenset("\u2028\u2029\x85\v\f\0")
 Value = TypeVar("Value")
 
 
@@ -42,18 +44,20 @@ class Documents:
         self._judged: dict[bytes, bool] = {}
         self._parsed: dict[bytes, _Parsed] = {}
 
-    async def may_mutate(self, tenant: str, body: bytes) -> bool:
-        """Tell whether any operation of a tenant's request body, or of a batch of them, is or may be no mere query.
+    async def may_mutate(self, tenant: str, caller_id: str, body: bytes) -> bool:
+        """Tell whether any operation of a caller's request body, or of a batch of them, is or may be no mere query.
 
         What cannot be told counts as a mutation: a document that does not parse here, or that the bank knows by a
         reference; and one that holds a mutation does, whichever of its operations is meant. Raises InvalidRequest where
-        the body is no GraphQL request at all, and RequestTooLarge where it is too much to be looked into.
+        the body is no GraphQL request at all, RequestTooLarge where it is too much to be looked into, and
+        BrokerUnavailable where others' bodies took too long.
         """
         # The same bodies come again and again: many have no variables, and the connection is not in them.
-        digest = hashlib.sha256(body).digest()
+        # Of each tenant apart: how long an answer takes must not tell what others have sent.
+        digest = hashlib.sha256(f"{tenant}\0".encode() + body).digest()
         known = self._judged.get(digest)
         if known is None:
-            async with self._turns.of(tenant):
+            async with self._turns.of(tenant, caller_id):
                 known = self._judge(body)
             _remember(self._judged, digest, known)
         return known
@@ -126,12 +130,13 @@ def _document_of(request: object) -> str | None:
 
 
 def _parse(text: str, most_tokens: int) -> _Parsed:
+    ends_lines_elsewhere = not _ODD_LINE_ENDS.isdisjoint(text)
     parser = Parser(Source(text), no_location=True, max_lexical_tokens=most_tokens)
     try:
         document = parser.parse_document()
     except (GraphQLError, RecursionError):
         return _Parsed(parser.token_count, may_mutate=True)
-    return _Parsed(parser.token_count, may_mutate=_holds_more_than_queries(document))
+    return _Parsed(parser.token_count, may_mutate=ends_lines_elsewhere or _holds_more_than_queries(document))
 
 
 def _holds_more_than_queries(document: DocumentNode) -> bool:

@@ -1,7 +1,7 @@
 """A bounded memory of what the database said, which forgets on notice and in any case after its lifetime."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 from app.clock import Clock
@@ -10,10 +10,23 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
+class _Read(Generic[Key, Value]):
+    """One that is under way."""
+
+    __slots__ = ("doubts", "key", "task")
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.task: asyncio.Future[Value]
+        self.doubts: list[Callable[[Value], bool]] = []
+        """What notices meanwhile say of the values that are no longer to be remembered."""
+
+
 class Memory(Generic[Key, Value]):
     """Values by key. Concurrent readers of one key share one read.
 
-    A notice that arrives while a value is being read makes that value not be remembered, since it may be the old one.
+    A notice that arrives while a value is being read makes it not be remembered, where the notice is of it: it may be
+    the old one. For the same reason nobody who comes after any notice shares a read that began before.
     """
 
     def __init__(self, *, lifetime: float, size: int, clock: Clock) -> None:
@@ -23,7 +36,8 @@ class Memory(Generic[Key, Value]):
         # Of one lifetime all, so the first is always the oldest: what a general cache does to know it costs more than
         # the rest of a query's look-ups.
         self._values: dict[Key, tuple[Value, float]] = {}
-        self._reading: dict[Key, dict[str, asyncio.Task[Value]]] = {}
+        self._reading: dict[Key, dict[str, _Read[Key, Value]]] = {}
+        self._under_way: set[_Read[Key, Value]] = set()
         self._sweep: asyncio.TimerHandle | None = None
 
     def get(self, key: Key) -> Value | None:
@@ -37,25 +51,28 @@ class Memory(Generic[Key, Value]):
         Where it depends on who reads whether there is a value at all, `reader` says who: only its reads are shared.
         """
         readers = self._reading.setdefault(key, {})
-        task = readers.get(reader)
-        if task is None:
-            task = readers[reader] = asyncio.ensure_future(self._read(key, source, reader))
+        under_way = readers.get(reader)
+        if under_way is None:
+            under_way = readers[reader] = _Read(key)
+            self._under_way.add(under_way)
+            under_way.task = asyncio.ensure_future(self._read(under_way, source, reader))
         # One reader that goes away must not take the answer from the others.
-        return await asyncio.shield(task)
+        return await asyncio.shield(under_way.task)
 
-    async def _read(self, key: Key, source: Callable[[], Awaitable[Value]], reader: str) -> Value:
-        this = asyncio.current_task()
+    async def _read(self, this: _Read[Key, Value], source: Callable[[], Awaitable[Value]], reader: str) -> Value:
         try:
             value = await source()
-            if self._reading.get(key, {}).get(reader) is this:
-                self._remember(key, value)
+            is_latest = self._reading.get(this.key, {}).get(reader) is this
+            if is_latest or (this.key not in self._values and not any(doubts(value) for doubts in this.doubts)):
+                self._remember(this.key, value)
             return value
         finally:
-            readers = self._reading.get(key, {})
+            self._under_way.discard(this)
+            readers = self._reading.get(this.key, {})
             if readers.get(reader) is this:
                 del readers[reader]
                 if not readers:
-                    del self._reading[key]
+                    del self._reading[this.key]
 
     def _remember(self, key: Key, value: Value) -> None:
         self._values.pop(key, None)
@@ -78,17 +95,28 @@ class Memory(Generic[Key, Value]):
         """Forget one value, and whatever is being read of it."""
         self._values.pop(key, None)
         self._reading.pop(key, None)
+        self._doubt(_all, [read for read in self._under_way if read.key == key])
 
     def forget_where(self, matches: Callable[[Value], bool]) -> None:
-        """Forget the values that match, and everything that is being read."""
+        """Forget the values that match, those among them that are being read."""
         for key in [key for key, (value, _) in self._values.items() if matches(value)]:
             self.forget(key)
         self._reading.clear()
+        self._doubt(matches, self._under_way)
 
     def forget_all(self) -> None:
         """Forget everything."""
         self._values.clear()
         self._reading.clear()
+        self._doubt(_all, self._under_way)
+
+    def _doubt(self, matches: Callable[[Value], bool], reads: Iterable[_Read[Key, Value]]) -> None:
+        for read in reads:
+            read.doubts.append(matches)
 
     def __len__(self) -> int:
         return len(self._values)
+
+
+def _all(_value: object) -> bool:
+    return True

@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from app.errors import BankError, BankTimeout, BrokerError, BrokerUnavailable, InvalidRequest
 from app.metrics import BANK_REQUESTS
 from app.proxies import proxy_for
+from app.services.asker import Asker
 from app.services.documents import Documents
 from app.services.expiry import LONGEST_REFUSAL, Refusal, may_be_refusal, refusal_in
 from app.services.known_connections import UsableToken
@@ -105,20 +106,22 @@ class QueryProxy:
         self._proofs = proofs
         self._documents = documents
 
-    async def send(self, tenant: str, connection_id: str, headers: HeaderLines, body: bytes) -> BankAnswer:
+    async def send(self, asker: Asker, connection_id: str, headers: HeaderLines, body: bytes) -> BankAnswer:
         """Send a query and return the answer. `headers` go on as they are, beside the token.
 
-        Raises what `Tokens.usable` raises, and BankError, BankTimeout or BrokerUnavailable.
+        Raises what `Tokens.usable` and `Asker.confirm` raise, and BankError, BankTimeout or BrokerUnavailable.
         """
-        token = await self._tokens.usable(tenant, connection_id)
+        token = await self._tokens.usable(asker.tenant, connection_id)
+        await asker.confirm()
         ask = self._ask if token.proof_key is None else self._ask_with_proof
         answer, refusal = await ask(token, headers, body)
         if refusal is Refusal.NONE:
             return answer
         may_have_run = False
         try:
-            may_have_run = refusal is Refusal.OF_A_FIELD and await self._may_mutate(tenant, body)
-            successor = await self._tokens.instead_of(tenant, token)
+            may_have_run = refusal is Refusal.OF_A_FIELD and await self._may_mutate(asker, body)
+            successor = await self._tokens.instead_of(asker.tenant, token)
+            await asker.confirm()
         except BaseException as error:
             # Of what may have run, the bank's own answer tells more.
             if may_have_run and isinstance(error, BrokerError):
@@ -135,9 +138,9 @@ class QueryProxy:
             self._tokens.was_accepted(successor)
         return answer
 
-    async def _may_mutate(self, tenant: str, body: bytes) -> bool:
+    async def _may_mutate(self, asker: Asker, body: bytes) -> bool:
         try:
-            return await self._documents.may_mutate(tenant, body)
+            return await self._documents.may_mutate(asker.tenant, asker.id, body)
         except InvalidRequest:
             return True
 

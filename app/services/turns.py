@@ -2,8 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
+
+from app.errors import BrokerUnavailable
+
+_PATIENCE = 5.0
 
 
 class _Turn:
@@ -15,24 +19,47 @@ class _Turn:
 
 
 class Turns:
-    """Takes turns by tenant."""
+    """Takes turns by tenant, and within each by caller, who has one piece at a time in its tenant's queue."""
 
     def __init__(self) -> None:
-        self._turns: dict[str, _Turn] = {}
+        self._turns: dict[Hashable, _Turn] = {}
 
     @asynccontextmanager
-    async def of(self, tenant: str) -> AsyncIterator[None]:
-        """Wait for the tenant's turn, and let everybody else have theirs after the block: as long as it took."""
-        turn = self._turns.setdefault(tenant, _Turn())
+    async def of(self, tenant: str, caller_id: str) -> AsyncIterator[None]:
+        """Wait for the caller's turn, and let everybody else have theirs after the block: as long as it took.
+
+        Raises BrokerUnavailable where it does not come in time.
+        """
+        async with self._queue((tenant, caller_id)) as of_caller, self._queue(tenant) as of_tenant:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    await of_caller.acquire()
+                    try:
+                        await of_tenant.acquire()
+                    except BaseException:
+                        of_caller.release()
+                        raise
+            except TimeoutError as error:
+                raise BrokerUnavailable(
+                    "too many documents of this tenant wait to be looked into", code="too_many_queries", retry_after=1
+                ) from error
+            began = time.perf_counter()
+            try:
+                yield
+            finally:
+                try:
+                    await asyncio.sleep(time.perf_counter() - began)
+                finally:
+                    of_tenant.release()
+                    of_caller.release()
+
+    @asynccontextmanager
+    async def _queue(self, name: Hashable) -> AsyncIterator[asyncio.Lock]:
+        turn = self._turns.setdefault(name, _Turn())
         turn.users += 1
         try:
-            async with turn.lock:
-                began = time.perf_counter()
-                try:
-                    yield
-                finally:
-                    await asyncio.sleep(time.perf_counter() - began)
+            yield turn.lock
         finally:
             turn.users -= 1
             if not turn.users:
-                del self._turns[tenant]
+                del self._turns[name]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import SecretStr
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.encryption import Binding, KeyRing, generate_key
@@ -148,15 +148,13 @@ async def count_living_keys(transaction: Transaction, caller_id: str) -> int:
 
 async def revoke_api_key(transaction: Transaction, caller_id: str, key_id: str) -> ApiKeyRecord | None:
     """Refuse a key from now on, on every replica. None where the caller has no such key."""
-    revoked_at = func.coalesce(api_keys.c.revoked_at, func.now())
-    statement = (
-        update(api_keys)
-        .where(api_keys.c.id == key_id, api_keys.c.caller_id == caller_id)
-        .values(revoked_at=revoked_at)
-        .returning(*_key_columns)
-    )
-    row = (await transaction.execute(statement)).first()
-    await notify(transaction, caller_topic(caller_id))
+    is_it = and_(api_keys.c.id == key_id, api_keys.c.caller_id == caller_id)
+    row = (await transaction.execute(select(*_key_columns).where(is_it).with_for_update())).first()
+    if row is not None and row.revoked_at is None:
+        statement = update(api_keys).where(is_it).values(revoked_at=func.now()).returning(*_key_columns)
+        row = (await transaction.execute(statement)).first()
+        # Once: each has every replica look the caller's keys up again.
+        await notify(transaction, caller_topic(caller_id))
     return ApiKeyRecord(**row._mapping) if row else None
 
 

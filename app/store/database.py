@@ -18,6 +18,7 @@ from app.libpq import as_the_driver_has_it
 from app.metrics import DATABASE_FAILURES, DATABASE_WAIT_SECONDS
 from app.randomness import identifier
 from app.store.shares import Shares
+from app.store.standing import require_standing
 from app.store.statement_spans import SYSTEM, trace_statements
 from app.tracing import detail
 
@@ -110,7 +111,8 @@ class Database:
         """Commit when the block ends, roll back when it raises.
 
         Raises DatabaseUnavailable where PostgreSQL cannot be reached, is shutting down or is out of resources, and
-        ConfigurationError where it refuses the broker's account or was never migrated.
+        ConfigurationError where it refuses the broker's account or was never migrated; and UnauthorizedCaller by
+        `app.store.standing`.
         Whether a commit that fails so took place is not known.
         """
         began = time.perf_counter()
@@ -120,6 +122,7 @@ class Database:
                     DATABASE_WAIT_SECONDS.observe(time.perf_counter() - began)
                     topics = connection.info[TOPICS] = []
                     committed = connection.info[_ON_COMMIT] = []
+                    await require_standing(connection)
                     yield connection
         except (sqlalchemy.exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             if (translated := _translate(error)) is None:

@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from app.services.body_budget import BodyBudget
+from app.services.turns import Turns
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
+from tests.support.bank import refreshes_at
 from tests.support.broker import Api, Broker
 from tests.support.eventually import eventually
 
@@ -118,3 +122,48 @@ async def test_a_body_is_not_waited_for_for_ever(
         answer = await asyncio.wait_for(reader.read(4_096), 20)
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b'"reason":"request_too_slow"' in answer.replace(b": ", b":")
+
+
+@pytest.mark.parametrize("path", ["graphql", "token", "refresh"])
+async def test_who_was_refused_while_the_bank_was_waited_for_gets_nothing(
+    path: str, api: Api, broker: Broker, bank: SandboxClient
+) -> None:
+    connection = await broker.rows.link(bank, tenant=api.tenant, seconds_left=-1)
+    await bank.set_faults(token={"delay_after": 1.5})
+    body = QUERY if path == "graphql" else b"{}"
+    asking = asyncio.create_task(
+        api.post(f"/v1/connections/{connection.id}/{path}", content=body, headers={"content-type": "application/json"})
+    )
+
+    async def is_at_the_bank() -> bool:
+        return await refreshes_at(bank) == 1
+
+    await eventually(is_at_the_bank)
+    await broker.registry.disable(api.caller.id, actor="operator")
+    assert (await asking).status_code == 401
+    assert (await broker.rows.held(connection.id)).connection.version == 2
+    assert (await bank.ledger()).totals.graphql_requests == {}
+
+
+async def test_who_was_refused_while_others_documents_were_looked_into_gets_nothing(
+    monkeypatch: pytest.MonkeyPatch, sign_up: ApiFactory, brokers: BrokerFactory, bank: SandboxClient
+) -> None:
+    may_end = threading.Event()
+
+    class SlowTurns(Turns):
+        @asynccontextmanager
+        async def of(self, tenant: str, caller_id: str) -> AsyncIterator[None]:
+            await asyncio.to_thread(may_end.wait, 20)
+            async with super().of(tenant, caller_id):
+                yield
+
+    monkeypatch.setattr("app.services.documents.Turns", SlowTurns)
+    broker = await brokers()
+    api = await sign_up(broker=broker, permissions=["graphql:query"])
+    connection = await broker.rows.link(bank, tenant=api.tenant)
+    asking = asyncio.create_task(api.query(connection.id))
+    await asyncio.sleep(0.6)
+    await broker.registry.disable(api.caller.id, actor="operator")
+    may_end.set()
+    assert (await asking).status_code == 401
+    assert (await bank.ledger()).totals.graphql_requests == {}

@@ -24,6 +24,10 @@ MUTATIONS = [
     {"query": "query A { x } mutation B { y }", "operationName": "C"},
     {"query": "query A { x } mutation B { y }", "operationName": ""},
     {"query": "mutation { y } mutation A { x }", "operationName": "A"},
+    *(
+        {"query": f"query A {{ x }} # {end} mutation B {{ y }}", "operationName": "A"}
+        for end in "\u2028\u2029\x85\v\f\0"
+    ),
     {"query": "not GraphQL {"},
     {"query": ""},
     {"query": "fragment F on User { id }"},
@@ -42,6 +46,8 @@ MUTATIONS = [
 ]
 NONE = [
     "",
+    '{"query": "{ a }", "variables": {"x": NaN}}',
+    '{"query": "{ a }", "variables": {"x": -Infinity}}',
     "x",
     "1",
     "[]",
@@ -71,19 +77,19 @@ TOO_MUCH = {
 @pytest.mark.parametrize("body", QUERIES)
 async def test_queries_are_queries(body: object) -> None:
     documents = Documents()
-    assert not await documents.may_mutate("a", json.dumps(body).encode())
-    assert not await documents.may_mutate("a", json.dumps(body).encode())
+    assert not await documents.may_mutate("a", "x", json.dumps(body).encode())
+    assert not await documents.may_mutate("a", "x", json.dumps(body).encode())
 
 
 @pytest.mark.parametrize("body", MUTATIONS)
 async def test_what_may_be_more_than_a_query_counts_as_a_mutation(body: object) -> None:
-    assert await Documents().may_mutate("a", json.dumps(body).encode())
+    assert await Documents().may_mutate("a", "x", json.dumps(body).encode())
 
 
 @pytest.mark.parametrize("body", NONE)
 async def test_other_bodies_are_refused(body: str) -> None:
     with pytest.raises(InvalidRequest):
-        await Documents().may_mutate("a", body.encode())
+        await Documents().may_mutate("a", "x", body.encode())
 
 
 @pytest.mark.parametrize("body", TOO_MUCH.values(), ids=TOO_MUCH)
@@ -91,27 +97,29 @@ async def test_what_would_take_long_to_look_into_is_refused(body: object) -> Non
     documents = Documents()
     for _ in range(2):
         with pytest.raises(RequestTooLarge):
-            await documents.may_mutate("a", json.dumps(body, ensure_ascii=False).encode())
+            await documents.may_mutate("a", "x", json.dumps(body, ensure_ascii=False).encode())
 
 
 async def test_a_request_of_the_greatest_size_is_looked_into() -> None:
     documents = Documents()
     largest = "{" + "a " * (MOST_TOKENS - 2) + "}"
-    assert not await documents.may_mutate("a", json.dumps({"query": largest}).encode())
-    assert not await documents.may_mutate("a", json.dumps([{"query": "{ a }"}] * MOST_DOCUMENTS).encode())
-    assert not await documents.may_mutate("a", json.dumps({"query": "{ a }".ljust(MOST_DOCUMENT_BYTES)}).encode())
+    assert not await documents.may_mutate("a", "x", json.dumps({"query": largest}).encode())
+    assert not await documents.may_mutate("a", "x", json.dumps([{"query": "{ a }"}] * MOST_DOCUMENTS).encode())
+    assert not await documents.may_mutate("a", "x", json.dumps({"query": "{ a }".ljust(MOST_DOCUMENT_BYTES)}).encode())
 
 
 async def test_a_document_that_did_not_fit_into_a_batch_passes_by_itself() -> None:
     documents = Documents()
     with pytest.raises(RequestTooLarge):
-        await documents.may_mutate("a", json.dumps([{"query": NAMES}, {"query": NAMES.replace("a", "b")}]).encode())
-    assert not await documents.may_mutate("a", json.dumps({"query": NAMES.replace("a", "b")}).encode())
+        await documents.may_mutate(
+            "a", "x", json.dumps([{"query": NAMES}, {"query": NAMES.replace("a", "b")}]).encode()
+        )
+    assert not await documents.may_mutate("a", "x", json.dumps({"query": NAMES.replace("a", "b")}).encode())
 
 
 async def test_what_is_not_utf_8_is_refused() -> None:
     with pytest.raises(InvalidRequest):
-        await Documents().may_mutate("a", b'{"query": "\xff"}')
+        await Documents().may_mutate("a", "x", b'{"query": "\xff"}')
 
 
 async def test_a_member_that_is_there_twice_is_refused_or_counts_as_a_mutation() -> None:
@@ -120,6 +128,6 @@ async def test_a_member_that_is_there_twice_is_refused_or_counts_as_a_mutation()
         b'{"query": "query A { x } mutation B { y }", "operationName": "B", "operationName": "A"}',
     ):
         try:
-            assert await Documents().may_mutate("a", body)
+            assert await Documents().may_mutate("a", "x", body)
         except InvalidRequest:
             continue

@@ -75,6 +75,17 @@ async def test_a_value_is_not_remembered_when_a_notice_came_while_it_was_read(
     assert memory.get("key") == "new"
 
 
+async def test_a_notice_of_others_does_not_keep_a_value_from_being_remembered(memory: Memory[str, str]) -> None:
+    sources = {"mine": Source("mine"), "theirs": Source("theirs")}
+    readers = [asyncio.create_task(memory.read(key, source)) for key, source in sources.items()]
+    await asyncio.sleep(0)
+    memory.forget_where(lambda value: value == "theirs")
+    for source in sources.values():
+        source.go.set()
+    assert await asyncio.gather(*readers) == ["mine", "theirs"]
+    assert (memory.get("mine"), memory.get("theirs")) == ("mine", None)
+
+
 async def test_a_failed_read_is_everybodys_and_is_not_remembered(memory: Memory[str, str]) -> None:
     async def failing() -> str:
         await asyncio.sleep(0)
