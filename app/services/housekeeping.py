@@ -16,19 +16,13 @@ from app.store.database import Database
 from app.store.delivery_records import measure_outbox, remove_old_deliveries
 from app.store.interactions import remove_old_interactions
 from app.store.moments import from_now
-from app.store.sessions import (
-    Session,
-    SessionStatus,
-    change_session,
-    end_session,
-    find_overdue_sessions,
-    lock_overdue_sessions,
-)
+from app.store.overdue_sessions import find_lapsed_logins, lock_lapsed_logins, lock_overdue_grants
+from app.store.sessions import Session, SessionStatus, change_session, end_session
 
 _PERIOD = 1.0
 _USAGE_PERIOD = 10.0
-# So many logins are looked for at a time, as that takes long where there are very many, and ended in one transaction.
-_OVERDUE, _AT_ONCE = 1_000, 100
+# So many logins are ended in one transaction, and of each tenant in one round: then it is the next one's turn.
+_AT_ONCE, _OF_EACH_TENANT = 100, 200
 _OUTBOX_PERIOD = 15.0
 # For how long deliveries can be looked at and repeated after their end. Seconds.
 _DELIVERIES_KEPT = 7 * 86_400.0
@@ -59,7 +53,8 @@ class Housekeeping:
     async def run(self) -> None:
         """Keep house until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(periodically(_PERIOD, self.end_overdue_sessions))
+            group.create_task(periodically(_PERIOD, self.take_up_grants))
+            group.create_task(periodically(_PERIOD, self.expire_logins))
             group.create_task(periodically(_PERIOD, self._revoke))
             group.create_task(periodically(_USAGE_PERIOD, self.flush_usage))
             group.create_task(periodically(_OUTBOX_PERIOD, self.keep_outbox))
@@ -85,37 +80,47 @@ class Housekeeping:
         async with self._database.transaction() as transaction:
             await remove_old_interactions(transaction, kept_for=_INTERACTIONS_KEPT)
 
-    async def end_overdue_sessions(self) -> None:
-        """Expire what nobody finished, and take up what a lost replica began."""
-        async with self._database.transaction() as transaction:
-            session_ids = await find_overdue_sessions(transaction, limit=_OVERDUE)
-        for begin in range(0, len(session_ids), _AT_ONCE):
-            await self._end_overdue(session_ids[begin : begin + _AT_ONCE])
+    async def take_up_grants(self) -> None:
+        """Go on with what a lost replica began, and withdraw what was not confirmed."""
+        while await self._take_up_some() == _AT_ONCE:
+            pass
 
-    async def _end_overdue(self, session_ids: list[str]) -> None:
+    async def _take_up_some(self) -> int:
         async with self._database.transaction() as transaction:
-            sessions = await lock_overdue_sessions(transaction, session_ids)
-            # In the order of the tenants, as `app.store.audit_chain` asks for.
-            for session in sorted(sessions, key=lambda session: session.tenant):
+            sessions = await lock_overdue_grants(transaction, limit=_AT_ONCE)
+            for session in sessions:
                 if session.status is SessionStatus.EXCHANGING:
                     await change_session(transaction, session.id, lease_until=from_now(LEASE))
-                elif session.status is SessionStatus.EXPIRED:
-                    await end_session(transaction, session.id, SessionStatus.EXPIRED)
-                    await audit.record(
-                        transaction,
-                        tenant=session.tenant,
-                        actor=audit.BROKER,
-                        action="session.expired",
-                        session_id=session.id,
-                    )
         for session in sessions:
             await self._take_up(session)
+        return len(sessions)
+
+    async def expire_logins(self) -> None:
+        """Expire what nobody finished."""
+        async with self._database.transaction() as transaction:
+            session_ids = await find_lapsed_logins(transaction, of_each_tenant=_OF_EACH_TENANT)
+        for begin in range(0, len(session_ids), _AT_ONCE):
+            await self._expire(session_ids[begin : begin + _AT_ONCE])
+
+    async def _expire(self, session_ids: list[str]) -> None:
+        async with self._database.transaction() as transaction:
+            sessions = await lock_lapsed_logins(transaction, session_ids)
+            # In the order of the tenants, as `app.store.audit_chain` asks for.
+            for session in sorted(sessions, key=lambda session: session.tenant):
+                await end_session(transaction, session.id, SessionStatus.EXPIRED)
+                await audit.record(
+                    transaction,
+                    tenant=session.tenant,
+                    actor=audit.BROKER,
+                    action="session.expired",
+                    session_id=session.id,
+                )
 
     async def _take_up(self, session: Session) -> None:
         if session.status is SessionStatus.EXCHANGING:
             logger.warning("login_taken_up", session_id=session.id)
             self._tasks.spawn(self._completion.resume(session), f"login {session.id}")
-        elif session.status is SessionStatus.AWAITING_CONFIRMATION:
+        else:
             await self._confirmations.withdraw(session)
 
     async def _revoke(self) -> None:

@@ -145,6 +145,14 @@ async def lock_session(
     return _session(row) if row else None
 
 
+async def lock_unlocked_sessions(
+    transaction: Transaction, which: ColumnElement[bool], *, limit: int | None = None
+) -> list[Session]:
+    """Return and lock the sessions that match and that nobody else has locked; so many, the oldest, with `limit`."""
+    query = _query().where(which).order_by(table.c.expires_at).limit(limit).with_for_update(skip_locked=True)
+    return [_session(row) for row in await transaction.execute(query)]
+
+
 async def list_sessions(
     transaction: Transaction,
     tenant: str,
@@ -237,26 +245,3 @@ def proof_key_of(session: Session, key_ring: KeyRing) -> SecretStr | None:
     if session.proof_key is None:
         return None
     return key_ring.decrypt(session.proof_key, session_binding("proof_key", session.id))
-
-
-def _is_due() -> ColumnElement[bool]:
-    """Whose time is over and that nobody works on, and interrupted exchanges."""
-    unattended = or_(table.c.lease_until.is_(None), table.c.lease_until <= func.now())
-    interrupted = and_(table.c.status == SessionStatus.EXCHANGING, unattended)
-    waiting = table.c.status.in_([SessionStatus.PENDING, SessionStatus.AWAITING_CONFIRMATION])
-    return and_(table.c.ended_at.is_(None), or_(interrupted, and_(waiting, table.c.expires_at <= func.now())))
-
-
-async def find_overdue_sessions(transaction: Transaction, *, limit: int) -> list[str]:
-    """Return the ids of sessions that are to be ended or taken up, those that matter most first."""
-    # Each tenant's oldest before anybody's next, however many one has.
-    place = func.row_number().over(partition_by=table.c.tenant, order_by=table.c.expires_at)
-    # Grants first: ever so many logins that nobody finished must not keep one from being linked, or revoked.
-    query = select(table.c.id).where(_is_due()).order_by(table.c.status == SessionStatus.PENDING, place)
-    return list((await transaction.execute(query.limit(limit))).scalars())
-
-
-async def lock_overdue_sessions(transaction: Transaction, session_ids: list[str]) -> list[Session]:
-    """Return, locked, those of these sessions that are still to be ended or taken up, and that nobody else has."""
-    query = _query().where(table.c.id.in_(session_ids), _is_due()).with_for_update(skip_locked=True)
-    return [_session(row) for row in await transaction.execute(query)]

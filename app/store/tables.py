@@ -112,9 +112,14 @@ sessions = Table(
         postgresql_where=text("idempotency_key IS NOT NULL"),
     ),
     Index(
-        "ix_stitch_authorization_requests_open",
+        "ix_stitch_authorization_requests_grants",
         "expires_at",
-        postgresql_where=text("ended_at IS NULL"),
+        postgresql_where=text("status IN ('exchanging', 'awaiting_confirmation')"),
+    ),
+    Index(
+        "ix_stitch_authorization_requests_pending",
+        *("tenant", "expires_at"),
+        postgresql_where=text("status = 'pending'"),
     ),
     Index(
         "ix_stitch_authorization_requests_ended",
@@ -271,6 +276,7 @@ webhook_deliveries = Table(
     moment_given("give_up_at"),
     moment("ended_at"),
     Index("ix_webhook_deliveries_list", "webhook_id", "created_at", "id"),
+    Index("ix_webhook_deliveries_status", "webhook_id", "status", "created_at", "id"),
     Index("ix_webhook_deliveries_user", "tenant", "user_id"),
     Index(
         "ix_webhook_deliveries_pending",

@@ -71,7 +71,7 @@ async def test_an_answer_that_comes_after_its_login_was_given_up_is_revoked(
     session = await stopped_with_an_answer(replicas, relay, bank, spool)
     other = await replicas()
     await rows.change_session(session.id, lease_until=from_now(-1))
-    await other.housekeeping.end_overdue_sessions()
+    await other.housekeeping.take_up_grants()
     assert (await other.ended(session)).error_code == "exchange_interrupted"
     following = await replicas(spool=spool)
     await following.answers.replay()
@@ -133,11 +133,11 @@ async def test_an_answer_that_cannot_be_carried_on_ends_its_login_with_its_time(
         await rows.change_session(session.id, token_response=replica.key_ring.encrypt(SECRET, ELSEWHERE))
     with logged_here() as logs:
         await rows.change_session(session.id, lease_until=from_now(-1))
-        await replica.housekeeping.end_overdue_sessions()
+        await replica.housekeeping.take_up_grants()
         await replica.tasks.drain(20)
         assert (await replica.logins.get(TENANT, session.id)).status is SessionStatus.EXCHANGING
         await rows.change_session(session.id, expires_at=from_now(-1), lease_until=from_now(-1))
-        await replica.housekeeping.end_overdue_sessions()
+        await replica.housekeeping.take_up_grants()
         ended = await replica.ended(session)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "internal_error")
     assert [line["event"] for line in logs].count("login_crashed") == 2

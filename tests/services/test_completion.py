@@ -212,7 +212,7 @@ async def test_a_login_that_waits_for_the_bank_is_not_taken_up_by_another_replic
     login = asyncio.create_task(waiting.call_back(location))
     while not login.done():
         await asyncio.sleep(0.1)
-        await other.housekeeping.end_overdue_sessions()
+        await other.housekeeping.take_up_grants()
     ended = await login
     assert (ended.status, ended.error_code) == (SessionStatus.COMPLETED, None)
     assert await codes_exchanged(bank) == 1
@@ -370,7 +370,7 @@ async def test_a_login_that_was_interrupted_after_the_exchange_is_carried_on_by_
     await eventually(is_kept)
     await interrupted(lost, rows, session)
     await bank.set_faults(jwks=None)
-    await other.housekeeping.end_overdue_sessions()
+    await other.housekeeping.take_up_grants()
     assert (await other.ended(session)).status is SessionStatus.COMPLETED
     assert await codes_exchanged(bank) == 1
 
@@ -382,7 +382,7 @@ async def test_a_login_that_was_interrupted_during_the_exchange_fails_and_presen
     await bank.set_faults(token={"delay": 5})
     session = await exchanging(lost, bank)
     await interrupted(lost, rows, session)
-    await other.housekeeping.end_overdue_sessions()
+    await other.housekeeping.take_up_grants()
     ended = await other.ended(session)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "exchange_interrupted")
 
@@ -399,7 +399,7 @@ async def test_a_login_that_meets_a_fault_of_ours_ends_with_its_time_and_its_gra
         await replica.tasks.drain(20)
         assert (await replica.logins.get(TENANT, session.id)).status is SessionStatus.EXCHANGING
         await rows.change_session(session.id, expires_at=from_now(-1), lease_until=from_now(-1))
-        await replica.housekeeping.end_overdue_sessions()
+        await replica.housekeeping.take_up_grants()
         ended = await replica.ended(session)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "internal_error")
     assert "login_crashed" in [line["event"] for line in logs]
@@ -416,7 +416,7 @@ async def test_a_login_that_another_replica_has_given_up_revokes_what_it_got(
     await bank.set_faults(token={"delay_after": 1})
     session = await exchanging(slow, bank)
     await rows.change_session(session.id, lease_until=from_now(-1))
-    await other.housekeeping.end_overdue_sessions()
+    await other.housekeeping.take_up_grants()
     ended = await other.ended(session)
     assert ended.error_code == "exchange_interrupted"
     assert await slow.tasks.drain(20) == []
@@ -430,7 +430,7 @@ async def test_an_ended_session_keeps_no_answer(replicas: ReplicaFactory, rows: 
     await bank.set_faults(token={"delay_after": 1})
     session = await exchanging(slow, bank)
     await rows.change_session(session.id, lease_until=from_now(-1))
-    await other.housekeeping.end_overdue_sessions()
+    await other.housekeeping.take_up_grants()
     await other.ended(session)
     assert await slow.tasks.drain(20) == []
     assert (await other.logins.get(TENANT, session.id)).token_response is None
@@ -460,7 +460,7 @@ async def test_two_replicas_that_carry_on_the_same_login_link_it_once(
 
     await eventually(is_kept)
     await rows.change_session(session.id, lease_until=from_now(-1))
-    await second.housekeeping.end_overdue_sessions()
+    await second.housekeeping.take_up_grants()
     assert await first.tasks.drain(20) == []
     assert await second.tasks.drain(20) == []
     assert (await second.ended(session)).status is SessionStatus.COMPLETED

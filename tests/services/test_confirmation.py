@@ -103,7 +103,7 @@ async def test_what_is_not_confirmed_in_time_is_revoked_and_erased(
     replica: Replica, rows: Rows, bank: SandboxClient, awaiting: Session
 ) -> None:
     await rows.change_session(awaiting.id, expires_at=from_now(-1))
-    await replica.housekeeping.end_overdue_sessions()
+    await replica.housekeeping.take_up_grants()
     ended = await replica.logins.get(TENANT, awaiting.id)
     assert (ended.status, ended.error_code) == (SessionStatus.EXPIRED, "unconfirmed")
     assert ended.token_response is None
@@ -165,7 +165,7 @@ async def test_a_renewal_that_is_not_confirmed_leaves_the_old_tokens(
     connection = await rows.link(bank)
     session = await replica.log_in(bank, connection_id=connection.id, require_confirmation=True)
     await rows.change_session(session.id, expires_at=from_now(-1))
-    await replica.housekeeping.end_overdue_sessions()
+    await replica.housekeeping.take_up_grants()
     assert (await replica.tokens.usable(TENANT, connection.id)).version == 1
     await replica.revoker.revoke_due()
     assert await living_families_at(bank) == 1

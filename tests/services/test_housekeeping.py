@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from app.errors import DatabaseUnavailable
 from app.store.moments import from_now
-from app.store.sessions import SessionStatus, find_overdue_sessions
+from app.store.sessions import SessionStatus
 from app.store.tables import revocations
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
@@ -26,20 +26,10 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_login_that_nobody_finished_expires(replica: Replica, rows: Rows) -> None:
     session = await replica.start_login()
     await rows.change_session(session.id, expires_at=from_now(-1))
-    await replica.housekeeping.end_overdue_sessions()
+    await replica.housekeeping.expire_logins()
     ended = await replica.logins.get(TENANT, session.id)
     assert ended.status is SessionStatus.EXPIRED
     assert (ended.code_verifier, ended.authorization_url, ended.ticket) == (None, None, None)
-
-
-async def test_logins_that_nobody_finished_do_not_hold_up_a_grant(replica: Replica, rows: Rows) -> None:
-    for _ in range(3):
-        abandoned = await replica.start_login()
-        await rows.change_session(abandoned.id, expires_at=from_now(-3_600))
-    interrupted = await replica.start_login()
-    await rows.change_session(interrupted.id, status=SessionStatus.EXCHANGING, lease_until=from_now(-1))
-    async with replica.database.transaction() as transaction:
-        assert await find_overdue_sessions(transaction, limit=1) == [interrupted.id]
 
 
 async def test_two_replicas_keep_house_without_getting_in_each_others_way(
@@ -50,7 +40,7 @@ async def test_two_replicas_keep_house_without_getting_in_each_others_way(
     made = [await both[0].start_login() for _ in range(10)]
     for session in made:
         await rows.change_session(session.id, expires_at=from_now(-1))
-    await asyncio.gather(*(replica.housekeeping.end_overdue_sessions() for replica in both))
+    await asyncio.gather(*(replica.housekeeping.expire_logins() for replica in both))
     for session in made:
         assert (await both[0].logins.get(TENANT, session.id)).ticket is None
 

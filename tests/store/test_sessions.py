@@ -13,15 +13,13 @@ from app.store.sessions import (
     delete_sessions,
     end_session,
     find_idempotent,
-    find_overdue_sessions,
     get_session,
     insert_session,
     list_sessions,
-    lock_overdue_sessions,
     lock_session,
     sessions_of_user,
 )
-from tests.support.rows import TENANT, Rows
+from tests.support.rows import TENANT
 
 
 async def add(database: Database, *, seconds_to_live: int = 900, **values: Any) -> Session:
@@ -43,12 +41,6 @@ async def add(database: Database, *, seconds_to_live: int = 900, **values: Any) 
         session = await get_session(transaction, session_id)
     assert session is not None
     return session
-
-
-async def overdue(database: Database, limit: int = 100) -> dict[str, SessionStatus]:
-    async with database.transaction() as transaction:
-        session_ids = await find_overdue_sessions(transaction, limit=limit)
-        return {session.id: session.status for session in await lock_overdue_sessions(transaction, session_ids)}
 
 
 async def test_a_session_is_its_tenants_only(database: Database) -> None:
@@ -144,34 +136,3 @@ async def test_a_session_can_be_erased(database: Database) -> None:
     async with database.transaction() as transaction:
         await delete_sessions(transaction, [session.id])
         assert await get_session(transaction, session.id) is None
-
-
-async def test_each_tenants_oldest_come_before_anybodys_next(database: Database) -> None:
-    of_many = [(await add(database, seconds_to_live=-number)).id for number in range(20, 10, -1)]
-    other = await add(database, seconds_to_live=-1, tenant="other")
-    assert set(await overdue(database, limit=2)) == {of_many[0], other.id}
-
-
-async def test_only_what_nobody_attends_to_is_overdue(database: Database, rows: Rows) -> None:
-    await add(database)
-    lapsed = await add(database, seconds_to_live=-1)
-    interrupted, attended, unconfirmed = await add(database), await add(database), await add(database)
-    await rows.change_session(interrupted.id, status=SessionStatus.EXCHANGING, lease_until=from_now(-1))
-    await rows.change_session(attended.id, status=SessionStatus.EXCHANGING, lease_until=from_now(100))
-    await rows.change_session(unconfirmed.id, status=SessionStatus.AWAITING_CONFIRMATION, expires_at=from_now(-1))
-    ended = await add(database, seconds_to_live=-1)
-    async with database.transaction() as transaction:
-        await end_session(transaction, ended.id, SessionStatus.EXPIRED)
-    assert await overdue(database) == {
-        lapsed.id: SessionStatus.EXPIRED,
-        interrupted.id: SessionStatus.EXCHANGING,
-        unconfirmed.id: SessionStatus.AWAITING_CONFIRMATION,
-    }
-
-
-async def test_what_another_replica_works_on_is_skipped(database: Database) -> None:
-    session = await add(database, seconds_to_live=-1)
-    async with database.transaction() as transaction:
-        assert await lock_session(transaction, session_id=session.id) is not None
-        assert await overdue(database) == {}
-    assert list(await overdue(database)) == [session.id]

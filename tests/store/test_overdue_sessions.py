@@ -1,0 +1,57 @@
+from app.store.database import Database
+from app.store.moments import from_now
+from app.store.overdue_sessions import find_lapsed_logins, lock_lapsed_logins, lock_overdue_grants
+from app.store.sessions import SessionStatus, lock_session
+from tests.store.test_sessions import add
+from tests.support.rows import Rows
+
+
+async def grants(database: Database, limit: int = 100) -> dict[str, SessionStatus]:
+    async with database.transaction() as transaction:
+        return {session.id: session.status for session in await lock_overdue_grants(transaction, limit=limit)}
+
+
+async def lapsed(database: Database, of_each_tenant: int = 100) -> list[str]:
+    async with database.transaction() as transaction:
+        return await find_lapsed_logins(transaction, of_each_tenant=of_each_tenant)
+
+
+async def test_logins_that_nobody_finished_are_found_of_each_tenant_the_oldest(database: Database, rows: Rows) -> None:
+    of_many = [(await add(database, seconds_to_live=-number)).id for number in range(20, 10, -1)]
+    of_others = [(await add(database, seconds_to_live=-1, tenant=tenant)).id for tenant in ("a", "z")]
+    await add(database)
+    ended = await add(database, seconds_to_live=-30)
+    await rows.change_session(ended.id, status=SessionStatus.CANCELLED, ended_at=from_now(-1))
+    assert await lapsed(database, of_each_tenant=2) == [of_others[0], *of_many[:2], of_others[1]]
+
+
+async def test_only_what_nobody_attends_to_is_overdue(database: Database, rows: Rows) -> None:
+    await add(database)
+    await add(database, seconds_to_live=-1)
+    interrupted, attended, unconfirmed, awaited = [await add(database) for _ in range(4)]
+    await rows.change_session(interrupted.id, status=SessionStatus.EXCHANGING, lease_until=from_now(-1))
+    await rows.change_session(attended.id, status=SessionStatus.EXCHANGING, lease_until=from_now(100))
+    await rows.change_session(unconfirmed.id, status=SessionStatus.AWAITING_CONFIRMATION, expires_at=from_now(-1))
+    await rows.change_session(awaited.id, status=SessionStatus.AWAITING_CONFIRMATION)
+    assert await grants(database) == {
+        interrupted.id: SessionStatus.EXCHANGING,
+        unconfirmed.id: SessionStatus.AWAITING_CONFIRMATION,
+    }
+    assert list(await grants(database, limit=1)) == [unconfirmed.id]
+
+
+async def test_what_another_replica_works_on_or_has_ended_is_skipped(database: Database, rows: Rows) -> None:
+    login, grant = await add(database, seconds_to_live=-1), await add(database)
+    await rows.change_session(grant.id, status=SessionStatus.EXCHANGING)
+    found = await lapsed(database)
+    assert (found, list(await grants(database))) == ([login.id], [grant.id])
+    async with database.transaction() as other, database.transaction() as transaction:
+        for session in (login, grant):
+            assert await lock_session(other, session_id=session.id) is not None
+        assert await lock_lapsed_logins(transaction, found) == []
+        assert await grants(database) == {}
+    async with database.transaction() as transaction:
+        assert [one.id for one in await lock_lapsed_logins(transaction, found)] == [login.id]
+    await rows.change_session(login.id, status=SessionStatus.EXCHANGING)
+    async with database.transaction() as transaction:
+        assert await lock_lapsed_logins(transaction, found) == []
