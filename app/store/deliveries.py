@@ -16,6 +16,7 @@ from app.store.outbox import DeliveryStatus
 from app.store.tables import webhook_deliveries as deliveries
 from app.store.tables import webhook_queues as queues
 from app.store.tables import webhooks
+from app.store.tenants import tenants_of
 from app.store.webhooks import secrets_of
 
 # Empty queues are removed where one is met: so many at once, and so many times before others have their turn.
@@ -85,14 +86,8 @@ async def claim_delivery(
 
 
 async def tenants_with_due_queues(transaction: Transaction) -> list[str]:
-    """Return whose queues are due, in the order of their names.
-
-    From one tenant's name to the next by the index, however many queues each has.
-    """
-    first = select(func.min(queues.c.tenant).label("tenant"))
-    names = first.cte("names", recursive=True)
-    after = select(func.min(queues.c.tenant)).where(queues.c.tenant > names.c.tenant).scalar_subquery()
-    names = names.union_all(select(after).where(names.c.tenant.is_not(None)))
+    """Return whose queues are due, in the order of their names."""
+    names = tenants_of(queues)
     now = func.clock_timestamp()
     is_due = (
         select(literal(1))

@@ -5,6 +5,7 @@ from sqlalchemy import ColumnElement, and_, func, literal_column, or_, select, t
 from app.store.database import Transaction
 from app.store.sessions import Session, SessionStatus, lock_unlocked_sessions
 from app.store.tables import sessions as table
+from app.store.tenants import tenants_of
 
 
 def _stored_as(*statuses: SessionStatus) -> ColumnElement[bool]:
@@ -31,14 +32,8 @@ async def lock_overdue_grants(transaction: Transaction, *, limit: int) -> list[S
 
 
 async def find_lapsed_logins(transaction: Transaction, *, of_each_tenant: int) -> list[str]:
-    """Return the ids of logins that nobody finished, so many of each tenant, the oldest.
-
-    From one tenant's name to the next by the index, however many each has.
-    """
-    first = select(func.min(table.c.tenant).label("tenant")).where(_is_pending)
-    names = first.cte("names", recursive=True)
-    after = select(func.min(table.c.tenant)).where(_is_pending, table.c.tenant > names.c.tenant).scalar_subquery()
-    names = names.union_all(select(after).where(names.c.tenant.is_not(None)))
+    """Return the ids of logins that nobody finished, so many of each tenant, the oldest."""
+    names = tenants_of(table, _is_pending)
     oldest = (
         select(table.c.id)
         .where(_is_pending, table.c.tenant == names.c.tenant, _is_over)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from pydantic import SecretStr
-from sqlalchemy import delete, func, insert, select, true, update
+from sqlalchemy import and_, delete, func, insert, select, true, update
 
 from app.encryption import Binding, DecryptionError, KeyRing
 from app.logs import get_logger
@@ -12,6 +12,7 @@ from app.store.connections import TokenPair
 from app.store.database import Transaction
 from app.store.moments import from_now
 from app.store.tables import revocations as table
+from app.store.tenants import tenants_of
 
 logger = get_logger(__name__)
 
@@ -61,15 +62,23 @@ async def take_due_revocations(
     limit: int = 20,
     connection_ids: list[str] | None = None,
 ) -> list[Revocation]:
-    """Return what is due, of these connections if any are named; others do not get it for `lease` seconds."""
+    """Return what is due, of these connections if any are named; others do not get it for `lease` seconds.
+
+    Each tenant's oldest before anybody's next, however many one has.
+    """
     mine = true() if connection_ids is None else table.c.connection_id.in_(connection_ids)
-    due = (
-        select(table.c.id)
-        .where(table.c.next_attempt_at <= func.clock_timestamp(), mine)
+    is_due = and_(table.c.next_attempt_at <= func.clock_timestamp(), mine)
+    names = tenants_of(table)
+    place = func.row_number().over(order_by=table.c.next_attempt_at).label("place")
+    oldest = (
+        select(table.c.id, place)
+        .where(table.c.tenant == names.c.tenant, is_due)
         .order_by(table.c.next_attempt_at)
         .limit(limit)
-        .with_for_update(skip_locked=True)
+        .lateral()
     )
+    chosen = select(oldest.c.id).select_from(names.join(oldest, true())).order_by(oldest.c.place).limit(limit)
+    due = select(table.c.id).where(table.c.id.in_(chosen), is_due).with_for_update(skip_locked=True)
     rows = await transaction.execute(
         update(table)
         .where(table.c.id.in_(due.scalar_subquery()))

@@ -200,7 +200,7 @@ revocations = Table(
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     created_at(),
     created_at("next_attempt_at"),
-    Index("ix_revocations_due", "next_attempt_at"),
+    Index("ix_revocations_due", "tenant", "next_attempt_at"),
 )
 
 interactions = Table(

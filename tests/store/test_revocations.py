@@ -17,9 +17,9 @@ from app.store.revocations import (
 PAIR = TokenPair(SecretStr("access"), SecretStr("refresh"))
 
 
-async def order(database: Database, key_ring: KeyRing, pair: TokenPair = PAIR) -> None:
+async def order(database: Database, key_ring: KeyRing, pair: TokenPair = PAIR, *, tenant: str = "default") -> None:
     async with database.transaction() as transaction:
-        await order_revocation(transaction, key_ring, tenant="default", pair=pair, reason="tested")
+        await order_revocation(transaction, key_ring, tenant=tenant, pair=pair, reason="tested")
 
 
 async def take(database: Database, key_ring: KeyRing, *, lease: float = 100, limit: int = 20) -> list[Revocation]:
@@ -48,6 +48,13 @@ async def test_each_is_taken_by_one_replica_only(database: Database, key_ring: K
     rest = await take(database, key_ring)
     assert len({*names, *(one.id for one in rest)}) == 6
     assert await take(database, key_ring) == []
+
+
+async def test_each_tenants_oldest_comes_before_anybodys_next(database: Database, key_ring: KeyRing) -> None:
+    for tenant in ("wild", "wild", "wild", "wild", "a", "z"):
+        await order(database, key_ring, tenant=tenant)
+    batches = [[one.tenant for one in await take(database, key_ring, limit=3)] for _ in range(2)]
+    assert [sorted(batch) for batch in batches] == [["a", "wild", "z"], ["wild"] * 3]
 
 
 async def test_what_was_not_finished_comes_again_after_its_lease(database: Database, key_ring: KeyRing) -> None:

@@ -1,4 +1,4 @@
-"""logins whose time is over are found by indexes of their own, and deliveries by status
+"""logins whose time is over, and revocations, are found by tenant, and deliveries by status
 
 Revision: 0011, after 0010
 
@@ -25,6 +25,8 @@ def upgrade() -> None:
         "ON stitch_authorization_requests (tenant, expires_at) WHERE status = 'pending'"
     )
     op.execute("DROP INDEX ix_stitch_authorization_requests_open")
+    op.execute("DROP INDEX ix_revocations_due")
+    op.execute("CREATE INDEX ix_revocations_due ON revocations (tenant, next_attempt_at)")
     op.execute(
         "CREATE INDEX IF NOT EXISTS ix_webhook_deliveries_status "
         "ON webhook_deliveries (webhook_id, status, created_at, id)"
@@ -33,6 +35,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP INDEX ix_webhook_deliveries_status")
+    op.execute("DROP INDEX ix_revocations_due")
+    op.execute("CREATE INDEX ix_revocations_due ON revocations (next_attempt_at)")
     op.execute(
         "CREATE INDEX ix_stitch_authorization_requests_open "
         "ON stitch_authorization_requests (expires_at) WHERE ended_at IS NULL"
