@@ -115,6 +115,8 @@ async def bank(bank_url: str) -> AsyncIterator[SandboxClient]:
         bank = SandboxClient(http)
         await bank.control("reset")
         yield bank
+        # Its faults are nobody's else, not those tests' either that do not ask for it.
+        await bank.control("reset")
 
 
 @pytest.fixture

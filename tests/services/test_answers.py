@@ -34,7 +34,7 @@ async def stopped_with_an_answer(replicas: ReplicaFactory, relay: Relay, bank: S
     lost = await replicas(database_url=relay.url, listens=False, patience=0.1, spool=spool)
     session = await lost.start_login()
     location = await consent(bank, lost.authorization_url(session))
-    await bank.set_faults(token={"delay_after": 1})
+    await bank.set_faults(token={"delay_after": 2})
     assert (await lost.call_back(location)).status is SessionStatus.EXCHANGING
     await relay.cut()
 
