@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from app.callback_services import callback_services
 from app.clock import Clock, SystemClock
 from app.encryption import KeyRing
 from app.errors import ConfigurationError, DatabaseUnavailable
@@ -17,7 +18,6 @@ from app.oidc.back_channel import BackChannel
 from app.oidc.front_channel import FrontChannel
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
-from app.services.answers import Answers
 from app.services.background import BackgroundTasks, report_fault
 from app.services.body_budget import BodyBudget
 from app.services.breaker import Breaker
@@ -35,16 +35,13 @@ from app.services.housekeeping import Housekeeping
 from app.services.interaction_pages import InteractionPages
 from app.services.interactions import Interactions
 from app.services.limits import CallerLimits
-from app.services.linking import Linking
 from app.services.login import Logins
-from app.services.login_spool import LoginSpool
 from app.services.proxy import QueryProxy, query_pool
 from app.services.query_proofs import QueryProofs
 from app.services.refresh import Refresher, Timing
 from app.services.retention import Ages, Retention
 from app.services.return_urls import ReturnUrls
 from app.services.revoker import Revoker
-from app.services.session_leases import SessionLeases
 from app.services.spool import Spool
 from app.services.tokens import Tokens
 from app.services.usage import Usage
@@ -160,39 +157,22 @@ async def open_runtime(
             cache_ttl=settings.cache_ttl,
             service_tokens=open_service_tokens(settings, client, clock),
         )
-        linking = Linking(
-            database=database,
-            key_ring=key_ring,
-            provider=provider,
-            clock=clock,
-            client_id=settings.stitch_client_id,
-        )
-        leases = SessionLeases(database, clock)
-        answers = Answers(
-            database=database,
-            key_ring=key_ring,
-            spool=LoginSpool(settings.data_dir / "spool", key_ring),
-            linking=linking,
-            leases=leases,
-            clock=clock,
-        )
-        completion = Completion(
+        callback = callback_services(
             database=database,
             key_ring=key_ring,
             provider=provider,
             token_endpoint=token_endpoint,
-            answers=answers,
-            leases=leases,
+            client_id=settings.stitch_client_id,
+            spool=settings.data_dir / "spool",
             tasks=tasks,
             clock=clock,
             patience=_BROWSER_PATIENCE,
         )
-        confirmations = Confirmations(database=database, key_ring=key_ring, linking=linking)
         revoker = Revoker(database=database, key_ring=key_ring, token_endpoint=token_endpoint)
         housekeeping = Housekeeping(
             database=database,
-            completion=completion,
-            confirmations=confirmations,
+            completion=callback.completion,
+            confirmations=callback.confirmations,
             revoker=revoker,
             tasks=tasks,
             usage=usage,
@@ -228,7 +208,7 @@ async def open_runtime(
         stack.push_async_callback(_flush, housekeeping)
         stack.push_async_callback(_drain, tasks)
         tasks.spawn(refresher.replay(), "replay of refreshes")
-        tasks.spawn(answers.replay(), "replay of logins")
+        tasks.spawn(callback.answers.replay(), "replay of logins")
         yield Runtime(
             settings=settings,
             stopping=stopping,
@@ -253,8 +233,8 @@ async def open_runtime(
                 session_ttl=settings.session_ttl,
             ),
             links=ConnectLinks(database=database, key_ring=key_ring, front_channel=front_channel, clock=clock),
-            completion=completion,
-            confirmations=confirmations,
+            completion=callback.completion,
+            confirmations=callback.confirmations,
             connections=Connections(database=database, tokens=tokens),
             disconnecting=Disconnecting(database=database, key_ring=key_ring, revoker=revoker, tasks=tasks),
             tokens=tokens,

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import SecretStr
 
+from app.callback_services import callback_services
 from app.encryption import KeyRing
 from app.oidc.authorization import parse_authorization_response
 from app.oidc.back_channel import BackChannel
@@ -32,11 +33,9 @@ from app.services.dispatch import Dispatcher
 from app.services.housekeeping import Housekeeping
 from app.services.linking import Linking
 from app.services.login import LoginRequest, Logins
-from app.services.login_spool import LoginSpool
 from app.services.refresh import Refresher, Timing
 from app.services.return_urls import ReturnUrls
 from app.services.revoker import Revoker
-from app.services.session_leases import SessionLeases
 from app.services.spool import Spool
 from app.services.tokens import Tokens
 from app.services.usage import Usage
@@ -218,28 +217,17 @@ async def open_replica(
             cache_ttl=cache_ttl,
             longest_wait=longest_wait,
         )
-        linking = Linking(database=database, key_ring=key_ring, provider=provider, clock=clock, client_id=CLIENT_ID)
-        leases = SessionLeases(database, clock)
-        answers = Answers(
-            database=database,
-            key_ring=key_ring,
-            spool=LoginSpool(spool, key_ring),
-            linking=linking,
-            leases=leases,
-            clock=clock,
-        )
-        completion = Completion(
+        callback = callback_services(
             database=database,
             key_ring=key_ring,
             provider=provider,
             token_endpoint=token_endpoint,
-            answers=answers,
-            leases=leases,
+            client_id=CLIENT_ID,
+            spool=spool,
             tasks=tasks,
             clock=clock,
             patience=patience,
         )
-        confirmations = Confirmations(database=database, key_ring=key_ring, linking=linking)
         revoker = Revoker(database=database, key_ring=key_ring, token_endpoint=token_endpoint)
         authenticator = CallerAuthenticator(database, key_ring, usage, clock, cache_ttl=cache_ttl)
         guard = AddressGuard(("127.0.0.0/8",))
@@ -286,17 +274,17 @@ async def open_replica(
                 session_ttl=900,
             ),
             links=ConnectLinks(database=database, key_ring=key_ring, front_channel=front_channel, clock=clock),
-            linking=linking,
-            answers=answers,
-            completion=completion,
-            confirmations=confirmations,
+            linking=callback.linking,
+            answers=callback.answers,
+            completion=callback.completion,
+            confirmations=callback.confirmations,
             connections=Connections(database=database, tokens=tokens),
             revoker=revoker,
             disconnecting=Disconnecting(database=database, key_ring=key_ring, revoker=revoker, tasks=tasks),
             housekeeping=Housekeeping(
                 database=database,
-                completion=completion,
-                confirmations=confirmations,
+                completion=callback.completion,
+                confirmations=callback.confirmations,
                 revoker=revoker,
                 tasks=tasks,
                 usage=usage,

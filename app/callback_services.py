@@ -1,0 +1,65 @@
+"""The services that carry a login from the bank's redirect to its end, put together."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from app.clock import Clock
+from app.encryption import KeyRing
+from app.oidc.discovery import Provider
+from app.oidc.token_endpoint import TokenEndpoint
+from app.services.answers import Answers
+from app.services.background import BackgroundTasks
+from app.services.completion import Completion
+from app.services.confirmation import Confirmations
+from app.services.linking import Linking
+from app.services.login_spool import LoginSpool
+from app.services.session_leases import SessionLeases
+from app.store.database import Database
+
+
+class CallbackServices(NamedTuple):
+    """What comes after the redirect."""
+
+    linking: Linking
+    answers: Answers
+    completion: Completion
+    confirmations: Confirmations
+
+
+def callback_services(
+    *,
+    database: Database,
+    key_ring: KeyRing,
+    provider: Provider,
+    token_endpoint: TokenEndpoint,
+    client_id: str,
+    spool: Path,
+    tasks: BackgroundTasks,
+    clock: Clock,
+    patience: float,
+) -> CallbackServices:
+    """Put them together. `patience`: the seconds that a browser is kept waiting."""
+    linking = Linking(database=database, key_ring=key_ring, provider=provider, clock=clock, client_id=client_id)
+    leases = SessionLeases(database, clock)
+    answers = Answers(
+        database=database,
+        key_ring=key_ring,
+        spool=LoginSpool(spool, key_ring),
+        linking=linking,
+        leases=leases,
+        clock=clock,
+    )
+    completion = Completion(
+        database=database,
+        key_ring=key_ring,
+        provider=provider,
+        token_endpoint=token_endpoint,
+        answers=answers,
+        leases=leases,
+        tasks=tasks,
+        clock=clock,
+        patience=patience,
+    )
+    return CallbackServices(
+        linking, answers, completion, Confirmations(database=database, key_ring=key_ring, linking=linking)
+    )
