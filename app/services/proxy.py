@@ -141,7 +141,8 @@ class QueryProxy:
     async def _may_mutate(self, asker: Asker, body: bytes) -> bool:
         try:
             return await self._documents.may_mutate(asker.tenant, asker.id, body)
-        except InvalidRequest:
+        except (InvalidRequest, BrokerUnavailable):
+            # Nobody knows: of one that may have run, the bank's answer tells more.
             return True
 
     async def _ask_with_proof(
