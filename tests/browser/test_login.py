@@ -66,6 +66,7 @@ async def test_the_bank_can_be_gone_back_at_and_a_link_be_opened_again(api: Api,
     page = await person.open_tab()
     await page.goto(session["connect_url"])
     await page.locator("button[name=bank][value=capitec]").click()
+    await page.locator("input[name=username]").wait_for()
     await page.go_back()
     await consent(page)
     assert await heading(page) == "Your account is linked"
@@ -81,6 +82,7 @@ async def test_a_login_that_was_wrong_can_be_gone_back_from(api: Api, person: Pe
     await page.locator("input[name=username]").fill("thandi")
     await page.locator("input[name=password]").fill("wrong")
     await page.locator("button", has_text="Log in").click()
+    await page.locator("[role=alert]").wait_for()
     await page.go_back()
     assert await heading(page) == "Log in to First National Bank"
     await page.go_back()
