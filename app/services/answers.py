@@ -29,6 +29,8 @@ from app.store.sessions import (
     session_binding,
 )
 
+# For so long no session is removed that was linked. Seconds.
+_LONGEST_KNOWN = 86_400.0
 logger = get_logger(__name__)
 
 
@@ -57,9 +59,16 @@ class Answers:
         self._leases = leases
         self._clock = clock
 
-    async def take(self, answer: UnsavedAnswer) -> None:
-        """Bring an answer into the database, however long that takes, and the login to its end."""
+    async def keep(self, answer: UnsavedAnswer) -> None:
+        """Put an answer on disk, at once when it has come."""
         await self._spool.keep(answer)
+
+    def has_kept(self, session_id: str) -> bool:
+        """Tell whether an answer of this session is on this replica's way to the database."""
+        return self._spool.holds(session_id)
+
+    async def take(self, answer: UnsavedAnswer) -> None:
+        """Bring a kept answer into the database, however long that takes, and the login to its end."""
         stored = await insist(lambda: self._store(answer), answer.session_id)
         await self._spool.discard(answer.session_id)
         if stored.session is not None:
@@ -93,6 +102,9 @@ class Answers:
             logger.exception("login_crashed", session_id=session.id)
             # It is taken up again as long as there is time; then nobody would ever end it, nor its grant.
             if session.seconds_left <= 0:
+                if body is None:
+                    # Nobody can tell the bank to revoke what nobody can read.
+                    logger.error("tokens_unreadable", session_id=session.id, detail="its login has ended without them")  # noqa: TRY400
                 fault = LoginError("the broker has a fault; its log tells more", code="internal_error")
                 await self.fail(session, fault, body)
         else:
@@ -112,7 +124,10 @@ class Answers:
             current = await lock_session(transaction, session_id=answer.session_id)
             status = current.status if current else SessionStatus.CANCELLED
             if status is not SessionStatus.EXCHANGING:
-                if status not in (SessionStatus.COMPLETED, SessionStatus.AWAITING_CONFIRMATION):
+                if current is None and age > _LONGEST_KNOWN:
+                    # Whoever finds no session then cannot tell one that was linked, and whose connection lives on.
+                    logger.error("answer_too_old", session_id=answer.session_id)
+                elif status not in (SessionStatus.COMPLETED, SessionStatus.AWAITING_CONFIRMATION):
                     await revoke_answer(
                         transaction,
                         self._key_ring,

@@ -90,6 +90,9 @@ class Completion:
     async def resume(self, session: Session) -> None:
         """Take up a login that another replica has left. Its code is not presented again."""
         if session.token_response is None:
+            # Its answer is here, on its way to the database; it will not be for ever.
+            if self._answers.has_kept(session.id) and session.seconds_left > 0:
+                return
             error = LoginError("the broker was interrupted; log in again", code="exchange_interrupted")
             await self._answers.fail(session, error, None)
         else:
@@ -139,29 +142,32 @@ class Completion:
         try:
             metadata = await self._leases.while_time_is_left(session, until, self._provider.metadata, BankError)
             check_issuer(response, metadata)
-            body = await self._exchange(session, until, response.code)
+            answer = await self._exchange(session, until, response.code)
         except (LoginError, BankError) as error:
             await self._answers.fail(session, error, None)
             return
-        await self._answers.take(UnsavedAnswer(session.tenant, session.id, self._clock.now(), body))
+        await self._answers.take(answer)
 
-    async def _exchange(self, session: Session, until: float, code: SecretStr) -> SecretStr:
+    async def _exchange(self, session: Session, until: float, code: SecretStr) -> UnsavedAnswer:
         assert session.code_verifier is not None
         verifier = self._key_ring.decrypt(session.code_verifier, session_binding("code_verifier", session.id))
         proof_key = proof_key_of(session, self._key_ring)
-        # Repeated only where the bank certainly has not seen the code.
-        return await self._leases.while_time_is_left(
-            session,
-            until,
-            lambda: self._token_endpoint.exchange(
+
+        async def exchange() -> UnsavedAnswer:
+            body = await self._token_endpoint.exchange(
                 code=code,
                 code_verifier=verifier,
                 redirect_uri=session.redirect_uri,
                 deadline=_EXCHANGE_DEADLINE,
                 proof_key=ProofKey.parse(proof_key) if proof_key else None,
-            ),
-            (BankUnreachable, BankRateLimited),
-        )
+            )
+            answer = UnsavedAnswer(session.tenant, session.id, self._clock.now(), body)
+            # Before anything else, the end of the lease's keeping too, which may take its time.
+            await self._answers.keep(answer)
+            return answer
+
+        # Repeated only where the bank certainly has not seen the code.
+        return await self._leases.while_time_is_left(session, until, exchange, (BankUnreachable, BankRateLimited))
 
 
 async def _end_without_code(

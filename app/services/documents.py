@@ -53,7 +53,7 @@ class Documents:
         BrokerUnavailable where others' bodies took too long.
         """
         # The same bodies come again and again: many have no variables, and the connection is not in them.
-        # Of each tenant apart: how long an answer takes must not tell what others have sent.
+        # Of each tenant apart: how long an answer takes must not tell what values others have sent with a document.
         digest = hashlib.sha256(f"{tenant}\0".encode() + body).digest()
         known = self._judged.get(digest)
         if known is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from app.errors import DatabaseUnavailable
 from app.logs import get_logger
 from app.metrics import OUTBOX_AGE_SECONDS, OUTBOX_EVENTS
 from app.services.background import BackgroundTasks
@@ -92,7 +93,13 @@ class Housekeeping:
                 if session.status is SessionStatus.EXCHANGING:
                     await change_session(transaction, session.id, lease_until=from_now(LEASE))
         for session in sessions:
-            await self._take_up(session)
+            try:
+                await self._take_up(session)
+            except DatabaseUnavailable:
+                raise
+            except Exception:
+                # It must not keep the others, which were locked with it, from being taken up.
+                logger.exception("login_crashed", session_id=session.id)
         return len(sessions)
 
     async def expire_logins(self) -> None:

@@ -11,7 +11,10 @@ from pathlib import Path
 from pydantic import BaseModel, SecretStr, field_serializer
 
 from app.encryption import KeyRing
+from app.logs import get_logger
 from app.services.sealed_files import SealedFiles
+
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,17 @@ class LoginSpool:
     def left_over(self) -> Iterator[UnsavedAnswer]:
         """Read what an earlier process left. A file that cannot be read stays, and is logged."""
         for session_id, plain in self._files.left_over():
-            record = _Record.model_validate_json(plain.get_secret_value())
+            try:
+                record = _Record.model_validate_json(plain.get_secret_value())
+            except ValueError:
+                # Its text may quote a token.
+                logger.error("spool_unreadable", file=session_id, reason="ValueError")  # noqa: TRY400
+                continue
             yield UnsavedAnswer(record.tenant, session_id, record.received_at, record.body)
+
+    def holds(self, session_id: str) -> bool:
+        """Tell whether there is an answer of this session."""
+        return self._files.holds(session_id)
 
 
 class _Record(BaseModel):

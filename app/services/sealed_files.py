@@ -50,6 +50,10 @@ class SealedFiles:
             except (OSError, ValueError, DecryptionError) as error:
                 logger.exception("spool_unreadable", file=path.name, reason=type(error).__name__)
 
+    def holds(self, name: str) -> bool:
+        """Tell whether there is such a file."""
+        return self._path(name).exists()
+
     def measure(self) -> None:
         """Count the files of all kinds that are there."""
         SPOOLED.set(sum(path.suffix != _DRAFT for path in self._directory.glob("*.*")))

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from app.clock import Clock
-from app.errors import BankError, DatabaseUnavailable
+from app.errors import BankError, ConfigurationError, DatabaseUnavailable
 from app.logs import get_logger
 from app.randomness import jitter
 from app.services.background import report_fault
@@ -64,5 +64,5 @@ class SessionLeases:
             try:
                 async with self._database.transaction() as transaction:
                     await change_session(transaction, session.id, lease_until=from_now(LEASE))
-            except DatabaseUnavailable:
+            except (DatabaseUnavailable, ConfigurationError):
                 logger.warning("waiting_for_database", about=session.id)

@@ -64,7 +64,7 @@ async def take_due_revocations(
 ) -> list[Revocation]:
     """Return what is due, of these connections if any are named; others do not get it for `lease` seconds.
 
-    Each tenant's oldest before anybody's next, however many one has.
+    Each tenant's oldest before anybody's next, however many one has; of more tenants than there is room for, any.
     """
     mine = true() if connection_ids is None else table.c.connection_id.in_(connection_ids)
     is_due = and_(table.c.next_attempt_at <= func.clock_timestamp(), mine)
@@ -77,7 +77,9 @@ async def take_due_revocations(
         .limit(limit)
         .lateral()
     )
-    chosen = select(oldest.c.id).select_from(names.join(oldest, true())).order_by(oldest.c.place).limit(limit)
+    chosen = (
+        select(oldest.c.id).select_from(names.join(oldest, true())).order_by(oldest.c.place, func.random()).limit(limit)
+    )
     due = select(table.c.id).where(table.c.id.in_(chosen), is_due).with_for_update(skip_locked=True)
     rows = await transaction.execute(
         update(table)

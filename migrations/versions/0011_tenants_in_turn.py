@@ -24,7 +24,6 @@ def upgrade() -> None:
         "CREATE INDEX IF NOT EXISTS ix_stitch_authorization_requests_pending "
         "ON stitch_authorization_requests (tenant, expires_at) WHERE status = 'pending'"
     )
-    op.execute("DROP INDEX ix_stitch_authorization_requests_open")
     op.execute("DROP INDEX ix_revocations_due")
     op.execute("CREATE INDEX ix_revocations_due ON revocations (tenant, next_attempt_at)")
     op.execute(
@@ -37,9 +36,5 @@ def downgrade() -> None:
     op.execute("DROP INDEX ix_webhook_deliveries_status")
     op.execute("DROP INDEX ix_revocations_due")
     op.execute("CREATE INDEX ix_revocations_due ON revocations (next_attempt_at)")
-    op.execute(
-        "CREATE INDEX ix_stitch_authorization_requests_open "
-        "ON stitch_authorization_requests (expires_at) WHERE ended_at IS NULL"
-    )
     op.execute("DROP INDEX ix_stitch_authorization_requests_pending")
     op.execute("DROP INDEX ix_stitch_authorization_requests_grants")

@@ -1,6 +1,7 @@
 """What becomes of the bank's answer to a code, whatever happens to the process and to the database."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,10 @@ async def test_an_answer_that_a_replica_was_stopped_with_is_linked_by_the_next(
     session = await stopped_with_an_answer(replicas, relay, bank, spool)
     following = await replicas(spool=spool)
     following.clock.advance(20)
+    # Its own housekeeping must not be first.
+    await rows.change_session(session.id, lease_until=from_now(-1))
+    await following.housekeeping.take_up_grants()
+    assert await following.tasks.drain(5) == []
     await following.answers.replay()
     ended = await following.logins.get(TENANT, session.id)
     assert (ended.status, ended.error_code) == (SessionStatus.COMPLETED, None)
@@ -90,6 +95,22 @@ async def test_an_answer_whose_session_was_erased_is_revoked(
     await following.answers.replay()
     await following.revoker.revoke_due()
     assert await living_families_at(bank) == 0
+
+
+async def test_an_answer_of_long_ago_whose_session_is_gone_revokes_nothing(
+    replicas: ReplicaFactory, replica: Replica, rows: Rows, tmp_path: Path
+) -> None:
+    left = LoginSpool(tmp_path / "left", replica.key_ring)
+    received_at = replica.clock.now() - timedelta(days=2)
+    await left.keep(UnsavedAnswer(TENANT, "ses_gone", received_at, SecretStr('{"access_token": "at"}')))
+    sealed = replica.key_ring.encrypt(SecretStr('{"tenant": 1}'), Binding("spool", "login", "ses_other"))
+    (tmp_path / "left" / "ses_other.login").write_text(sealed.text)
+    following = await replicas(spool=tmp_path / "left")
+    with logged_here() as logs:
+        await following.answers.replay()
+    assert await rows.count(revocations) == 0
+    assert [line["event"] for line in logs] == ["spool_unreadable", "spool_replayed", "answer_too_old"]
+    assert list(kept_in(tmp_path / "left")) == ["ses_other.login"]
 
 
 async def test_a_file_that_outlived_its_login_does_no_harm(
