@@ -2,10 +2,13 @@
 
 import gzip
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from app.errors import BrokerUnavailable
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.answers import assert_graphql_refusal
@@ -129,6 +132,19 @@ class TestShapes:
         self.once(upstream, json_reply(OF_A_FIELD))
         await bank.set_faults(token={"error": "temporarily_unavailable", "status": 503})
         assert (await proxied.query(linked, "mutation { a }")).json() == OF_A_FIELD
+        assert upstream.count("/graphql") == 1
+
+    async def test_a_mutation_that_nobody_has_time_to_look_into_has_the_banks_answer(
+        self, proxied: Api, linked: str, upstream: HostileServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        @asynccontextmanager
+        async def busy(*_: object) -> AsyncIterator[None]:
+            raise BrokerUnavailable("others have their turn", code="too_many_queries")
+            yield
+
+        monkeypatch.setattr("app.services.turns.Turns.of", busy)
+        self.once(upstream, json_reply(OF_A_FIELD))
+        assert (await proxied.query(linked, "mutation { payOnce }")).json() == OF_A_FIELD
         assert upstream.count("/graphql") == 1
 
     async def test_a_query_of_which_a_field_was_refused_is_repeated(
