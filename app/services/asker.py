@@ -3,9 +3,7 @@
 import time
 
 from app.services.callers import Caller, CallerAuthenticator
-
-# Within so many seconds a refusal of a caller is promised to be heard of.
-_SOON = 0.5
+from app.store.standing import SOON
 
 
 class Asker:
@@ -34,6 +32,6 @@ class AskingCaller(Asker):
 
     async def confirm(self) -> None:
         """Raise UnauthorizedCaller where the caller was refused meanwhile."""
-        if time.perf_counter() - self._confirmed_at > _SOON:
+        if time.perf_counter() - self._confirmed_at > SOON:
             await self._authenticator.authenticate(self._authorization)
             self._confirmed_at = time.perf_counter()

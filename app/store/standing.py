@@ -16,7 +16,7 @@ from app.errors import UnauthorizedCaller
 from app.store.tables import api_keys, callers
 
 # Within so many seconds a refusal of a caller is promised to be heard of.
-_SOON = 0.5
+SOON = 0.5
 
 
 class _Deed(NamedTuple):
@@ -36,7 +36,7 @@ def act_with(key_id: str | None) -> None:
 async def require_standing(transaction: AsyncConnection) -> None:
     """Raise UnauthorizedCaller where the caller's key was refused since its request was let in."""
     deed = _deed.get()
-    if deed is None or time.perf_counter() - deed.admitted_at < _SOON or deed.task is not asyncio.current_task():
+    if deed is None or time.perf_counter() - deed.admitted_at < SOON or deed.task is not asyncio.current_task():
         return
     is_alive = or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now())
     query = (

@@ -42,6 +42,18 @@ async def test_a_name_that_comes_twice_is_nobody_s(
     assert (await other_browser.open(location, headers={"cookie": twice})).status_code == 400
 
 
+async def test_more_cookies_than_any_browser_sends_are_not_looked_into(
+    api: Api, bank: SandboxClient, browser: Browser, other_browser: Browser
+) -> None:
+    session = await api.start()
+    location = await go_to_bank(bank, browser, session)
+    name = cookie_name(session)
+    kept = f"{name}={browser.cookies[name]}"
+    assert (await other_browser.open(location, headers={"cookie": ";" * 17_000 + kept})).status_code == 400
+    assert (await api.session(session["id"]))["status"] == "pending"
+    assert (await other_browser.open(location, headers={"cookie": ";" * 10_000 + kept})).status_code == 200
+
+
 @pytest.mark.parametrize("value", [TOSSED, "attacker-chosen", ""])
 async def test_a_login_is_never_bound_to_what_a_browser_brought(
     *, api: Api, bank: SandboxClient, browser: Browser, other_browser: Browser, value: str

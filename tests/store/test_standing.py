@@ -77,7 +77,7 @@ async def test_it_is_asked_after_a_wait_of_the_request_itself_only(
             await transaction.execute(text("SELECT 1"))
 
     await work()
-    monkeypatch.setattr("app.store.standing._SOON", 0.0)
+    monkeypatch.setattr("app.store.standing.SOON", 0.0)
     with pytest.raises(UnauthorizedCaller):
         await work()
     # A refresh that it began goes on: its token must not be lost, and others wait for it.
