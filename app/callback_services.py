@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from app.clock import Clock
-from app.encryption import KeyRing
+from app.base.clock import Clock
+from app.base.encryption import KeyRing
 from app.oidc.discovery import Provider
 from app.oidc.token_endpoint import TokenEndpoint
 from app.services.answers import Answers
-from app.services.background import BackgroundTasks
+from app.concurrency.background_tasks import BackgroundTasks
 from app.services.completion import Completion
 from app.services.confirmation import Confirmations
 from app.services.linking import Linking

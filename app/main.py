@@ -36,7 +36,7 @@ from app.logs import configure_logs, get_logger
 from app.metrics import is_one_of_several, served_on
 from app.runtime import open_runtime
 from app.settings import Settings, load_settings
-from app.stopping import Stopping, stop_with
+from app.concurrency.shutdown import Stopping, stop_with
 from app.telemetry import open_telemetry
 
 logger = get_logger(__name__)

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from app.callback_services import callback_services
-from app.clock import Clock, SystemClock
-from app.encryption import KeyRing
+from app.base.clock import Clock, SystemClock
+from app.base.encryption import KeyRing
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.identity_providers import client_authentication, open_provider, open_service_tokens
 from app.logs import get_logger
@@ -18,7 +18,7 @@ from app.oidc.back_channel import BackChannel
 from app.oidc.front_channel import FrontChannel
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
-from app.services.background import BackgroundTasks, report_fault
+from app.concurrency.background_tasks import BackgroundTasks, report_fault
 from app.services.body_budget import BodyBudget
 from app.services.breaker import Breaker
 from app.services.caller_registry import CallerRegistry
@@ -48,7 +48,7 @@ from app.services.usage import Usage
 from app.services.vitals import Vitals
 from app.services.webhooks import Webhooks
 from app.settings import Settings
-from app.stopping import Stopping
+from app.concurrency.shutdown import Stopping
 from app.store.address import database_address
 from app.store.database import Database
 from app.store.migrate import require_schema

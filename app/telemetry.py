@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from app.logs import get_logger
-from app.randomness import identifier
+from app.base.randomness import identifier
 from app.tracing import exchange_tracer
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 import asyncpg
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
-from app.randomness import identifier
+from app.base.encryption import KeyRing
+from app.base.randomness import identifier
 from app.store.connections import ConnectionStatus, TokenPair, insert_connection, store_tokens
 from app.store.database import Database
 from app.store.moments import from_now

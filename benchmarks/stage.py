@@ -17,7 +17,7 @@ from app.demo.environment import Addresses, Place, broker_environment
 from app.demo.keys import Keys, fresh_keys
 from app.demo.ports import HOST, choose_ports
 from app.demo.processes import Child, broker_command, run_broker, running
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.services.callers import Permission
 from app.store.database import Database
 from app.store.embedded import embedded_postgresql

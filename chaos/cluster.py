@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.encryption import KeyRing
-from app.randomness import random_bytes
+from app.base.encryption import KeyRing
+from app.base.randomness import random_bytes
 from app.services.caller_registry import CallerRegistry
 from app.services.callers import Permission
 from app.store.database import Database

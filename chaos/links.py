@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from app.encryption import KeyRing
-from app.randomness import identifier
+from app.base.encryption import KeyRing
+from app.base.randomness import identifier
 from app.store.connections import ConnectionStatus, TokenPair, change_connection, insert_connection, store_tokens
 from app.store.database import Database
 from app.store.moments import from_now

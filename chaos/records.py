@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.services.spool import Spool
 from app.store.connections import hold
 from app.store.database import Database, Transaction

@@ -13,7 +13,7 @@ from pathlib import Path
 from joserfc.jwk import RSAKey
 
 from app.demo.environment import clear_environment
-from app.randomness import random_bytes
+from app.base.randomness import random_bytes
 from app.store.database import Database
 from chaos.postgresql import running_postgresql
 from interop.audit import compare_audits

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.services.caller_registry import CallerRegistry
 from app.services.callers import Permission
 from app.settings import Settings

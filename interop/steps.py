@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from app.clock import SystemClock
+from app.base.clock import SystemClock
 from app.identity_providers import client_authentication, open_provider
 from app.oidc.back_channel import BackChannel
 from app.oidc.refusals import InvalidGrant

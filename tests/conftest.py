@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.oidc.discovery import Provider
 from app.oidc.token_endpoint import TokenEndpoint
 from app.store.database import Database

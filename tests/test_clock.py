@@ -1,6 +1,6 @@
 from datetime import UTC
 
-from app.clock import SystemClock
+from app.base.clock import SystemClock
 
 
 def test_the_system_clock_is_in_utc_and_never_goes_back() -> None:

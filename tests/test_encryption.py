@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from app.encryption import Binding, Ciphertext, DecryptionError, KeyRing, generate_key
+from app.base.encryption import Binding, Ciphertext, DecryptionError, KeyRing, generate_key
 from app.errors import ConfigurationError
 
 HERE = Binding("tokens", "access_token", "con_1", 3)

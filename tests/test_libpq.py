@@ -3,7 +3,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from app.libpq import as_the_driver_has_it, check_address
+from app.base.dsn import as_the_driver_has_it, check_address
 
 
 @pytest.mark.parametrize(

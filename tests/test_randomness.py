@@ -3,7 +3,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import randomness
+from app.base import randomness
 
 
 def test_opaque_values_suit_stitch_and_pkce() -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from app.api.health import readyz
 from app.errors import ConfigurationError
 from app.runtime import open_runtime
-from app.stopping import Stopping
+from app.concurrency.shutdown import Stopping
 from app.store.database import Database
 from sandbox.client import SandboxClient
 from tests.support.broker import Broker, served, settings_for

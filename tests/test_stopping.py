@@ -8,7 +8,7 @@ from types import FrameType
 
 import pytest
 
-from app.stopping import Stopping
+from app.concurrency.shutdown import Stopping
 from tests.support.eventually import eventually
 
 

@@ -5,7 +5,7 @@ import re
 from starlette.types import Scope
 
 from app.errors import InvalidRequest
-from app.randomness import request_identifier
+from app.base.randomness import request_identifier
 from app.runtime import Runtime
 from app.services.callers import Caller
 from app.store.shares import work_for

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from app.api.context import admit, require_once
 from app.api.json_limits import require_modest
 from app.errors import InvalidRequest, NotFound
-from app.json_text import storable
+from app.base.strict_json import storable
 from app.runtime import Runtime
 from app.services.callers import Caller, Permission
 

@@ -14,7 +14,7 @@ from app.api.problems import problem
 from app.errors import RequestTooLarge
 from app.logs import log_request, set_request_id
 from app.metrics import REQUEST_SECONDS, REQUESTS
-from app.stopping import Stopping
+from app.concurrency.shutdown import Stopping
 from app.tracing import NOT_RECORDED, span
 
 MOST_PARAMETERS = 100

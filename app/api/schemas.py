@@ -17,7 +17,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from app.json_text import storable
+from app.base.strict_json import storable
 from app.services.login import LoginRequest, SessionLinks
 from app.store.audit import AuditEvent
 from app.store.connections import Connection, ConnectionStatus

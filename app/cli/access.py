@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.services.caller_registry import CallerRegistry
 from app.settings import load_database_settings, load_key_ring
 from app.store.address import database_address

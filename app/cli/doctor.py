@@ -11,8 +11,8 @@ import typer
 from pydantic import SecretStr
 
 from app.cli.output import AsJson, show_all
-from app.clock import SystemClock
-from app.encryption import KeyRing
+from app.base.clock import SystemClock
+from app.base.encryption import KeyRing
 from app.errors import BrokerError
 from app.identity_providers import client_authentication, open_provider, open_service_tokens
 from app.oidc.back_channel import BackChannel

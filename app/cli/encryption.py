@@ -9,8 +9,8 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from app.cli.access import with_database, with_key_ring
 from app.cli.output import AsJson, show, show_all
-from app.clock import SystemClock
-from app.encryption import check_key_id, generate_key
+from app.base.clock import SystemClock
+from app.base.encryption import check_key_id, generate_key
 from app.settings import load_key_ring
 from app.store.rewrap import rewrap_all
 from app.store.sealed import count_by_key, keys_in_use

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.encryption import Ciphertext
+from app.base.encryption import Ciphertext
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

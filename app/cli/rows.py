@@ -6,7 +6,7 @@ import typer
 
 from app.cli.access import OPERATOR, with_database, with_key_ring
 from app.cli.output import AsJson, plain, show, show_all
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.errors import NotFound
 from app.services.caller_registry import DEFAULT_TENANT
 from app.services.consent import end_consent

@@ -14,7 +14,7 @@ from app.cli.access import with_database, with_key_ring
 from app.cli.output import AsJson, show
 from app.cli.workers import serve_with_workers
 from app.demo.command import run_demo
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.errors import DatabaseUnavailable
 from app.main import create_api
 from app.runtime import ANSWER_SECONDS

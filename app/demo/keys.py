@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from app.demo.expectations import Unexpected
-from app.encryption import generate_key
-from app.randomness import random_bytes
+from app.base.encryption import generate_key
+from app.base.randomness import random_bytes
 
 _FILE = "keys.json"
 

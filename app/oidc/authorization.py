@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from app.errors import InvalidRequest, LoginError
 from app.oidc.discovery import ProviderMetadata
 from app.oidc.dpop import ProofKey
-from app.randomness import opaque_value
+from app.base.randomness import opaque_value
 
 _MAX_VALUE = 4_096
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")

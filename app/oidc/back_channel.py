@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import httpx
 
-from app.clock import Clock
+from app.base.clock import Clock
 from app.oidc.client_authentication import ClientAuthentication
 from app.oidc.discovery import Provider, ProviderMetadata
 from app.oidc.dpop import NONCE_WANTED, ProofKey, Prover, target_of

@@ -11,10 +11,10 @@ from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 
-from app.clock import Clock
+from app.base.clock import Clock
 from app.errors import ConfigurationError
 from app.oidc.discovery import ProviderMetadata
-from app.randomness import opaque_value
+from app.base.randomness import opaque_value
 
 _ASSERTION_LIFETIME = 60
 _ALGORITHMS = ["RS256", "PS256"]

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import httpx
 from joserfc.jwk import KeySet
 
-from app.clock import Clock
+from app.base.clock import Clock
 from app.errors import BankError
-from app.json_text import read_json
+from app.base.strict_json import read_json
 from app.logs import get_logger
 from app.oidc.dpop import ALGORITHM
 from app.oidc.key_sets import read_keys

@@ -10,8 +10,8 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 from pydantic import SecretStr
 
-from app.clock import Clock
-from app.randomness import opaque_value
+from app.base.clock import Clock
+from app.base.randomness import opaque_value
 
 ALGORITHM = "ES256"
 NONCE_WANTED = "use_dpop_nonce"

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from pydantic import SecretStr
 
-from app.json_text import read_json
+from app.base.strict_json import read_json
 from app.oidc.authorization import AuthorizationRequest, new_authorization_request
 from app.oidc.back_channel import BackChannel
 from app.oidc.transport import BankBadAnswer

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from app.errors import LoginError
 from app.oidc.discovery import Provider
 from app.oidc.signed_tokens import Claims, read_header, text_claim, time_claim, verify_signature
-from app.randomness import same
+from app.base.randomness import same
 
 LEEWAY = timedelta(seconds=60)
 MAX_AGE = timedelta(minutes=15)

@@ -8,7 +8,7 @@ import json
 from urllib.parse import quote, unquote_plus, urlsplit
 
 from app.errors import UnprocessableRequest
-from app.json_text import read_json
+from app.base.strict_json import read_json
 
 _QUERY = """
 query InteractionStatus($id: ID!) {

@@ -6,7 +6,7 @@ from datetime import datetime
 import httpx
 
 from app.errors import BankError
-from app.json_text import read_json
+from app.base.strict_json import read_json
 from app.oidc.authorization import ERRORS
 from app.oidc.dpop import NONCE_WANTED
 from app.oidc.transport import Answer, BankBadAnswer

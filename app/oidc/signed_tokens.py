@@ -13,7 +13,7 @@ from joserfc.jwk import Key, KeySet
 from joserfc.jws import JWSRegistry
 
 from app.errors import BrokerError
-from app.json_text import storable
+from app.base.strict_json import storable
 from app.oidc.discovery import Provider
 
 # All of them hash with SHA-256, as at_hash and s_hash then do. Never "none", never one with a shared secret.

@@ -18,10 +18,10 @@ from httpx_aiohttp import AiohttpTransport
 from opentelemetry.trace import SpanKind
 
 from app.errors import BankError, BankTimeout
-from app.http_sessions import no_cookies, open_session
+from app.base.aiohttp_sessions import no_cookies, open_session
 from app.metrics import BANK_REQUESTS, BANK_SECONDS
-from app.proxies import proxy_for
-from app.tls import verified
+from app.base.proxies import proxy_for
+from app.base.tls import verified
 from app.trace_context import current_trace_context
 from app.tracing import span
 

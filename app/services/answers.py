@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from pydantic import SecretStr
 
-from app.clock import Clock
-from app.encryption import KeyRing
+from app.base.clock import Clock
+from app.base.encryption import KeyRing
 from app.errors import BankError, LoginError
 from app.logs import get_logger
 from app.services.consent import revoke_answer
-from app.services.insist import insist
+from app.concurrency.retry import insist
 from app.services.linking import Linking
 from app.services.login_spool import LoginSpool, UnsavedAnswer
 from app.services.session_leases import LEASE, SessionLeases

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from app.randomness import random_text
+from app.base.randomness import random_text
 
 KEY_MARK = "brk_"
 _ALPHABET = string.ascii_letters + string.digits

@@ -4,10 +4,10 @@ from datetime import datetime
 
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.errors import Conflict, InvalidRequest, NotFound
-from app.json_text import storable
-from app.randomness import identifier
+from app.base.strict_json import storable
+from app.base.randomness import identifier
 from app.services.api_keys import new_api_key
 from app.services.callers import Permission
 from app.store import audit

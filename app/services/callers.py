@@ -7,14 +7,14 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from app.clock import Clock
-from app.encryption import KeyRing
+from app.base.clock import Clock
+from app.base.encryption import KeyRing
 from app.errors import PermissionDenied, UnauthorizedCaller
 from app.metrics import CACHE_MISSES
-from app.randomness import digest, same
+from app.base.randomness import digest, same
 from app.services.api_keys import KEY_MARK, parse_api_key
 from app.services.guess_brake import GuessBrake
-from app.services.memory import Memory
+from app.base.cache import Memory
 from app.services.service_tokens import ServiceTokens
 from app.services.usage import Usage
 from app.store.callers import find_usable_key, hashing_key

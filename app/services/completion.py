@@ -8,8 +8,8 @@ import asyncio
 
 from pydantic import SecretStr
 
-from app.clock import Clock
-from app.encryption import KeyRing
+from app.base.clock import Clock
+from app.base.encryption import KeyRing
 from app.errors import BankError, InvalidRequest, LoginError
 from app.logs import get_logger
 from app.oidc.authorization import ERRORS, AuthorizationResponse, check_issuer
@@ -18,9 +18,9 @@ from app.oidc.dpop import ProofKey
 from app.oidc.refusals import BankRateLimited
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import BankUnreachable
-from app.randomness import digest, same
+from app.base.randomness import digest, same
 from app.services.answers import Answers
-from app.services.background import BackgroundTasks
+from app.concurrency.background_tasks import BackgroundTasks
 from app.services.login_spool import UnsavedAnswer
 from app.services.session_leases import LEASE, SessionLeases
 from app.store import audit

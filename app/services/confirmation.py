@@ -2,9 +2,9 @@
 
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.errors import Conflict, ConnectionRevoked, NotFound, UnprocessableRequest
-from app.randomness import same
+from app.base.randomness import same
 from app.services.callers import Caller
 from app.services.consent import end_consent, revoke_waiting_answer
 from app.services.linking import Linking

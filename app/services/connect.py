@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from app.clock import Clock
-from app.encryption import Ciphertext, KeyRing
+from app.base.clock import Clock
+from app.base.encryption import Ciphertext, KeyRing
 from app.errors import BankError, InvalidRequest, NotFound
 from app.oidc.front_channel import FrontChannel
-from app.randomness import digest, opaque_value, same
-from app.services.memory import Memory
+from app.base.randomness import digest, opaque_value, same
+from app.base.cache import Memory
 from app.store.database import Database, Transaction
 from app.store.sessions import Session, SessionStatus, change_session, lock_session, session_binding
 

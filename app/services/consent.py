@@ -2,7 +2,7 @@
 
 from pydantic import SecretStr
 
-from app.encryption import DecryptionError, KeyRing
+from app.base.encryption import DecryptionError, KeyRing
 from app.logs import get_logger
 from app.oidc.token_endpoint import read_tokens
 from app.oidc.transport import BankBadAnswer

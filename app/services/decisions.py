@@ -6,7 +6,7 @@ from app.errors import BrokerError
 from app.logs import get_logger
 from app.oidc.interactions import read_decision, status_query
 from app.services.asker import Asker
-from app.services.background import BackgroundTasks
+from app.concurrency.background_tasks import BackgroundTasks
 from app.services.proxy import QueryProxy
 from app.store import audit
 from app.store.database import Database

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.errors import ConnectionNotFound, ConnectionRevoked
-from app.services.background import BackgroundTasks
+from app.concurrency.background_tasks import BackgroundTasks
 from app.services.consent import end_consent, revoke_waiting_answer
 from app.services.revoker import Revoker
 from app.store import audit

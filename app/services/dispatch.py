@@ -8,15 +8,15 @@ from datetime import UTC
 
 import httpx
 
-from app.clock import Clock
-from app.encryption import KeyRing
+from app.base.clock import Clock
+from app.base.encryption import KeyRing
 from app.errors import BrokerError
 from app.logs import get_logger
 from app.metrics import DELIVERIES, DELIVERIES_GIVEN_UP
-from app.randomness import back_off, jitter
-from app.services.background import BackgroundTasks
-from app.services.insist import insist
-from app.stopping import Stopping
+from app.base.randomness import back_off, jitter
+from app.concurrency.background_tasks import BackgroundTasks
+from app.concurrency.retry import insist
+from app.concurrency.shutdown import Stopping
 from app.store.database import Database
 from app.store.deliveries import Due, claim_delivery, record_delivery, record_failure, tenants_with_due_queues
 from app.store.notifications import OUTBOX_TOPIC, Notifications, wait_for

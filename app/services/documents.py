@@ -11,7 +11,7 @@ from graphql import DocumentNode, GraphQLError, OperationDefinitionNode, Operati
 from graphql.language.parser import Parser
 
 from app.errors import InvalidRequest, RequestTooLarge
-from app.json_text import read_json
+from app.base.strict_json import read_json
 from app.services.turns import Turns
 
 # Of one request, all its documents together: what they hold at most, which takes tens of milliseconds to parse.

@@ -7,7 +7,7 @@ Stitch says so with a 401, or with a 200 whose `extensions.code` stands at the t
 import zlib
 from enum import Enum
 
-from app.json_text import read_json
+from app.base.strict_json import read_json
 
 # An answer that is longer holds data.
 LONGEST_REFUSAL = 4_096

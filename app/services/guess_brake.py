@@ -6,7 +6,7 @@ makes a good key wait: there is no count by address or by key that an attacker c
 
 import asyncio
 
-from app.clock import Clock
+from app.base.clock import Clock
 
 # GuessBrake that leave at once, and then so many a second.
 AT_ONCE = 20

@@ -5,10 +5,10 @@ import asyncio
 from app.errors import DatabaseUnavailable
 from app.logs import get_logger
 from app.metrics import OUTBOX_AGE_SECONDS, OUTBOX_EVENTS
-from app.services.background import BackgroundTasks
+from app.concurrency.background_tasks import BackgroundTasks
 from app.services.completion import Completion
 from app.services.confirmation import Confirmations
-from app.services.periodically import periodically
+from app.concurrency.periodic import periodically
 from app.services.revoker import Revoker
 from app.services.session_leases import LEASE
 from app.services.usage import Usage

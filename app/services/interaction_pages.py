@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.errors import InvalidRequest, NotFound
-from app.randomness import digest, opaque_value, same
+from app.base.randomness import digest, opaque_value, same
 from app.services.decisions import Decisions
 from app.store.database import Database
 from app.store.interactions import (

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from app.clock import Clock
-from app.encryption import KeyRing
+from app.base.clock import Clock
+from app.base.encryption import KeyRing
 from app.errors import ConnectionNotFound, NotFound
 from app.oidc.interactions import interaction_address
-from app.randomness import digest, identifier, opaque_value
+from app.base.randomness import digest, identifier, opaque_value
 from app.services.callers import Caller
 from app.services.decisions import Decisions
 from app.services.known_connections import require_usable
 from app.services.return_urls import ReturnUrls
 from app.services.waiting import StillWanted, wait_for_change
-from app.stopping import Stopping
+from app.concurrency.shutdown import Stopping
 from app.store import audit
 from app.store.connections import get_connection
 from app.store.database import Database

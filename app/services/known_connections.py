@@ -5,13 +5,13 @@ from datetime import datetime
 
 from pydantic import SecretStr
 
-from app.clock import Clock
-from app.encryption import KeyRing
+from app.base.clock import Clock
+from app.base.encryption import KeyRing
 from app.errors import ConnectionNotFound, ConnectionNotReady, ConnectionRevoked, ReauthorizationRequired
-from app.json_text import storable
+from app.base.strict_json import storable
 from app.metrics import CACHE_MISSES
 from app.oidc.dpop import ProofKey
-from app.services.memory import Memory
+from app.base.cache import Memory
 from app.store.connections import Connection, ConnectionStatus, Held, hold
 from app.store.database import Database
 from app.wire import HeaderLines, header_lines

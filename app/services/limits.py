@@ -1,6 +1,6 @@
 """How much one caller may ask of one replica, so that a caller gone wild leaves room for the others."""
 
-from app.clock import Clock
+from app.base.clock import Clock
 from app.errors import RateLimited
 
 # Callers that have not been heard of for so long have full buckets anyway. Seconds.

@@ -6,14 +6,14 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from app.clock import Clock
-from app.encryption import KeyRing
+from app.base.clock import Clock
+from app.base.encryption import KeyRing
 from app.errors import BankError, LoginError
 from app.oidc.discovery import Provider
 from app.oidc.id_token import Expectations, VerifiedClaims, validate_id_token
 from app.oidc.token_endpoint import TokenResponse, read_tokens
 from app.oidc.transport import BankBadAnswer
-from app.randomness import digest, identifier, opaque_value
+from app.base.randomness import digest, identifier, opaque_value
 from app.services.consent import revoke_answer
 from app.store import audit
 from app.store.connections import (

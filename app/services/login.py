@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from app.clock import Clock
-from app.encryption import KeyRing
+from app.base.clock import Clock
+from app.base.encryption import KeyRing
 from app.errors import (
     Conflict,
     ConnectionNotFound,
@@ -18,11 +18,11 @@ from app.errors import (
     UnprocessableRequest,
 )
 from app.oidc.front_channel import FrontChannel
-from app.randomness import digest, identifier, opaque_value
+from app.base.randomness import digest, identifier, opaque_value
 from app.services.callers import Caller
 from app.services.return_urls import ReturnUrls
 from app.services.waiting import StillWanted, wait_for_change
-from app.stopping import Stopping
+from app.concurrency.shutdown import Stopping
 from app.store import audit
 from app.store.connections import ConnectionStatus, get_connection
 from app.store.database import Database, Transaction

@@ -3,7 +3,7 @@
 import re
 from typing import Protocol
 
-from app.clock import Clock
+from app.base.clock import Clock
 from app.oidc.dpop import NONCE_WANTED, Prover, target_of
 from app.services.known_connections import UsableToken
 from app.wire import HeaderLines, header_lines

@@ -10,8 +10,8 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from app.clock import Clock
-from app.encryption import KeyRing
+from app.base.clock import Clock
+from app.base.encryption import KeyRing
 from app.errors import BankError, BrokerError, ConnectionRevoked, ReauthorizationRequired
 from app.logs import get_logger
 from app.metrics import REFRESHES
@@ -20,9 +20,9 @@ from app.oidc.id_token import subject_of
 from app.oidc.refusals import BankFailed, BankRateLimited, ClientRefused, InvalidGrant, TokenRequestRefused
 from app.oidc.token_endpoint import TokenEndpoint, TokenResponse
 from app.oidc.transport import BankBadAnswer, BankSilent, BankUnreachable
-from app.randomness import back_off, identifier
+from app.base.randomness import back_off, identifier
 from app.services.breaker import Breaker
-from app.services.insist import insist
+from app.concurrency.retry import insist
 from app.services.spool import Spool, Unsaved
 from app.store import audit
 from app.store.connections import TokenPair

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from app.logs import get_logger
 from app.metrics import REMOVED
-from app.services.periodically import periodically
+from app.concurrency.periodic import periodically
 from app.store import audit
 from app.store.chores import end_turn, keep_turn, take_turn
 from app.store.database import Database, Transaction

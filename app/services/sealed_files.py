@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from app.encryption import Binding, Ciphertext, DecryptionError, KeyRing
+from app.base.encryption import Binding, Ciphertext, DecryptionError, KeyRing
 from app.logs import get_logger
 from app.metrics import SPOOLED
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from app.clock import Clock
+from app.base.clock import Clock
 from app.errors import BankError, BrokerUnavailable, UnauthorizedCaller
 from app.oidc.discovery import Provider
 from app.oidc.signed_tokens import Claims, read_header, text_claim, time_claim, verify_signature

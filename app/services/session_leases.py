@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from app.clock import Clock
+from app.base.clock import Clock
 from app.errors import BankError, ConfigurationError, DatabaseUnavailable
 from app.logs import get_logger
-from app.randomness import jitter
-from app.services.background import report_fault
+from app.base.randomness import jitter
+from app.concurrency.background_tasks import report_fault
 from app.store.database import Database
 from app.store.moments import from_now
 from app.store.sessions import Session, change_session

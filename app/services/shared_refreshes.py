@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from app.errors import BankTimeout, BrokerError, Conflict, ReauthorizationRequired
 from app.metrics import REFRESH_WAIT_SECONDS
-from app.services.background import BackgroundTasks
+from app.concurrency.background_tasks import BackgroundTasks
 from app.services.known_connections import MOST_REMEMBERED, KnownConnection, KnownConnections, UsableToken
 from app.services.refresh import Refresher, failure_of
 from app.store import audit

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, SecretStr, field_serializer
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.logs import get_logger
 from app.services.sealed_files import SealedFiles
 from app.store.connections import TokenPair

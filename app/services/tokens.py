@@ -1,9 +1,9 @@
 """The access token for a call: given out, refreshed before, or replaced after the bank has refused it."""
 
-from app.clock import Clock
-from app.encryption import KeyRing
+from app.base.clock import Clock
+from app.base.encryption import KeyRing
 from app.errors import BankError, DatabaseUnavailable
-from app.services.background import BackgroundTasks
+from app.concurrency.background_tasks import BackgroundTasks
 from app.services.known_connections import KnownConnection, KnownConnections, UsableToken, margin_of, token_of
 from app.services.refresh import Refresher
 from app.services.shared_refreshes import Cause, SharedRefreshes

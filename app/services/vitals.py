@@ -19,7 +19,7 @@ from app.metrics import (
     SESSIONS,
 )
 from app.services.callers import CallerAuthenticator
-from app.services.periodically import periodically
+from app.concurrency.periodic import periodically
 from app.services.shared_refreshes import Cause
 from app.services.spool import Spool
 from app.services.tokens import Tokens

@@ -5,9 +5,9 @@ from collections import defaultdict
 
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.errors import Conflict, NotFound, RateLimited, UnprocessableRequest
-from app.randomness import identifier
+from app.base.randomness import identifier
 from app.services.callers import Caller
 from app.settings import is_acceptable_address
 from app.store import audit

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.encryption import Binding, KeyRing, generate_key
+from app.base.encryption import Binding, KeyRing, generate_key
 from app.store.database import Transaction
 from app.store.notifications import caller_topic, notify
 from app.store.pages import Page, cursor_after, newest_first, oldest_first

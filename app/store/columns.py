@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from app.encryption import Ciphertext
+from app.base.encryption import Ciphertext
 
 
 class Sealed(TypeDecorator[Ciphertext]):

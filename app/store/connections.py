@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import Row, Select, delete, func, insert, select, update
 
-from app.encryption import Binding, KeyRing
+from app.base.encryption import Binding, KeyRing
 from app.store.database import Transaction
 from app.store.moments import seconds_until
 from app.store.notifications import connection_topic, notify

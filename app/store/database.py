@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import QueuePool
 
 from app.errors import BrokerError, ConfigurationError, DatabaseUnavailable, UnprocessableRequest
-from app.libpq import as_the_driver_has_it
+from app.base.dsn import as_the_driver_has_it
 from app.metrics import DATABASE_FAILURES, DATABASE_WAIT_SECONDS
-from app.randomness import identifier
+from app.base.randomness import identifier
 from app.store.shares import Shares
 from app.store.standing import require_standing
 from app.store.statement_spans import SYSTEM, trace_statements

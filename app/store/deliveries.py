@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import Row, delete, func, literal, or_, select, true, tuple_, update
 
-from app.encryption import DecryptionError, KeyRing
+from app.base.encryption import DecryptionError, KeyRing
 from app.logs import get_logger
-from app.randomness import identifier
+from app.base.randomness import identifier
 from app.store.database import Transaction
 from app.store.moments import from_now
 from app.store.outbox import DeliveryStatus

@@ -9,7 +9,7 @@ from enum import StrEnum
 from sqlalchemy import any_, func, insert, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.randomness import identifier
+from app.base.randomness import identifier
 from app.store.database import Transaction
 from app.store.moments import from_now
 from app.store.notifications import OUTBOX_TOPIC, notify

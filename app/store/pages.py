@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Select, Table, literal, tuple_
 
 from app.errors import InvalidRequest
-from app.json_text import read_json, storable
+from app.base.strict_json import read_json, storable
 
 Item = TypeVar("Item")
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pydantic import SecretStr
 from sqlalchemy import exists, func, not_, or_, select, update
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.store.connections import (
     Connection,
     ConnectionStatus,

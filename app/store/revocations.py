@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 from sqlalchemy import and_, delete, func, insert, select, true, update
 
-from app.encryption import Binding, DecryptionError, KeyRing
+from app.base.encryption import Binding, DecryptionError, KeyRing
 from app.logs import get_logger
-from app.randomness import identifier
+from app.base.randomness import identifier
 from app.store.connections import TokenPair
 from app.store.database import Transaction
 from app.store.moments import from_now

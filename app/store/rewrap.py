@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Column, Table, or_, select, update
 
-from app.encryption import Binding, KeyRing
+from app.base.encryption import Binding, KeyRing
 from app.store.database import Database
 from app.store.sealed import key_of, sealed_columns
 from app.store.tables import tokens

@@ -4,7 +4,7 @@ from collections import Counter
 
 from sqlalchemy import Column, ColumnElement, Table, Text, func, select, true, type_coerce
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.errors import ConfigurationError
 from app.store.columns import Sealed
 from app.store.database import Database, Transaction

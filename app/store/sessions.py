@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from app.encryption import Binding, Ciphertext, KeyRing
+from app.base.encryption import Binding, Ciphertext, KeyRing
 from app.metrics import SESSIONS
 from app.store.database import Transaction, on_commit
 from app.store.moments import from_start, seconds_until

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import Row, func, insert, select, update
 
-from app.encryption import Binding, Ciphertext, KeyRing
+from app.base.encryption import Binding, Ciphertext, KeyRing
 from app.errors import NotFound
 from app.store.database import Transaction
 from app.store.moments import from_now

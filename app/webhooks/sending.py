@@ -11,8 +11,8 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from app.http_sessions import no_cookies, open_session
-from app.tls import verified
+from app.base.aiohttp_sessions import no_cookies, open_session
+from app.base.tls import verified
 from app.webhooks.addresses import AddressGuard, AddressRefused
 
 _LONGEST_OPENING = 5.0

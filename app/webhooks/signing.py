@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import SecretStr
 
-from app.randomness import random_bytes
+from app.base.randomness import random_bytes
 
 _PREFIX = "whsec_"
 _SECRET_BYTES = 32

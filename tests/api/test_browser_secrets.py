@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.randomness import digest
+from app.base.randomness import digest
 from app.services.connect import login_of
 from sandbox.client import SandboxClient
 from tests.support.broker import Api, Browser

@@ -9,7 +9,7 @@ import pytest
 from pydantic import JsonValue, SecretStr
 from sqlalchemy import text
 
-from app.encryption import Ciphertext, KeyRing
+from app.base.encryption import Ciphertext, KeyRing
 from app.store.columns import Sealed
 from app.store.moments import from_now
 from app.store.sessions import session_binding

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from app.encryption import Ciphertext, DecryptionError, KeyRing
+from app.base.encryption import Ciphertext, DecryptionError, KeyRing
 from app.store.connections import hold
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.main import create_api
-from app.randomness import identifier
+from app.base.randomness import identifier
 from app.store.database import Database
 from app.store.migrate import migrate
 from sandbox.client import SandboxClient

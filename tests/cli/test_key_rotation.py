@@ -13,9 +13,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.key_reload import reload_keys
-from app.randomness import identifier
+from app.base.randomness import identifier
 from app.runtime import open_runtime
 from app.store.connections import TokenPair, insert_connection, store_tokens
 from app.store.database import Database

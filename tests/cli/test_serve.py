@@ -15,7 +15,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.services.caller_registry import CallerRegistry
 from app.store.database import Database
 from sandbox.client import SandboxClient

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from standardwebhooks.webhooks import Webhook
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.services.callers import Caller
 from app.services.webhooks import Webhooks
 from app.store.database import Database

@@ -12,7 +12,7 @@ from app.oidc.authorization import (
     parse_authorization_response,
 )
 from app.oidc.discovery import ProviderMetadata
-from app.randomness import opaque_value
+from app.base.randomness import opaque_value
 
 ISSUER = "https://secure.stitch.money"
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from app.errors import BankError
 from app.oidc.discovery import EndpointOverrides, Provider
 from app.oidc.id_token import Expectations, IdTokenRefused, subject_of, validate_id_token
-from app.randomness import digest
+from app.base.randomness import digest
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID
 from tests.support.clock import SteerableClock

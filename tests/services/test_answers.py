@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app.encryption import Binding
+from app.base.encryption import Binding
 from app.services.login_spool import LoginSpool, UnsavedAnswer
 from app.store.connections import ConnectionStatus
 from app.store.moments import from_now

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from app.errors import BankTimeout
-from app.services.background import BackgroundTasks
+from app.concurrency.background_tasks import BackgroundTasks
 from tests.support.logs import logged_here
 
 

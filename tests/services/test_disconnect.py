@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.errors import ConnectionNotFound, ConnectionRevoked, NotFound
 from app.store import audit
 from app.store.connections import ConnectionStatus

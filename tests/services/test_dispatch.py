@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import insert, select, update
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.store.database import Database, Transaction
 from app.store.deliveries import Due, claim_delivery, record_delivery, record_failure
 from app.store.delivery_records import Delivery, erase_deliveries_of_user, measure_outbox

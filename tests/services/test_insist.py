@@ -1,5 +1,5 @@
 from app.errors import ConfigurationError, DatabaseUnavailable
-from app.services.insist import insist
+from app.concurrency.retry import insist
 from tests.support.logs import logged_here
 
 

@@ -13,7 +13,7 @@ from app.errors import (
     UnprocessableRequest,
 )
 from app.oidc.authorization import code_challenge
-from app.randomness import digest
+from app.base.randomness import digest
 from app.services.connect import OpenedLink
 from app.services.login import LoginRequest
 from app.store.connections import ConnectionStatus

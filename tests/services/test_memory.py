@@ -3,7 +3,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from app.services.memory import Memory
+from app.base.cache import Memory
 from tests.support.clock import SteerableClock
 from tests.support.eventually import eventually
 

@@ -9,7 +9,7 @@ import sqlalchemy.exc
 import structlog
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.errors import BankError, ConnectionRevoked, ReauthorizationRequired
 from app.oidc.transport import BankBadAnswer, BankSilent, BankUnreachable
 from app.services.spool import Spool, Unsaved

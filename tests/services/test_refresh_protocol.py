@@ -285,7 +285,7 @@ def _refresh_token(held: Held) -> str | None:
 def test_no_order_of_steps_crashes_and_outages_breaks_the_promises(
     postgresql: SecretStr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.services.insist.asyncio", SimpleNamespace(sleep=stepped_pause))
+    monkeypatch.setattr("app.concurrency.retry.asyncio", SimpleNamespace(sleep=stepped_pause))
     # The server of the tests may have started just now, and whoever is to save first is stepped by the machine.
     monkeypatch.setattr("app.store.refreshes._SETTLING_TIME", 0.0)
     with opened_world(postgresql, tmp_path) as world, structlog.testing.capture_logs():

@@ -11,7 +11,7 @@ import pytest
 from joserfc.jwk import ECKey, Key, RSAKey
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.errors import BrokerUnavailable, PermissionDenied, UnauthorizedCaller
 from app.identity_providers import open_service_tokens
 from app.oidc.discovery import KEYS_LIFETIME

@@ -4,7 +4,7 @@ import contextlib
 import pytest
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.errors import (
     BankError,
     BankTimeout,

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.logs import set_request_id
-from app.randomness import identifier
+from app.base.randomness import identifier
 from app.store import audit
 from app.store.audit import AuditEvent, list_events
 from app.store.audit_chain import verify

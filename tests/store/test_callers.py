@@ -1,6 +1,6 @@
 import pytest
 
-from app.encryption import DecryptionError, KeyRing
+from app.base.encryption import DecryptionError, KeyRing
 from app.store.callers import (
     CallerRecord,
     disable_caller,

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import SecretStr
 
-from app.encryption import DecryptionError, KeyRing
+from app.base.encryption import DecryptionError, KeyRing
 from app.store.connections import (
     ConnectionStatus,
     TokenPair,

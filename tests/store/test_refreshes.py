@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from pydantic import SecretStr
 
-from app.encryption import DecryptionError, KeyRing
+from app.base.encryption import DecryptionError, KeyRing
 from app.store.connections import ConnectionStatus, TokenPair
 from app.store.database import Database
 from app.store.moments import from_now

@@ -2,7 +2,7 @@ import asyncio
 
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.store.connections import TokenPair
 from app.store.database import Database
 from app.store.revocations import (

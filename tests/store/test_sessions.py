@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from app.randomness import identifier
+from app.base.randomness import identifier
 from app.store.database import Database
 from app.store.moments import from_now
 from app.store.sessions import (

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.errors import UnauthorizedCaller
 from app.services.caller_registry import CallerRegistry
 from app.store.callers import CallerRecord

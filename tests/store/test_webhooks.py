@@ -3,7 +3,7 @@ import asyncio
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.store.database import Database
 from app.store.webhooks import count_webhooks, insert_webhook
 from tests.support.eventually import eventually

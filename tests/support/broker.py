@@ -18,9 +18,9 @@ import uvicorn
 from pydantic import SecretStr
 
 from app.api.head_limit import BoundedHttpProtocol
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.main import create_app
-from app.randomness import identifier
+from app.base.randomness import identifier
 from app.services.caller_registry import CallerRegistry
 from app.services.callers import Permission
 from app.settings import Settings

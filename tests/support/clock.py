@@ -2,11 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from app.clock import SystemClock
+from app.base.clock import SystemClock
 
 
 class SteerableClock:
-    """The machine's clock, as far ahead of it as a test wants. It serves as an `app.clock.Clock`."""
+    """The machine's clock, as far ahead of it as a test wants. It serves as an `app.base.clock.Clock`."""
 
     def __init__(self) -> None:
         self._system = SystemClock()

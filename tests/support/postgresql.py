@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 from pydantic import SecretStr
 
-from app.randomness import identifier
+from app.base.randomness import identifier
 from app.store.database import Database
 from app.store.embedded import EmbeddedPostgreSQL
 from app.store.migrate import migrate

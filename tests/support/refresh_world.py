@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.services.breaker import Breaker
 from app.services.refresh import Refresher, Timing
 from app.store.database import Database

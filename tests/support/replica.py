@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import SecretStr
 
 from app.callback_services import callback_services
-from app.encryption import KeyRing
+from app.base.encryption import KeyRing
 from app.oidc.authorization import parse_authorization_response
 from app.oidc.back_channel import BackChannel
 from app.oidc.client_authentication import ClientSecret
@@ -20,7 +20,7 @@ from app.oidc.front_channel import FrontChannel
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
 from app.services.answers import Answers
-from app.services.background import BackgroundTasks
+from app.concurrency.background_tasks import BackgroundTasks
 from app.services.breaker import Breaker
 from app.services.caller_registry import CallerRegistry
 from app.services.callers import Caller, CallerAuthenticator, Permission
@@ -41,7 +41,7 @@ from app.services.tokens import Tokens
 from app.services.usage import Usage
 from app.services.webhooks import Webhooks
 from app.settings import is_acceptable_address
-from app.stopping import Stopping
+from app.concurrency.shutdown import Stopping
 from app.store.database import Database
 from app.store.notifications import Notifications
 from app.store.sessions import Session

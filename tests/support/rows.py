@@ -5,8 +5,8 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import Table, func, select, update
 
-from app.encryption import KeyRing
-from app.randomness import identifier
+from app.base.encryption import KeyRing
+from app.base.randomness import identifier
 from app.store.connections import (
     Connection,
     ConnectionStatus,

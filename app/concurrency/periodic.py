@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from app.errors import BrokerError
 from app.logs import get_logger
-from app.randomness import jitter
+from app.base.randomness import jitter
 
 _PAUSE_AFTER_FAULT = 5.0
 logger = get_logger(__name__)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
-from app.clock import Clock
+from app.base.clock import Clock
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")

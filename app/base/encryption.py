@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import SecretStr
 
 from app.errors import BrokerError, ConfigurationError
-from app.randomness import random_bytes
+from app.base.randomness import random_bytes
 
 _FORMAT = "v1"
 _NONCE_BYTES = 12

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.logs import get_logger
-from app.randomness import back_off
+from app.base.randomness import back_off
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 Result = TypeVar("Result")
