@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.errors import BrokerError
-from app.logs import get_logger
+from app.observability.logs import get_logger
 from app.runtime import Runtime
 from app.settings import load_key_ring
 from app.store.sealed import require_keys

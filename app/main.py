@@ -32,12 +32,12 @@ from app.api.openapi import install_openapi
 from app.api.problems import install_problem_handlers
 from app.errors import BrokerError
 from app.key_reload import reloading_keys
-from app.logs import configure_logs, get_logger
-from app.metrics import is_one_of_several, served_on
+from app.observability.logs import configure_logs, get_logger
+from app.observability.metrics import is_one_of_several, served_on
 from app.runtime import open_runtime
 from app.settings import Settings, load_settings
 from app.concurrency.shutdown import Stopping, stop_with
-from app.telemetry import open_telemetry
+from app.observability.opentelemetry_export import open_telemetry
 
 logger = get_logger(__name__)
 

@@ -13,7 +13,7 @@ from app.base.clock import Clock, SystemClock
 from app.base.encryption import KeyRing
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.identity_providers import client_authentication, open_provider, open_service_tokens
-from app.logs import get_logger
+from app.observability.logs import get_logger
 from app.oidc.back_channel import BackChannel
 from app.oidc.front_channel import FrontChannel
 from app.oidc.token_endpoint import TokenEndpoint

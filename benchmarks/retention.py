@@ -15,7 +15,7 @@ from statistics import quantiles
 
 from sqlalchemy import text
 
-from app.logs import configure_logs
+from app.observability.logs import configure_logs
 from app.services.retention import Ages, Retention
 from app.store.audit_chain import verify
 from app.store.database import Database, Transaction

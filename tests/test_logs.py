@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import structlog
 
-from app.access_lines import Served
+from app.observability.access_log import Served
 from app.errors import DatabaseUnavailable
-from app.logs import configure_logs, current_request_id, get_logger, log_request, set_request_id
+from app.observability.logs import configure_logs, current_request_id, get_logger, log_request, set_request_id
 
 PLANTED = "planted-secret"
 SERVED = Served("GET", "/v1/sessions", 200, "cal_1", "10.0.0.1")

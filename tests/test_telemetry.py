@@ -8,9 +8,9 @@ import time
 import pytest
 from opentelemetry.trace import SpanKind
 
-from app.telemetry import open_telemetry
-from app.trace_context import TraceContext, current_trace_context, set_trace_context
-from app.tracing import detail, span
+from app.observability.opentelemetry_export import open_telemetry
+from app.observability.trace_context import TraceContext, current_trace_context, set_trace_context
+from app.observability.tracing import detail, span
 from tests.support.collector import Collector, collector
 from tests.support.hostile import HANG, hostile_server
 from tests.support.logs import captured_logs, logged_here
@@ -121,7 +121,7 @@ async def test_a_collector_that_does_not_answer_holds_up_no_stop(
 def test_who_does_not_trace_does_not_load_the_exporter() -> None:
     code = (
         "import asyncio, sys, app.main\n"
-        "from app.telemetry import open_telemetry\n"
+        "from app.observability.opentelemetry_export import open_telemetry\n"
         "async def main():\n"
         "    async with open_telemetry({}):\n"
         "        loaded = [name.split('.')[1] for name in sys.modules if name.startswith('opentelemetry.')]\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.trace_context import TraceContext, read_trace_context
+from app.observability.trace_context import TraceContext, read_trace_context
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01".encode()

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from app.api.context import request_id_of, was_head
 from app.api.pages import SECURITY_HEADERS, page
 from app.errors import BrokerError
-from app.logs import get_logger
+from app.observability.logs import get_logger
 from app.runtime import Runtime
 
 # Fetch section 3.9, and what browsers sent before it.

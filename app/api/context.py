@@ -10,7 +10,7 @@ from app.runtime import Runtime
 from app.services.callers import Caller
 from app.store.shares import work_for
 from app.store.standing import act_with
-from app.trace_context import read_trace_context, set_trace_context
+from app.observability.trace_context import read_trace_context, set_trace_context
 
 _ID = "broker.request_id"
 _CALLER = "broker.caller"

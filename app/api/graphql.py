@@ -18,7 +18,7 @@ from app.api.middleware import Accompaniment
 from app.api.query_body import read_body
 from app.api.query_headers import passed_on
 from app.errors import BrokerError, InvalidRequest
-from app.logs import get_logger
+from app.observability.logs import get_logger
 from app.runtime import Runtime
 from app.services.asker import AskingCaller
 from app.services.callers import Permission

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.metrics import exposition
+from app.observability.metrics import exposition
 
 router = APIRouter(tags=["Look into it"])
 

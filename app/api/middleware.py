@@ -8,14 +8,14 @@ from prometheus_client import Counter, Histogram
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.access_lines import Served
+from app.observability.access_log import Served
 from app.api.context import as_get, begin_request, dismiss
 from app.api.problems import problem
 from app.errors import RequestTooLarge
-from app.logs import log_request, set_request_id
-from app.metrics import REQUEST_SECONDS, REQUESTS
+from app.observability.logs import log_request, set_request_id
+from app.observability.metrics import REQUEST_SECONDS, REQUESTS
 from app.concurrency.shutdown import Stopping
-from app.tracing import NOT_RECORDED, span
+from app.observability.tracing import NOT_RECORDED, span
 
 MOST_PARAMETERS = 100
 _QUIET_ROUTES = ("/healthz", "/readyz", "/metrics")

@@ -14,7 +14,7 @@ from starlette.routing import Match
 
 from app.api.context import request_id_of
 from app.errors import BrokerError, InvalidRequest, UnauthorizedCaller
-from app.logs import get_logger
+from app.observability.logs import get_logger
 
 MEDIA_TYPE = "application/problem+json"
 # What pydantic says of a body that is something else, or was not read as JSON for the lack of its media type.

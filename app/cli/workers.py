@@ -9,7 +9,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from uvicorn import Config
 from uvicorn.supervisors import Multiprocess
 
-from app.metrics import MULTIPROCESS_DIRECTORY, served_on
+from app.observability.metrics import MULTIPROCESS_DIRECTORY, served_on
 
 
 class _Workers(Multiprocess):

@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from app.errors import BrokerError
-from app.logs import get_logger
+from app.observability.logs import get_logger
 
 Result = TypeVar("Result")
 logger = get_logger(__name__)

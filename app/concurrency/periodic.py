@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from app.errors import BrokerError
-from app.logs import get_logger
+from app.observability.logs import get_logger
 from app.base.randomness import jitter
 
 _PAUSE_AFTER_FAULT = 5.0

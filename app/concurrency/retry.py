@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from app.errors import ConfigurationError, DatabaseUnavailable
-from app.logs import get_logger
+from app.observability.logs import get_logger
 from app.base.randomness import back_off
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0

@@ -12,7 +12,7 @@ from joserfc.jwk import KeySet
 from app.base.clock import Clock
 from app.errors import BankError
 from app.base.strict_json import read_json
-from app.logs import get_logger
+from app.observability.logs import get_logger
 from app.oidc.dpop import ALGORITHM
 from app.oidc.key_sets import read_keys
 from app.oidc.transport import Answer, BankBadAnswer, send

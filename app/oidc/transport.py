@@ -19,11 +19,11 @@ from opentelemetry.trace import SpanKind
 
 from app.errors import BankError, BankTimeout
 from app.base.aiohttp_sessions import no_cookies, open_session
-from app.metrics import BANK_REQUESTS, BANK_SECONDS
+from app.observability.metrics import BANK_REQUESTS, BANK_SECONDS
 from app.base.proxies import proxy_for
 from app.base.tls import verified
-from app.trace_context import current_trace_context
-from app.tracing import span
+from app.observability.trace_context import current_trace_context
+from app.observability.tracing import span
 
 _MAX_ANSWER_BYTES = 1_048_576
 _LONGEST_OPENING = 5.0

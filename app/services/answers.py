@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
 from app.errors import BankError, LoginError
-from app.logs import get_logger
+from app.observability.logs import get_logger
 from app.services.consent import revoke_answer
 from app.concurrency.retry import insist
 from app.services.linking import Linking

@@ -2,8 +2,8 @@
 
 from app.base.clock import Clock
 from app.errors import BankError
-from app.logs import get_logger
-from app.metrics import BREAKER_OPEN
+from app.observability.logs import get_logger
+from app.observability.metrics import BREAKER_OPEN
 from app.base.randomness import back_off
 
 _THRESHOLD = 5

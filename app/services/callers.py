@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
 from app.errors import PermissionDenied, UnauthorizedCaller
-from app.metrics import CACHE_MISSES
+from app.observability.metrics import CACHE_MISSES
 from app.base.randomness import digest, same
 from app.services.api_keys import KEY_MARK, parse_api_key
 from app.services.guess_brake import GuessBrake

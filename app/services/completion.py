@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
 from app.errors import BankError, InvalidRequest, LoginError
-from app.logs import get_logger
+from app.observability.logs import get_logger
 from app.oidc.authorization import ERRORS, AuthorizationResponse, check_issuer
 from app.oidc.discovery import Provider
 from app.oidc.dpop import ProofKey

@@ -3,7 +3,7 @@
 from pydantic import SecretStr
 
 from app.base.encryption import DecryptionError, KeyRing
-from app.logs import get_logger
+from app.observability.logs import get_logger
 from app.oidc.token_endpoint import read_tokens
 from app.oidc.transport import BankBadAnswer
 from app.store import audit

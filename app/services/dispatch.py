@@ -11,8 +11,8 @@ import httpx
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
 from app.errors import BrokerError
-from app.logs import get_logger
-from app.metrics import DELIVERIES, DELIVERIES_GIVEN_UP
+from app.observability.logs import get_logger
+from app.observability.metrics import DELIVERIES, DELIVERIES_GIVEN_UP
 from app.base.randomness import back_off, jitter
 from app.concurrency.background_tasks import BackgroundTasks
 from app.concurrency.retry import insist

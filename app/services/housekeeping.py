@@ -3,8 +3,8 @@
 import asyncio
 
 from app.errors import DatabaseUnavailable
-from app.logs import get_logger
-from app.metrics import OUTBOX_AGE_SECONDS, OUTBOX_EVENTS
+from app.observability.logs import get_logger
+from app.observability.metrics import OUTBOX_AGE_SECONDS, OUTBOX_EVENTS
 from app.concurrency.background_tasks import BackgroundTasks
 from app.services.completion import Completion
 from app.services.confirmation import Confirmations

@@ -9,7 +9,7 @@ from app.base.clock import Clock
 from app.base.encryption import KeyRing
 from app.errors import ConnectionNotFound, ConnectionNotReady, ConnectionRevoked, ReauthorizationRequired
 from app.base.strict_json import storable
-from app.metrics import CACHE_MISSES
+from app.observability.metrics import CACHE_MISSES
 from app.oidc.dpop import ProofKey
 from app.base.cache import Memory
 from app.store.connections import Connection, ConnectionStatus, Held, hold

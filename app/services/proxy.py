@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 from prometheus_client import Counter
 
 from app.errors import BankError, BankTimeout, BrokerError, BrokerUnavailable, InvalidRequest
-from app.metrics import BANK_REQUESTS
+from app.observability.metrics import BANK_REQUESTS
 from app.base.proxies import proxy_for
 from app.services.asker import Asker
 from app.services.documents import Documents
@@ -21,8 +21,8 @@ from app.services.expiry import LONGEST_REFUSAL, Refusal, may_be_refusal, refusa
 from app.services.known_connections import UsableToken
 from app.services.query_proofs import QueryProofs
 from app.services.tokens import Tokens
-from app.trace_context import current_trace_context
-from app.tracing import span
+from app.observability.trace_context import current_trace_context
+from app.observability.tracing import span
 from app.wire import (
     Congested,
     HeaderLines,

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
 from app.errors import BankError, BrokerError, ConnectionRevoked, ReauthorizationRequired
-from app.logs import get_logger
-from app.metrics import REFRESHES
+from app.observability.logs import get_logger
+from app.observability.metrics import REFRESHES
 from app.oidc.discovery import Provider
 from app.oidc.id_token import subject_of
 from app.oidc.refusals import BankFailed, BankRateLimited, ClientRefused, InvalidGrant, TokenRequestRefused
@@ -38,7 +38,7 @@ from app.store.refreshes import (
     save_refresh,
 )
 from app.store.revocations import order_revocation
-from app.tracing import span
+from app.observability.tracing import span
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _OUTCOMES: dict[type[BankError], Outcome] = {

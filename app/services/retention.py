@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from app.logs import get_logger
-from app.metrics import REMOVED
+from app.observability.logs import get_logger
+from app.observability.metrics import REMOVED
 from app.concurrency.periodic import periodically
 from app.store import audit
 from app.store.chores import end_turn, keep_turn, take_turn

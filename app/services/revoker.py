@@ -2,8 +2,8 @@
 
 from app.base.encryption import KeyRing
 from app.errors import BankError
-from app.logs import get_logger
-from app.metrics import REVOCATIONS
+from app.observability.logs import get_logger
+from app.observability.metrics import REVOCATIONS
 from app.oidc.token_endpoint import TokenEndpoint
 from app.base.randomness import back_off
 from app.store.database import Database

@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from app.base.encryption import Binding, Ciphertext, DecryptionError, KeyRing
-from app.logs import get_logger
-from app.metrics import SPOOLED
+from app.observability.logs import get_logger
+from app.observability.metrics import SPOOLED
 
 _DRAFT = ".draft"
 logger = get_logger(__name__)

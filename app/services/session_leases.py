@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from app.base.clock import Clock
 from app.errors import BankError, ConfigurationError, DatabaseUnavailable
-from app.logs import get_logger
+from app.observability.logs import get_logger
 from app.base.randomness import jitter
 from app.concurrency.background_tasks import report_fault
 from app.store.database import Database

@@ -8,7 +8,7 @@ import asyncio
 from enum import StrEnum
 
 from app.errors import BankTimeout, BrokerError, Conflict, ReauthorizationRequired
-from app.metrics import REFRESH_WAIT_SECONDS
+from app.observability.metrics import REFRESH_WAIT_SECONDS
 from app.concurrency.background_tasks import BackgroundTasks
 from app.services.known_connections import MOST_REMEMBERED, KnownConnection, KnownConnections, UsableToken
 from app.services.refresh import Refresher, failure_of
@@ -25,7 +25,7 @@ from app.store.database import Database
 from app.store.notifications import Notifications, connection_topic, wait_for
 from app.store.outbox import EventType
 from app.store.refresh_attempts import Outcome, rejections_within
-from app.tracing import detail
+from app.observability.tracing import detail
 
 _POLL = 1.0
 _PAUSE = 0.2

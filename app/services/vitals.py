@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Mapping
 
-from app.metrics import (
+from app.observability.metrics import (
     BANK_CONNECTIONS,
     BANK_WAITING,
     CACHE_ENTRIES,

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from app.errors import InvalidRequest
-from app.logs import current_request_id
+from app.observability.logs import current_request_id
 from app.store.database import Transaction
 from app.store.pages import Page
 from app.store.tables import audit_chain

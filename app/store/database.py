@@ -15,12 +15,12 @@ from sqlalchemy.pool import QueuePool
 
 from app.errors import BrokerError, ConfigurationError, DatabaseUnavailable, UnprocessableRequest
 from app.base.dsn import as_the_driver_has_it
-from app.metrics import DATABASE_FAILURES, DATABASE_WAIT_SECONDS
+from app.observability.metrics import DATABASE_FAILURES, DATABASE_WAIT_SECONDS
 from app.base.randomness import identifier
 from app.store.shares import Shares
 from app.store.standing import require_standing
 from app.store.statement_spans import SYSTEM, trace_statements
-from app.tracing import detail
+from app.observability.tracing import detail
 
 # What the store's functions work in; only `Database.transaction` opens one.
 Transaction: TypeAlias = AsyncConnection

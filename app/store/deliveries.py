@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from sqlalchemy import Row, delete, func, literal, or_, select, true, tuple_, update
 
 from app.base.encryption import DecryptionError, KeyRing
-from app.logs import get_logger
+from app.observability.logs import get_logger
 from app.base.randomness import identifier
 from app.store.database import Transaction
 from app.store.moments import from_now

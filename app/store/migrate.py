@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 
 import migrations
 from app.errors import ConfigurationError
-from app.logs import get_logger
+from app.observability.logs import get_logger
 from app.store.database import Database
 from app.store.tables import metadata
 

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable
 import asyncpg
 from sqlalchemy import func, select
 
-from app.logs import get_logger
-from app.metrics import NOTIFICATIONS_CONNECTED
+from app.observability.logs import get_logger
+from app.observability.metrics import NOTIFICATIONS_CONNECTED
 from app.store.database import TOPICS, Database, Transaction
 
 CHANNEL = "broker_changes"

@@ -6,7 +6,7 @@ from pydantic import SecretStr
 from sqlalchemy import and_, delete, func, insert, select, true, update
 
 from app.base.encryption import Binding, DecryptionError, KeyRing
-from app.logs import get_logger
+from app.observability.logs import get_logger
 from app.base.randomness import identifier
 from app.store.connections import TokenPair
 from app.store.database import Transaction

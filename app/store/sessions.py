@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal, or
 from sqlalchemy.dialects.postgresql import insert
 
 from app.base.encryption import Binding, Ciphertext, KeyRing
-from app.metrics import SESSIONS
+from app.observability.metrics import SESSIONS
 from app.store.database import Transaction, on_commit
 from app.store.moments import from_start, seconds_until
 from app.store.notifications import notify, session_topic

@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanKind
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from app.tracing import detail
+from app.observability.tracing import detail
 
 SYSTEM = {"db.system.name": "postgresql"}
 _SPAN = "span"

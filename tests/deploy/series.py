@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from prometheus_client.metrics import MetricWrapperBase
 
-from app import metrics
+from app.observability import metrics
 
 # What Prometheus itself tells of a target.
 _PROMETHEUS = {"up": {"job", "instance"}}

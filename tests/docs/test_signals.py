@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prometheus_client.metrics import MetricWrapperBase
 
-from app import metrics
+from app.observability import metrics
 
 APP = Path("app")
 PAGE = Path("docs/operations/signals.md").read_text()

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from joserfc.jwk import RSAKey
 
 from app.oidc.transport import Answer, BankBadAnswer, BankSilent, BankUnreachable, send
-from app.trace_context import TraceContext, set_trace_context
+from app.observability.trace_context import TraceContext, set_trace_context
 from tests.support.eventually import eventually
 from tests.support.hostile import DROP, HANG, HostileServer, Reply, json_reply
 

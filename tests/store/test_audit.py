@@ -7,7 +7,7 @@ import sqlalchemy.exc
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from app.logs import set_request_id
+from app.observability.logs import set_request_id
 from app.base.randomness import identifier
 from app.store import audit
 from app.store.audit import AuditEvent, list_events

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict
 
-from app.logs import configure_logs
+from app.observability.logs import configure_logs
 from tests.support.eventually import eventually
 
 _KEEPER: ContextVar[object] = ContextVar("keeper", default=None)

@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from app.logs import get_logger
+from app.observability.logs import get_logger
 from app.base.randomness import identifier
-from app.tracing import exchange_tracer
+from app.observability.tracing import exchange_tracer
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -12,8 +12,8 @@ from typing import Any, TextIO, cast
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from app.access_lines import AccessLines, Served
-from app.trace_context import current_trace_context
+from app.observability.access_log import AccessLines, Served
+from app.observability.trace_context import current_trace_context
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 # Libraries that print parameters or whole URLs at their chattier levels.
