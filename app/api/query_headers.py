@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from app.api.accept import MOST_BYTES, qualities
 from app.errors import InvalidRequest
-from app.wire import HeaderLines, header_lines
+from app.http_client import HeaderLines, header_lines
 
 _PASSED_ON = (
     b"accept",

@@ -11,7 +11,7 @@ from app.services.proxy import QueryProxy
 from app.store import audit
 from app.store.database import Database
 from app.store.interactions import Interaction, InteractionStatus, end_interaction, take_turn_to_ask
-from app.wire import header_lines
+from app.http_client import header_lines
 
 _PAUSE = 2.0
 _LONGEST_ANSWER = 65_536

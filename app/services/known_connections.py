@@ -14,7 +14,7 @@ from app.oidc.dpop import ProofKey
 from app.base.cache import Memory
 from app.store.connections import Connection, ConnectionStatus, Held, hold
 from app.store.database import Database
-from app.wire import HeaderLines, header_lines
+from app.http_client import HeaderLines, header_lines
 
 # Product: a token with less than this is refreshed before it is used. Seconds.
 MARGIN = 30.0

@@ -23,7 +23,7 @@ from app.services.query_proofs import QueryProofs
 from app.services.tokens import Tokens
 from app.observability.trace_context import current_trace_context
 from app.observability.tracing import span
-from app.wire import (
+from app.http_client import (
     Congested,
     HeaderLines,
     NotSent,

@@ -6,7 +6,7 @@ from typing import Protocol
 from app.base.clock import Clock
 from app.oidc.dpop import NONCE_WANTED, Prover, target_of
 from app.services.known_connections import UsableToken
-from app.wire import HeaderLines, header_lines
+from app.http_client import HeaderLines, header_lines
 
 _CHALLENGE = re.compile(rf'\bDPoP\b.*\berror="{NONCE_WANTED}"', re.IGNORECASE)
 

@@ -29,7 +29,7 @@ from app.store.database import Database
 from app.store.refresh_attempts import Outcome
 from app.store.revocations import count_revocations
 from app.store.sessions import SessionStatus
-from app.wire import OriginPool
+from app.http_client import OriginPool
 
 _PERIOD = 5.0
 _COUNT_PERIOD = 15.0

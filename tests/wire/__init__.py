@@ -1,1 +1,1 @@
-"""Tests of `app.wire`."""
+"""Tests of `app.http_client`."""

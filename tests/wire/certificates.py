@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from app.wire.route import default_tls
+from app.http_client.route import default_tls
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the tests of `app.wire` may ask for."""
+"""What the tests of `app.http_client` may ask for."""
 
 import pytest
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from app.wire import OriginPool, WireResponse, header_lines
+from app.http_client import OriginPool, WireResponse, header_lines
 
 LINES = (header_lines([(b"content-type", b"application/json"), (b"authorization", b"Bearer secret")]),)
 BODY = b'{"query":"{ user { id } }"}'

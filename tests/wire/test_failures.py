@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from app.wire import Broken, Malformed, NotSent, Unanswered, WireError
+from app.http_client import Broken, Malformed, NotSent, Unanswered, WireError
 from tests.wire.support import OK, Conversation, answering, ask, ask_whole, on_each_loop, pooled, read_request, serving
 
 _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from app.wire.keeping import idle_limit
+from app.http_client.keep_alive import idle_limit
 from tests.wire.support import (
     OK,
     answering,

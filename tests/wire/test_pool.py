@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from app.wire import Congested, NotSent, WireError
+from app.http_client import Congested, NotSent, WireError
 from tests.wire.support import (
     OK,
     all_outcomes,

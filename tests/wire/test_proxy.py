@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.wire import ConnectTimedOut, NotSent
+from app.http_client import ConnectTimedOut, NotSent
 from tests.wire.certificates import Certificate
 from tests.wire.support import OK, Server, answering, ask, ask_whole, on_each_loop, pooled, read_request, serving
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.wire.racing import connect_first, interleaved
+from app.http_client.happy_eyeballs import connect_first, interleaved
 from tests.wire.support import on_each_loop, serving
 
 

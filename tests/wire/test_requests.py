@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.wire import HeaderLines, header_lines
+from app.http_client import HeaderLines, header_lines
 from tests.wire.support import BODY, LINES, OK, answering, ask, on_each_loop, pooled
 
 

@@ -4,7 +4,7 @@ import ssl
 
 import pytest
 
-from app.wire.route import default_tls, route_to
+from app.http_client.route import default_tls, route_to
 
 
 def _beginning(url: str) -> bytes:

@@ -5,8 +5,8 @@ import tracemalloc
 
 import pytest
 
-from app.wire import BetweenBytesTimedOut
-from app.wire.connection import HIGH_WATER
+from app.http_client import BetweenBytesTimedOut
+from app.http_client.connection import HIGH_WATER
 from tests.wire.support import (
     LINES,
     OK,

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from app.wire import (
+from app.http_client import (
     BetweenBytesTimedOut,
     Broken,
     Congested,

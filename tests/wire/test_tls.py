@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.wire import Broken, ConnectTimedOut, NotSent
+from app.http_client import Broken, ConnectTimedOut, NotSent
 from tests.wire.certificates import Certificate
 from tests.wire.support import OK, answering, ask, ask_whole, on_each_loop, pooled, read_request, serving
 

@@ -3,8 +3,8 @@
 import asyncio
 from typing import Protocol, cast
 
-from app.wire.ending import is_cut
-from app.wire.errors import (
+from app.http_client.tls_end import is_cut
+from app.http_client.errors import (
     BetweenBytesTimedOut,
     Broken,
     FirstByteTimedOut,
@@ -13,10 +13,10 @@ from app.wire.errors import (
     WholeTimedOut,
     WireError,
 )
-from app.wire.keeping import idle_limit
-from app.wire.patience import Patience
-from app.wire.reader import AnswerReader
-from app.wire.response import WireResponse
+from app.http_client.keep_alive import idle_limit
+from app.http_client.timeouts import Patience
+from app.http_client.parser import AnswerReader
+from app.http_client.response import WireResponse
 
 # Reading stops while more than this waits to be taken; what one read brings comes on top.
 HIGH_WATER = 262_144

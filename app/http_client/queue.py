@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from typing import Generic, TypeVar
 
-from app.wire.errors import Congested
+from app.http_client.errors import Congested
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ import asyncio
 import re
 from typing import cast
 
-from app.wire.errors import NotSent
+from app.http_client.errors import NotSent
 
 _LONGEST_HEAD = 65_536
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")

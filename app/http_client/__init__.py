@@ -3,7 +3,7 @@
 Knows nothing of the broker. `OriginPool` is the way in; `errors` tells what may have become of a request that failed.
 """
 
-from app.wire.errors import (
+from app.http_client.errors import (
     BetweenBytesTimedOut,
     Broken,
     Congested,
@@ -17,9 +17,9 @@ from app.wire.errors import (
     WholeTimedOut,
     WireError,
 )
-from app.wire.head import HeaderLines, header_lines
-from app.wire.pool import OriginPool
-from app.wire.response import WireResponse
+from app.http_client.headers import HeaderLines, header_lines
+from app.http_client.pool import OriginPool
+from app.http_client.response import WireResponse
 
 __all__ = [
     "BetweenBytesTimedOut",

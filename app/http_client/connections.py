@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from app.wire.connection import Connection
-from app.wire.errors import NotSent, PoolClosed
-from app.wire.waiting import Queue
+from app.http_client.connection import Connection
+from app.http_client.errors import NotSent, PoolClosed
+from app.http_client.queue import Queue
 
 # How long closing waits for connections to say good-bye.
 _FAREWELL = 1.0

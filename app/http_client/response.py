@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from app.wire.errors import WireError
+from app.http_client.errors import WireError
 
 
 class Source(Protocol):

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from app.wire.errors import ConnectTimedOut, NotSent
-from app.wire.racing import connected_socket
-from app.wire.route import Route
-from app.wire.tunnel import Opening
+from app.http_client.errors import ConnectTimedOut, NotSent
+from app.http_client.happy_eyeballs import connected_socket
+from app.http_client.route import Route
+from app.http_client.proxy_tunnel import Opening
 
 P = TypeVar("P", bound=asyncio.Protocol)
 

@@ -9,8 +9,8 @@ import asyncio
 
 import httptools
 
-from app.wire.errors import Malformed
-from app.wire.response import Source, WireResponse
+from app.http_client.errors import Malformed
+from app.http_client.response import Source, WireResponse
 
 # How much may come without a byte of body among it: a head with all interim ones, chunk extensions, trailers.
 LONGEST_HEAD = 65_536
