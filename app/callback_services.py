@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
-from app.oidc.discovery import Provider
+from app.oidc.provider import Provider
 from app.oidc.token_endpoint import TokenEndpoint
 from app.services.answers import Answers
 from app.concurrency.background_tasks import BackgroundTasks

@@ -15,7 +15,7 @@ from app.errors import ConfigurationError, DatabaseUnavailable
 from app.identity_providers import client_authentication, open_provider, open_service_tokens
 from app.observability.logs import get_logger
 from app.oidc.back_channel import BackChannel
-from app.oidc.front_channel import FrontChannel
+from app.oidc.authorization_url import FrontChannel
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
 from app.concurrency.background_tasks import BackgroundTasks, report_fault

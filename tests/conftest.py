@@ -16,7 +16,7 @@ from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.oidc.discovery import Provider
+from app.oidc.provider import Provider
 from app.oidc.token_endpoint import TokenEndpoint
 from app.store.database import Database
 from sandbox.client import SandboxClient

@@ -16,8 +16,8 @@ from app.base.encryption import KeyRing
 from app.errors import BrokerError
 from app.identity_providers import client_authentication, open_provider, open_service_tokens
 from app.oidc.back_channel import BackChannel
-from app.oidc.discovery import Provider
-from app.oidc.refusals import InvalidGrant, TokenRequestRefused
+from app.oidc.provider import Provider
+from app.oidc.oauth_errors import InvalidGrant, TokenRequestRefused
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
 from app.settings import Settings, load_settings

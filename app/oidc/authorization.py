@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from pydantic import SecretStr
 
 from app.errors import InvalidRequest, LoginError
-from app.oidc.discovery import ProviderMetadata
+from app.oidc.provider import ProviderMetadata
 from app.oidc.dpop import ProofKey
 from app.base.randomness import opaque_value
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from app.base.clock import Clock
 from app.errors import ConfigurationError
-from app.oidc.discovery import ProviderMetadata
+from app.oidc.provider import ProviderMetadata
 from app.base.randomness import opaque_value
 
 _ASSERTION_LIFETIME = 60

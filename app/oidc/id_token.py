@@ -14,8 +14,8 @@ from joserfc.errors import JoseError
 from pydantic import SecretStr
 
 from app.errors import LoginError
-from app.oidc.discovery import Provider
-from app.oidc.signed_tokens import Claims, read_header, text_claim, time_claim, verify_signature
+from app.oidc.provider import Provider
+from app.oidc.jwt import Claims, read_header, text_claim, time_claim, verify_signature
 from app.base.randomness import same
 
 LEEWAY = timedelta(seconds=60)

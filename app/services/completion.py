@@ -13,9 +13,9 @@ from app.base.encryption import KeyRing
 from app.errors import BankError, InvalidRequest, LoginError
 from app.observability.logs import get_logger
 from app.oidc.authorization import ERRORS, AuthorizationResponse, check_issuer
-from app.oidc.discovery import Provider
+from app.oidc.provider import Provider
 from app.oidc.dpop import ProofKey
-from app.oidc.refusals import BankRateLimited
+from app.oidc.oauth_errors import BankRateLimited
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import BankUnreachable
 from app.base.randomness import digest, same

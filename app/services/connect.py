@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from app.base.clock import Clock
 from app.base.encryption import Ciphertext, KeyRing
 from app.errors import BankError, InvalidRequest, NotFound
-from app.oidc.front_channel import FrontChannel
+from app.oidc.authorization_url import FrontChannel
 from app.base.randomness import digest, opaque_value, same
 from app.base.cache import Memory
 from app.store.database import Database, Transaction

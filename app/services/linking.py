@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
 from app.errors import BankError, LoginError
-from app.oidc.discovery import Provider
+from app.oidc.provider import Provider
 from app.oidc.id_token import Expectations, VerifiedClaims, validate_id_token
 from app.oidc.token_endpoint import TokenResponse, read_tokens
 from app.oidc.transport import BankBadAnswer

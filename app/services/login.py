@@ -17,7 +17,7 @@ from app.errors import (
     NotFound,
     UnprocessableRequest,
 )
-from app.oidc.front_channel import FrontChannel
+from app.oidc.authorization_url import FrontChannel
 from app.base.randomness import digest, identifier, opaque_value
 from app.services.callers import Caller
 from app.services.return_urls import ReturnUrls

@@ -15,9 +15,9 @@ from app.base.encryption import KeyRing
 from app.errors import BankError, BrokerError, ConnectionRevoked, ReauthorizationRequired
 from app.observability.logs import get_logger
 from app.observability.metrics import REFRESHES
-from app.oidc.discovery import Provider
+from app.oidc.provider import Provider
 from app.oidc.id_token import subject_of
-from app.oidc.refusals import BankFailed, BankRateLimited, ClientRefused, InvalidGrant, TokenRequestRefused
+from app.oidc.oauth_errors import BankFailed, BankRateLimited, ClientRefused, InvalidGrant, TokenRequestRefused
 from app.oidc.token_endpoint import TokenEndpoint, TokenResponse
 from app.oidc.transport import BankBadAnswer, BankSilent, BankUnreachable
 from app.base.randomness import back_off, identifier

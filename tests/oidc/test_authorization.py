@@ -11,7 +11,7 @@ from app.oidc.authorization import (
     new_authorization_request,
     parse_authorization_response,
 )
-from app.oidc.discovery import ProviderMetadata
+from app.oidc.provider import ProviderMetadata
 from app.base.randomness import opaque_value
 
 ISSUER = "https://secure.stitch.money"

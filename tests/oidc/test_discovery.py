@@ -7,7 +7,7 @@ import pytest
 from joserfc.jwk import RSAKey
 from pydantic import JsonValue
 
-from app.oidc.discovery import FAILURE_LIFETIME, METADATA_LIFETIME, METADATA_RETRY, EndpointOverrides, Provider
+from app.oidc.provider import FAILURE_LIFETIME, METADATA_LIFETIME, METADATA_RETRY, EndpointOverrides, Provider
 from app.oidc.transport import Answer, BankBadAnswer, BankSilent, BankUnreachable
 from app.settings import is_acceptable_address
 from sandbox.client import SandboxClient
@@ -318,6 +318,6 @@ async def test_an_issuer_on_the_network_does_not_name_a_service_of_this_machine(
     async def answer(*_: object, **__: object) -> Answer:
         return Answer(200, httpx.Headers(), json.dumps(document).encode())
 
-    monkeypatch.setattr("app.oidc.discovery.send", answer)
+    monkeypatch.setattr("app.oidc.provider.send", answer)
     with pytest.raises(BankBadAnswer, match="token_endpoint"):
         await provider_of(client, clock, issuer).metadata()

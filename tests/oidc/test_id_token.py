@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey, Key, RSAKey
 from pydantic import SecretStr
 
 from app.errors import BankError
-from app.oidc.discovery import EndpointOverrides, Provider
+from app.oidc.provider import EndpointOverrides, Provider
 from app.oidc.id_token import Expectations, IdTokenRefused, subject_of, validate_id_token
 from app.base.randomness import digest
 from sandbox.client import SandboxClient
@@ -113,7 +113,7 @@ def issuer(
     key: RSAKey,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Issuer:
-    monkeypatch.setattr("app.oidc.discovery.KEYS_MIN_AGE", 0.0)
+    monkeypatch.setattr("app.oidc.provider.KEYS_MIN_AGE", 0.0)
     provider = Provider(
         client, clock, issuer=hostile.url, overrides=EndpointOverrides(), timeout=10, is_allowed=lambda _: True
     )

@@ -1,7 +1,7 @@
 import pytest
 from joserfc.jwk import ECKey, RSAKey
 
-from app.oidc.key_sets import read_keys
+from app.oidc.jwks import read_keys
 from app.oidc.transport import BankBadAnswer
 
 

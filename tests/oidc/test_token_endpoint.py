@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from app.errors import BankError
 from app.oidc.back_channel import BackChannel
 from app.oidc.client_authentication import ClientSecret
-from app.oidc.discovery import EndpointOverrides, Provider
-from app.oidc.refusals import (
+from app.oidc.provider import EndpointOverrides, Provider
+from app.oidc.oauth_errors import (
     BankFailed,
     BankRateLimited,
     ClientRefused,

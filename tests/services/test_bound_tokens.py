@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.oidc.dpop import ProofKey
-from app.oidc.refusals import TokenRequestRefused
+from app.oidc.oauth_errors import TokenRequestRefused
 from app.services.shared_refreshes import Cause
 from app.services.spool import Unsaved
 from app.store.connections import Connection, TokenPair

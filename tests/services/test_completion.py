@@ -6,7 +6,7 @@ import pytest
 
 from app.errors import InvalidRequest
 from app.oidc.authorization import parse_authorization_response
-from app.oidc.discovery import ProviderMetadata
+from app.oidc.provider import ProviderMetadata
 from app.store.connections import ConnectionStatus
 from app.store.moments import from_now
 from app.store.sessions import Session, SessionStatus
@@ -248,7 +248,7 @@ async def test_an_answer_that_must_not_be_believed_is_revoked_at_the_bank(
     fault: dict[str, Any],
     code: str,
 ) -> None:
-    monkeypatch.setattr("app.oidc.discovery.KEYS_MIN_AGE", 0.0)
+    monkeypatch.setattr("app.oidc.provider.KEYS_MIN_AGE", 0.0)
     await bank.set_faults(token=fault)
     session = await replica.log_in(bank)
     assert (session.status, session.error_code) == (SessionStatus.FAILED, code)

@@ -25,7 +25,7 @@ from hypothesis.strategies import booleans, integers, sampled_from
 from pydantic import SecretStr
 
 from app.errors import BrokerError
-from app.oidc.refusals import BankFailed
+from app.oidc.oauth_errors import BankFailed
 from app.oidc.transport import BankSilent
 from app.store.connections import ConnectionStatus, Held, TokenPair
 from app.store.moments import from_now

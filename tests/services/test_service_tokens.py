@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from app.base.encryption import KeyRing
 from app.errors import BrokerUnavailable, PermissionDenied, UnauthorizedCaller
 from app.identity_providers import open_service_tokens
-from app.oidc.discovery import KEYS_LIFETIME
+from app.oidc.provider import KEYS_LIFETIME
 from app.oidc.transport import bank_client
 from app.services.caller_registry import CallerRegistry
 from app.services.callers import Caller, CallerAuthenticator, Permission
@@ -79,7 +79,7 @@ def other_key() -> RSAKey:
 
 @pytest.fixture
 def issuer(hostile: HostileServer, clock: SteerableClock, key: RSAKey, monkeypatch: pytest.MonkeyPatch) -> Issuer:
-    monkeypatch.setattr("app.oidc.discovery.KEYS_MIN_AGE", 0.0)
+    monkeypatch.setattr("app.oidc.provider.KEYS_MIN_AGE", 0.0)
     return Issuer(hostile, clock, key)
 
 

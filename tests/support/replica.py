@@ -15,8 +15,8 @@ from app.base.encryption import KeyRing
 from app.oidc.authorization import parse_authorization_response
 from app.oidc.back_channel import BackChannel
 from app.oidc.client_authentication import ClientSecret
-from app.oidc.discovery import EndpointOverrides, Extensions, Provider
-from app.oidc.front_channel import FrontChannel
+from app.oidc.provider import EndpointOverrides, Extensions, Provider
+from app.oidc.authorization_url import FrontChannel
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
 from app.services.answers import Answers

@@ -14,7 +14,7 @@ from joserfc.jws import JWSRegistry
 
 from app.errors import BrokerError
 from app.base.strict_json import storable
-from app.oidc.discovery import Provider
+from app.oidc.provider import Provider
 
 # All of them hash with SHA-256, as at_hash and s_hash then do. Never "none", never one with a shared secret.
 ALGORITHMS = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC"}

@@ -14,7 +14,7 @@ from app.errors import BankError
 from app.base.strict_json import read_json
 from app.observability.logs import get_logger
 from app.oidc.dpop import ALGORITHM
-from app.oidc.key_sets import read_keys
+from app.oidc.jwks import read_keys
 from app.oidc.transport import Answer, BankBadAnswer, send
 
 METADATA_LIFETIME = 3_600.0
