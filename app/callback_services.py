@@ -14,7 +14,7 @@ from app.services.confirmation import Confirmations
 from app.services.linking import Linking
 from app.services.login_spool import LoginSpool
 from app.services.session_leases import SessionLeases
-from app.store.database import Database
+from app.store.postgresql.database import Database
 
 
 class CallbackServices(NamedTuple):

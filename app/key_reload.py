@@ -10,7 +10,7 @@ from app.errors import BrokerError
 from app.observability.logs import get_logger
 from app.runtime import Runtime
 from app.settings import load_key_ring
-from app.store.sealed import require_keys
+from app.store.encryption_keys import require_keys
 
 logger = get_logger(__name__)
 

@@ -49,11 +49,11 @@ from app.services.vitals import Vitals
 from app.services.webhooks import Webhooks
 from app.settings import Settings
 from app.concurrency.shutdown import Stopping
-from app.store.address import database_address
-from app.store.database import Database
-from app.store.migrate import require_schema
-from app.store.notifications import Notifications
-from app.store.sealed import require_keys
+from app.store.postgresql.address import database_address
+from app.store.postgresql.database import Database
+from app.store.postgresql.migrate import require_schema
+from app.store.postgresql.notifications import Notifications
+from app.store.encryption_keys import require_keys
 from app.webhooks.addresses import AddressGuard
 from app.webhooks.sending import webhook_client
 

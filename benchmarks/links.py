@@ -6,8 +6,8 @@ from pydantic import SecretStr
 from app.base.encryption import KeyRing
 from app.base.randomness import identifier
 from app.store.connections import ConnectionStatus, TokenPair, insert_connection, store_tokens
-from app.store.database import Database
-from app.store.moments import from_now
+from app.store.postgresql.database import Database
+from app.store.postgresql.database_time import from_now
 
 _TENANT = "default"
 _SCOPES = ["openid", "accounts", "balances", "transactions", "offline_access"]

@@ -18,9 +18,9 @@ from sqlalchemy import text
 from app.observability.logs import configure_logs
 from app.services.retention import Ages, Retention
 from app.store.audit_chain import verify
-from app.store.database import Database, Transaction
-from app.store.embedded import EmbeddedPostgreSQL
-from app.store.migrate import migrate
+from app.store.postgresql.database import Database, Transaction
+from app.store.postgresql.embedded import EmbeddedPostgreSQL
+from app.store.postgresql.migrate import migrate
 
 AGES = Ages(sessions=90, refreshes=30, tombstones=30, audit=90)
 _STEP = 50_000

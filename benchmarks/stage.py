@@ -19,8 +19,8 @@ from app.demo.ports import HOST, choose_ports
 from app.demo.processes import Child, broker_command, run_broker, running
 from app.base.encryption import KeyRing
 from app.services.callers import Permission
-from app.store.database import Database
-from app.store.embedded import embedded_postgresql
+from app.store.postgresql.database import Database
+from app.store.postgresql.embedded import embedded_postgresql
 from benchmarks.links import Links
 from benchmarks.report import Report
 

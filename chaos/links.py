@@ -9,8 +9,8 @@ from sqlalchemy import select
 from app.base.encryption import KeyRing
 from app.base.randomness import identifier
 from app.store.connections import ConnectionStatus, TokenPair, change_connection, insert_connection, store_tokens
-from app.store.database import Database
-from app.store.moments import from_now
+from app.store.postgresql.database import Database
+from app.store.postgresql.database_time import from_now
 from app.store.revocations import count_revocations
 from app.store.tables import connections, refresh_attempts
 from chaos.bank import SCOPES, Bank

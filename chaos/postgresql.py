@@ -9,9 +9,9 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 from pydantic import SecretStr
 
-from app.store.database import Database
-from app.store.embedded import EmbeddedPostgreSQL
-from app.store.migrate import migrate
+from app.store.postgresql.database import Database
+from app.store.postgresql.embedded import EmbeddedPostgreSQL
+from app.store.postgresql.migrate import migrate
 
 LISTENER = "chaos_listener"
 

@@ -14,7 +14,7 @@ from joserfc.jwk import RSAKey
 
 from app.demo.environment import clear_environment
 from app.base.randomness import random_bytes
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from chaos.postgresql import running_postgresql
 from interop.audit import compare_audits
 from interop.broker import Home, new_api_key, running_broker

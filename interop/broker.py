@@ -15,7 +15,7 @@ from app.services.caller_registry import CallerRegistry
 from app.services.callers import Permission
 from app.settings import Settings
 from app.store.connections import TokenPair, hold
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from chaos.replicas import Replica
 from interop.provider import OtherSide
 from interop.report import expect

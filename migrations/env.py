@@ -6,8 +6,8 @@ from alembic import context
 from sqlalchemy import Connection
 
 from app.settings import load_database_settings
-from app.store.address import database_address
-from app.store.database import Database
+from app.store.postgresql.address import database_address
+from app.store.postgresql.database import Database
 from app.store.tables import metadata
 
 

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from app.base.encryption import KeyRing
 from app.oidc.provider import Provider
 from app.oidc.token_endpoint import TokenEndpoint
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from sandbox.client import SandboxClient
 from tests.support.bank import running_bank
 from tests.support.broker import NO_TLS, Api, Broker, Browser, served, settings_for

@@ -12,7 +12,7 @@ from app.api.health import readyz
 from app.errors import ConfigurationError
 from app.runtime import open_runtime
 from app.concurrency.shutdown import Stopping
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from sandbox.client import SandboxClient
 from tests.support.broker import Broker, served, settings_for
 from tests.support.eventually import eventually

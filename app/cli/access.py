@@ -7,8 +7,8 @@ from typing import TypeVar
 from app.base.encryption import KeyRing
 from app.services.caller_registry import CallerRegistry
 from app.settings import load_database_settings, load_key_ring
-from app.store.address import database_address
-from app.store.database import STATEMENT_TIMEOUT, Database
+from app.store.postgresql.address import database_address
+from app.store.postgresql.database import STATEMENT_TIMEOUT, Database
 
 Result = TypeVar("Result")
 # Who the audit says it was.

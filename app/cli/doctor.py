@@ -21,11 +21,11 @@ from app.oidc.oauth_errors import InvalidGrant, TokenRequestRefused
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
 from app.settings import Settings, load_settings
-from app.store.address import database_address
-from app.store.database import Database
-from app.store.migrate import current_revision, expected_revision, missing_tables
-from app.store.moments import clock_offset
-from app.store.sealed import require_keys
+from app.store.postgresql.address import database_address
+from app.store.postgresql.database import Database
+from app.store.postgresql.migrate import current_revision, expected_revision, missing_tables
+from app.store.postgresql.database_time import clock_offset
+from app.store.encryption_keys import require_keys
 
 _TOLERATED_OFFSET = 5.0
 _NO_TOKEN = SecretStr("made up by broker doctor")

@@ -13,7 +13,7 @@ from app.base.clock import SystemClock
 from app.base.encryption import check_key_id, generate_key
 from app.settings import load_key_ring
 from app.store.rewrap import rewrap_all
-from app.store.sealed import count_by_key, keys_in_use
+from app.store.encryption_keys import count_by_key, keys_in_use
 
 # Reading every ciphertext there is may take long. Seconds.
 _LONG = 3_600.0

@@ -11,7 +11,7 @@ from app.errors import NotFound
 from app.services.caller_registry import DEFAULT_TENANT
 from app.services.consent import end_consent
 from app.store.connections import Connection, list_connections, lock_connection
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from app.store.sessions import Session, get_session
 
 connections = typer.Typer(no_args_is_help=True, help="What was linked.")

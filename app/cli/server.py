@@ -19,10 +19,10 @@ from app.errors import DatabaseUnavailable
 from app.main import create_api
 from app.runtime import ANSWER_SECONDS
 from app.settings import load_settings
-from app.store import migrate as migrations
-from app.store.database import Database
-from app.store.migrate import require_schema
-from app.store.sealed import require_keys
+from app.store.postgresql import migrate as migrations
+from app.store.postgresql.database import Database
+from app.store.postgresql.migrate import require_schema
+from app.store.encryption_keys import require_keys
 
 # Longer than gateways keep an idle connection (nginx and the AWS load balancer: 60 s), or one that they are about to
 # use could be closed under their hands.

@@ -16,7 +16,7 @@ from app.demo.ports import HOST, chosen_ports
 from app.demo.printing import Printer
 from app.demo.processes import Child, broker_command, run_broker, running
 from app.demo.signals import StopSignals
-from app.store.embedded import embedded_postgresql
+from app.store.postgresql.embedded import embedded_postgresql
 
 _BANK_PORT = 9000
 _ANNOUNCED = "listening on "

@@ -18,8 +18,8 @@ from app.concurrency.retry import insist
 from app.services.linking import Linking
 from app.services.login_spool import LoginSpool, UnsavedAnswer
 from app.services.session_leases import LEASE, SessionLeases
-from app.store.database import Database
-from app.store.moments import from_now
+from app.store.postgresql.database import Database
+from app.store.postgresql.database_time import from_now
 from app.store.sessions import (
     Session,
     SessionStatus,

@@ -24,8 +24,8 @@ from app.store.callers import (
     list_callers,
     revoke_api_key,
 )
-from app.store.database import Database, Transaction
-from app.store.pages import Page
+from app.store.postgresql.database import Database, Transaction
+from app.store.postgresql.pagination import Page
 
 DEFAULT_TENANT = "default"
 MOST_KEYS = 100

@@ -18,7 +18,7 @@ from app.base.cache import Memory
 from app.services.service_tokens import ServiceTokens
 from app.services.usage import Usage
 from app.store.callers import find_usable_key, hashing_key
-from app.store.database import Database
+from app.store.postgresql.database import Database
 
 _MEMORY_SIZE = 10_000
 _MAX_NAME = 128

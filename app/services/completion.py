@@ -24,8 +24,8 @@ from app.concurrency.background_tasks import BackgroundTasks
 from app.services.login_spool import UnsavedAnswer
 from app.services.session_leases import LEASE, SessionLeases
 from app.store import audit
-from app.store.database import Database, Transaction
-from app.store.moments import from_now
+from app.store.postgresql.database import Database, Transaction
+from app.store.postgresql.database_time import from_now
 from app.store.sessions import (
     Session,
     SessionStatus,

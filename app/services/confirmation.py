@@ -10,7 +10,7 @@ from app.services.consent import end_consent, revoke_waiting_answer
 from app.services.linking import Linking
 from app.store import audit
 from app.store.connections import ConnectionStatus, change_connection, lock_connection
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from app.store.sessions import (
     Session,
     SessionStatus,

@@ -11,7 +11,7 @@ from app.errors import BankError, InvalidRequest, NotFound
 from app.oidc.authorization_url import FrontChannel
 from app.base.randomness import digest, opaque_value, same
 from app.base.cache import Memory
-from app.store.database import Database, Transaction
+from app.store.postgresql.database import Database, Transaction
 from app.store.sessions import Session, SessionStatus, change_session, lock_session, session_binding
 
 KnownAs = Callable[[str], str | None]

@@ -6,8 +6,8 @@ from app.services.known_connections import UsableToken
 from app.services.tokens import Tokens
 from app.store import audit
 from app.store.connections import Connection, ConnectionStatus, get_connection, list_connections
-from app.store.database import Database
-from app.store.pages import Page
+from app.store.postgresql.database import Database
+from app.store.postgresql.pagination import Page
 
 
 class Connections:

@@ -9,7 +9,7 @@ from app.services.asker import Asker
 from app.concurrency.background_tasks import BackgroundTasks
 from app.services.proxy import QueryProxy
 from app.store import audit
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from app.store.interactions import Interaction, InteractionStatus, end_interaction, take_turn_to_ask
 from app.http_client import header_lines
 

@@ -9,8 +9,8 @@ from app.services.consent import end_consent, revoke_waiting_answer
 from app.services.revoker import Revoker
 from app.store import audit
 from app.store.connections import Connection, change_connection, connections_of_user, lock_connection
-from app.store.database import Database, Transaction
-from app.store.delivery_records import erase_deliveries_of_user
+from app.store.postgresql.database import Database, Transaction
+from app.store.deliveries import erase_deliveries_of_user
 from app.store.interactions import erase_interactions_of_user
 from app.store.sessions import (
     Session,

@@ -17,9 +17,9 @@ from app.base.randomness import back_off, jitter
 from app.concurrency.background_tasks import BackgroundTasks
 from app.concurrency.retry import insist
 from app.concurrency.shutdown import Stopping
-from app.store.database import Database
-from app.store.deliveries import Due, claim_delivery, record_delivery, record_failure, tenants_with_due_queues
-from app.store.notifications import OUTBOX_TOPIC, Notifications, wait_for
+from app.store.postgresql.database import Database
+from app.store.delivery_queue import Due, claim_delivery, record_delivery, record_failure, tenants_with_due_queues
+from app.store.postgresql.notifications import OUTBOX_TOPIC, Notifications, wait_for
 from app.webhooks.sending import Attempt, Result, post
 from app.webhooks.signing import signed_headers
 

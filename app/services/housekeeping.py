@@ -13,10 +13,10 @@ from app.services.revoker import Revoker
 from app.services.session_leases import LEASE
 from app.services.usage import Usage
 from app.store import audit
-from app.store.database import Database
-from app.store.delivery_records import measure_outbox, remove_old_deliveries
+from app.store.postgresql.database import Database
+from app.store.deliveries import measure_outbox, remove_old_deliveries
 from app.store.interactions import remove_old_interactions
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 from app.store.overdue_sessions import find_lapsed_logins, lock_lapsed_logins, lock_overdue_grants
 from app.store.sessions import Session, SessionStatus, change_session, end_session
 

@@ -10,7 +10,7 @@ from app.base.encryption import KeyRing
 from app.errors import InvalidRequest, NotFound
 from app.base.randomness import digest, opaque_value, same
 from app.services.decisions import Decisions
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from app.store.interactions import (
     Interaction,
     change_interaction,
@@ -18,7 +18,7 @@ from app.store.interactions import (
     interactions_of_browser,
     lock_by_ticket,
 )
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 
 # One browser may have several open, each with a cookie of its own.
 COOKIE_MARK = "interaction-"

@@ -17,9 +17,9 @@ from app.services.waiting import StillWanted, wait_for_change
 from app.concurrency.shutdown import Stopping
 from app.store import audit
 from app.store.connections import get_connection
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from app.store.interactions import Interaction, get_interaction, insert_interaction, interaction_binding
-from app.store.notifications import Notifications, interaction_topic
+from app.store.postgresql.notifications import Notifications, interaction_topic
 
 _ASK_AGAIN = 1.0
 RETURN_PATH = "/connect/interactions"

@@ -13,7 +13,7 @@ from app.observability.metrics import CACHE_MISSES
 from app.oidc.dpop import ProofKey
 from app.base.cache import Memory
 from app.store.connections import Connection, ConnectionStatus, Held, hold
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from app.http_client import HeaderLines, header_lines
 
 # Product: a token with less than this is refreshed before it is used. Seconds.

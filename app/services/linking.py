@@ -26,8 +26,8 @@ from app.store.connections import (
     store_tokens,
     tell,
 )
-from app.store.database import Database, Transaction
-from app.store.moments import from_now, no_earlier_than
+from app.store.postgresql.database import Database, Transaction
+from app.store.postgresql.database_time import from_now, no_earlier_than
 from app.store.outbox import EventType
 from app.store.sessions import (
     Session,

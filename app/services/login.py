@@ -25,9 +25,9 @@ from app.services.waiting import StillWanted, wait_for_change
 from app.concurrency.shutdown import Stopping
 from app.store import audit
 from app.store.connections import ConnectionStatus, get_connection
-from app.store.database import Database, Transaction
-from app.store.notifications import Notifications, session_topic
-from app.store.pages import Page
+from app.store.postgresql.database import Database, Transaction
+from app.store.postgresql.notifications import Notifications, session_topic
+from app.store.postgresql.pagination import Page
 from app.store.sessions import (
     Session,
     SessionStatus,

@@ -26,7 +26,7 @@ from app.concurrency.retry import insist
 from app.services.spool import Spool, Unsaved
 from app.store import audit
 from app.store.connections import TokenPair
-from app.store.database import Database, Transaction
+from app.store.postgresql.database import Database, Transaction
 from app.store.refresh_attempts import Outcome
 from app.store.refreshes import (
     Claim,

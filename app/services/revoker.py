@@ -6,7 +6,7 @@ from app.observability.logs import get_logger
 from app.observability.metrics import REVOCATIONS
 from app.oidc.token_endpoint import TokenEndpoint
 from app.base.randomness import back_off
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from app.store.revocations import Revocation, finish_revocation, postpone_revocation, take_due_revocations
 
 _DEADLINE = 5.0

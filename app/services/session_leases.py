@@ -10,8 +10,8 @@ from app.errors import BankError, ConfigurationError, DatabaseUnavailable
 from app.observability.logs import get_logger
 from app.base.randomness import jitter
 from app.concurrency.background_tasks import report_fault
-from app.store.database import Database
-from app.store.moments import from_now
+from app.store.postgresql.database import Database
+from app.store.postgresql.database_time import from_now
 from app.store.sessions import Session, change_session
 
 # A replica that works on a login says so at least this often; after it, another one takes over. Seconds.

@@ -21,8 +21,8 @@ from app.store.connections import (
     lock_connection,
     tell,
 )
-from app.store.database import Database
-from app.store.notifications import Notifications, connection_topic, wait_for
+from app.store.postgresql.database import Database
+from app.store.postgresql.notifications import Notifications, connection_topic, wait_for
 from app.store.outbox import EventType
 from app.store.refresh_attempts import Outcome, rejections_within
 from app.observability.tracing import detail

@@ -8,8 +8,8 @@ from app.services.known_connections import KnownConnection, KnownConnections, Us
 from app.services.refresh import Refresher
 from app.services.shared_refreshes import Cause, SharedRefreshes
 from app.services.usage import Usage
-from app.store.database import Database
-from app.store.notifications import Notifications
+from app.store.postgresql.database import Database
+from app.store.postgresql.notifications import Notifications
 
 
 class Tokens:

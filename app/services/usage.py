@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from app.store.callers import record_key_use
 from app.store.connections import record_use
-from app.store.database import Database, Transaction
+from app.store.postgresql.database import Database, Transaction
 
 _AT_ONCE = 1_000
 

@@ -23,9 +23,9 @@ from app.concurrency.periodic import periodically
 from app.services.shared_refreshes import Cause
 from app.services.spool import Spool
 from app.services.tokens import Tokens
-from app.store.chores import end_turn, latest_result, take_turn
+from app.store.postgresql.job_lease import end_turn, latest_result, take_turn
 from app.store.connections import ConnectionStatus, count_connections
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from app.store.refresh_attempts import Outcome
 from app.store.revocations import count_revocations
 from app.store.sessions import SessionStatus

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from app.store.notifications import Notifications, wait_for
+from app.store.postgresql.notifications import Notifications, wait_for
 
 StillWanted: TypeAlias = Callable[[], Awaitable[bool]]
 # How often the one who waits is looked after; how often the database is asked, though nothing was heard of a change,

@@ -11,10 +11,10 @@ from app.base.randomness import identifier
 from app.services.callers import Caller
 from app.settings import is_acceptable_address
 from app.store import audit
-from app.store.database import Database, Transaction
-from app.store.delivery_records import Delivery, get_delivery, list_deliveries, send_again
+from app.store.postgresql.database import Database, Transaction
+from app.store.deliveries import Delivery, get_delivery, list_deliveries, send_again
 from app.store.outbox import DeliveryStatus, EventType
-from app.store.pages import Page
+from app.store.postgresql.pagination import Page
 from app.store.webhooks import (
     Webhook,
     count_webhooks,

@@ -14,8 +14,8 @@ from sqlalchemy import insert, select
 
 from app.errors import InvalidRequest
 from app.observability.logs import current_request_id
-from app.store.database import Transaction
-from app.store.pages import Page
+from app.store.postgresql.database import Transaction
+from app.store.postgresql.pagination import Page
 from app.store.tables import audit_chain
 from app.store.tables import audit_events as table
 

@@ -27,7 +27,7 @@ from typing import Any
 from sqlalchemy import Row, Text, and_, cast, extract, func, select, text, union
 
 from app.errors import InvalidRequest
-from app.store.database import Database, Transaction
+from app.store.postgresql.database import Database, Transaction
 from app.store.tables import audit_chain, audit_checkpoints, audit_events, audit_heads
 
 START = "0" * 64

@@ -8,9 +8,9 @@ from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.base.encryption import Binding, KeyRing, generate_key
-from app.store.database import Transaction
-from app.store.notifications import caller_topic, notify
-from app.store.pages import Page, cursor_after, newest_first, oldest_first
+from app.store.postgresql.database import Transaction
+from app.store.postgresql.notifications import caller_topic, notify
+from app.store.postgresql.pagination import Page, cursor_after, newest_first, oldest_first
 from app.store.tables import api_keys, callers, hashing_keys
 
 _HASHING_KEY = "api_keys"

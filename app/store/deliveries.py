@@ -1,251 +1,139 @@
-"""Working off the queues: each by one replica at a time, the oldest event first."""
+"""Deliveries as they are looked at, sent again, and removed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from pydantic import SecretStr
-from sqlalchemy import Row, delete, func, literal, or_, select, true, tuple_, update
+from sqlalchemy import Row, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.base.encryption import DecryptionError, KeyRing
-from app.observability.logs import get_logger
-from app.base.randomness import identifier
-from app.store.database import Transaction
-from app.store.moments import from_now
-from app.store.outbox import DeliveryStatus
-from app.store.tables import webhook_deliveries as deliveries
+from app.store.postgresql.database import Transaction
+from app.store.postgresql.database_time import from_now
+from app.store.postgresql.notifications import OUTBOX_TOPIC, notify
+from app.store.outbox import PATIENCE, DeliveryStatus
+from app.store.postgresql.pagination import Page, cursor_after, newest_first
+from app.store.tables import webhook_deliveries as table
 from app.store.tables import webhook_queues as queues
 from app.store.tables import webhooks
-from app.store.tenants import tenants_of
-from app.store.webhooks import secrets_of
 
-# Empty queues are removed where one is met: so many at once, and so many times before others have their turn.
-_SWEEP, _MOST_SWEEPS = 500, 5
-logger = get_logger(__name__)
+_BATCH = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """A delivery that one replica may attempt, as long as its lease lasts.
-
-    `failures` counts those of its queue since the last success. Without `secrets` their key is missing.
-    """
+class Delivery:
+    """One event on its way to one webhook."""
 
     id: str
-    tenant: str
     webhook_id: str
-    stream: str
-    lease: str
     type: str
     data: dict[str, Any]
-    occurred_at: datetime
-    failures: int
-    url: str
-    secrets: list[SecretStr] = field(repr=False)
+    status: DeliveryStatus
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    created_at: datetime
+    last_attempt_at: datetime | None
+    next_attempt_at: datetime | None
+    ended_at: datetime | None
 
 
-async def claim_delivery(
-    transaction: Transaction,
-    key_ring: KeyRing,
-    *,
-    lease: float,
-    tenant: str,
-    except_webhooks: list[str],
-) -> Due | None:
-    """Take the oldest event of the tenant's queue that has been due for longest, for `lease` seconds."""
-    lease_id = identifier("lease")
-    for _ in range(_MOST_SWEEPS):
-        queue = await _queue_due_for_longest(transaction, tenant, except_webhooks)
-        if queue is None:
-            return None
-        delivery = await _begin_oldest(transaction, queue.webhook_id, queue.stream)
-        if delivery is not None:
-            break
-        # Its user was erased, and perhaps others'.
-        await _remove_empty(transaction, tenant)
-    else:
-        return None
-    await transaction.execute(
-        update(queues)
-        .where(*_queue(queue.webhook_id, queue.stream))
-        .values(lease=lease_id, lease_until=from_now(lease))
-    )
-    return Due(
-        id=delivery.id,
-        tenant=queue.tenant,
-        webhook_id=queue.webhook_id,
-        stream=queue.stream,
-        lease=lease_id,
-        type=delivery.type,
-        data=delivery.data,
-        occurred_at=delivery.created_at,
-        failures=queue.failures,
-        url=queue.url,
-        secrets=_readable_secrets(key_ring, queue),
-    )
+_next = (
+    select(queues.c.next_attempt_at)
+    .where(queues.c.webhook_id == table.c.webhook_id, queues.c.stream == table.c.stream, table.c.ended_at.is_(None))
+    .scalar_subquery()
+    .label("next_attempt_at")
+)
+_columns = [_next if item.name == "next_attempt_at" else table.c[item.name] for item in fields(Delivery)]
 
 
-async def tenants_with_due_queues(transaction: Transaction) -> list[str]:
-    """Return whose queues are due, in the order of their names."""
-    names = tenants_of(queues)
-    now = func.clock_timestamp()
-    is_due = (
-        select(literal(1))
-        .where(
-            queues.c.tenant == names.c.tenant,
-            queues.c.next_attempt_at <= now,
-            or_(queues.c.lease_until.is_(None), queues.c.lease_until <= now),
-        )
-        .exists()
-    )
-    query = select(names.c.tenant).where(names.c.tenant.is_not(None), is_due).order_by(names.c.tenant)
-    return list((await transaction.execute(query)).scalars())
+def _delivery(row: Row[Any]) -> Delivery:
+    values = dict(row._mapping)
+    return Delivery(**{**values, "status": DeliveryStatus(values["status"])})
 
 
-async def _queue_due_for_longest(transaction: Transaction, tenant: str, except_webhooks: list[str]) -> Row[Any] | None:
-    """Lock and return it: of each webhook's the first, so that those of a busy one are not walked through."""
-    now = func.clock_timestamp()
-    first = (
-        select(queues.c.webhook_id, queues.c.stream, queues.c.failures, queues.c.next_attempt_at)
-        .where(
-            queues.c.webhook_id == webhooks.c.id,
-            queues.c.next_attempt_at <= now,
-            or_(queues.c.lease_until.is_(None), queues.c.lease_until <= now),
-        )
-        .order_by(queues.c.next_attempt_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .lateral("first")
-    )
-    query = (
-        select(
-            *(first.c.webhook_id, first.c.stream, first.c.failures, webhooks),
-            (webhooks.c.previous_secret_until > now).label("is_rotating"),
-        )
-        .join(first, true())
-        .where(webhooks.c.tenant == tenant, webhooks.c.id.not_in(except_webhooks), webhooks.c.deleted_at.is_(None))
-        .order_by(first.c.next_attempt_at)
-        .limit(1)
-    )
-    found: Row[Any] | None = (await transaction.execute(query)).first()
-    return found
+async def get_delivery(transaction: Transaction, webhook_id: str, delivery_id: str) -> Delivery | None:
+    """Return a delivery of a webhook."""
+    query = select(*_columns).where(table.c.webhook_id == webhook_id, table.c.id == delivery_id)
+    row = (await transaction.execute(query)).first()
+    return _delivery(row) if row else None
 
 
-async def _remove_empty(transaction: Transaction, tenant: str) -> None:
-    now = func.clock_timestamp()
-    waiting = select(literal(1)).where(
-        deliveries.c.webhook_id == queues.c.webhook_id,
-        deliveries.c.stream == queues.c.stream,
-        deliveries.c.ended_at.is_(None),
-    )
-    chosen = (
-        select(queues.c.webhook_id, queues.c.stream)
-        .where(
-            queues.c.tenant == tenant,
-            queues.c.next_attempt_at <= now,
-            or_(queues.c.lease_until.is_(None), queues.c.lease_until <= now),
-            ~waiting.exists(),
-        )
-        .limit(_SWEEP)
-        .with_for_update(skip_locked=True)
-    )
-    locked = [(row.webhook_id, row.stream) for row in await transaction.execute(chosen)]
-    # Looked at again: an event that came before the lock is seen only by a statement that begins after it.
-    await transaction.execute(
-        delete(queues).where(tuple_(queues.c.webhook_id, queues.c.stream).in_(locked), ~waiting.exists())
-    )
+async def list_deliveries(
+    transaction: Transaction, webhook_id: str, *, status: DeliveryStatus | None, limit: int, cursor: str | None
+) -> Page[Delivery]:
+    """Return a webhook's deliveries, newest first."""
+    query = newest_first(select(*_columns).where(table.c.webhook_id == webhook_id), table, limit=limit, cursor=cursor)
+    if status is not None:
+        query = query.where(table.c.status == status)
+    found = [_delivery(row) for row in await transaction.execute(query)]
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
 
 
-async def _begin_oldest(transaction: Transaction, webhook_id: str, stream: str) -> Row[Any] | None:
-    """Count an attempt at the oldest event of a queue, and return it; None where the queue is empty."""
-    oldest = (
-        select(deliveries.c.id)
-        .where(*_waiting_in(webhook_id, stream))
-        .order_by(deliveries.c.position)
-        .limit(1)
-        .scalar_subquery()
-    )
-    begun = await transaction.execute(
-        update(deliveries)
-        .where(deliveries.c.webhook_id == webhook_id, deliveries.c.id == oldest)
-        .values(attempts=deliveries.c.attempts + 1, last_attempt_at=func.clock_timestamp())
-        .returning(deliveries)
-    )
-    found: Row[Any] | None = begun.first()
-    return found
+async def send_again(transaction: Transaction, tenant: str, webhook_id: str, delivery_id: str) -> None:
+    """Put a delivery back into its queue, at its old place, and have the queue tried at once.
 
-
-async def record_delivery(transaction: Transaction, due: Due, *, status: int | None) -> None:
-    """Write down that the receiver has taken a delivery, and let the next of its queue go."""
-    holds_lease = await _lock(transaction, due)
-    await _write(transaction, due, DeliveryStatus.DELIVERED, last_status=status, last_error=None, ended_at=func.now())
-    if holds_lease:
-        await _release(transaction, due, failures=0, retry_in=0)
-
-
-async def record_failure(transaction: Transaction, due: Due, *, status: int | None, error: str, retry_in: float) -> int:
-    """Write down a failed attempt; the queue waits for `retry_in` seconds. Returns how many were given up with it.
-
-    Those are all of the queue whose time is over: a receiver that is gone for good must not gather ever more.
+    Nothing happens where there is no such delivery.
     """
-    holds_lease = await _lock(transaction, due)
-    await _write(transaction, due, DeliveryStatus.PENDING, last_status=status, last_error=error)
-    if not holds_lease:
-        return 0
-    given_up = await transaction.execute(
-        update(deliveries)
-        .where(*_waiting_in(due.webhook_id, due.stream), deliveries.c.give_up_at <= func.clock_timestamp())
-        .values(
-            status=DeliveryStatus.GIVEN_UP,
-            ended_at=func.now(),
-            last_error=func.coalesce(deliveries.c.last_error, error),
-        )
+    queue = select(table.c.webhook_id, table.c.stream, literal(tenant)).where(
+        table.c.webhook_id == webhook_id, table.c.id == delivery_id
     )
-    await _release(transaction, due, failures=due.failures + 1, retry_in=retry_in)
-    return given_up.rowcount
-
-
-async def _lock(transaction: Transaction, due: Due) -> bool:
-    """Lock the queue, and tell whether it is still leased to whoever holds `due`."""
-    query = select(queues.c.lease).where(*_queue(due.webhook_id, due.stream)).with_for_update()
-    return (await transaction.execute(query)).scalar() == due.lease
-
-
-async def _write(transaction: Transaction, due: Due, status: DeliveryStatus, **values: object) -> None:
-    """Write an outcome, unless another attempt has ended the delivery already."""
     await transaction.execute(
-        update(deliveries)
-        .where(deliveries.c.webhook_id == due.webhook_id, deliveries.c.id == due.id, deliveries.c.ended_at.is_(None))
-        .values(status=status, **values)
+        upsert(queues)
+        .from_select(["webhook_id", "stream", "tenant"], queue)
+        .on_conflict_do_update(index_elements=["webhook_id", "stream"], set_={"next_attempt_at": from_now(0)})
     )
-
-
-async def _release(transaction: Transaction, due: Due, *, failures: int, retry_in: float) -> None:
-    is_empty = ~select(literal(1)).where(*_waiting_in(due.webhook_id, due.stream)).exists()
-    removed = await transaction.execute(delete(queues).where(*_queue(due.webhook_id, due.stream), is_empty))
-    if not removed.rowcount:
-        await transaction.execute(
-            update(queues)
-            .where(*_queue(due.webhook_id, due.stream))
-            .values(failures=failures, next_attempt_at=from_now(retry_in), lease=None, lease_until=None)
-        )
-
-
-def _queue(webhook_id: str, stream: str) -> tuple[Any, Any]:
-    return queues.c.webhook_id == webhook_id, queues.c.stream == stream
-
-
-def _waiting_in(webhook_id: str, stream: str) -> tuple[Any, ...]:
-    return (
-        deliveries.c.webhook_id == webhook_id,
-        deliveries.c.stream == stream,
-        deliveries.c.ended_at.is_(None),
+    await transaction.execute(
+        update(table)
+        .where(table.c.webhook_id == webhook_id, table.c.id == delivery_id)
+        .values(status=DeliveryStatus.PENDING, ended_at=None, give_up_at=from_now(PATIENCE))
     )
+    await notify(transaction, OUTBOX_TOPIC)
 
 
-def _readable_secrets(key_ring: KeyRing, row: Any) -> list[SecretStr]:  # noqa: ANN401 - a row of the query above
-    try:
-        return secrets_of(key_ring, row)
-    except DecryptionError as error:
-        logger.error("webhook_secret_unreadable", webhook_id=row.webhook_id, detail=error.detail)  # noqa: TRY400
-        return []
+async def erase_deliveries_of_user(transaction: Transaction, tenant: str, user_id: str, *, limit: int) -> int:
+    """Erase so many of a user's deliveries, and the queues that they leave empty; return how many.
+
+    A queue that is leased stays until somebody finds it empty, so that what is under way ends. Queues are locked first,
+    and in their order, as by everybody who changes a delivery that waits.
+    """
+    chosen = select(table.c.webhook_id, table.c.stream, table.c.id)
+    chosen = chosen.where(table.c.tenant == tenant, table.c.user_id == user_id).limit(limit)
+    found = (await transaction.execute(chosen)).all()
+    their_queues = tuple_(queues.c.webhook_id, queues.c.stream).in_({(row.webhook_id, row.stream) for row in found})
+    await transaction.execute(
+        select(queues.c.webhook_id).where(their_queues).order_by(queues.c.webhook_id, queues.c.stream).with_for_update()
+    )
+    await transaction.execute(
+        delete(table).where(tuple_(table.c.webhook_id, table.c.id).in_([(row.webhook_id, row.id) for row in found]))
+    )
+    waiting = select(literal(1)).where(
+        table.c.webhook_id == queues.c.webhook_id, table.c.stream == queues.c.stream, table.c.ended_at.is_(None)
+    )
+    is_free = or_(queues.c.lease_until.is_(None), queues.c.lease_until <= func.clock_timestamp())
+    await transaction.execute(delete(queues).where(their_queues, is_free, ~waiting.exists()))
+    return len(found)
+
+
+async def remove_old_deliveries(transaction: Transaction, *, kept_for: float) -> int:
+    """Remove some that ended `kept_for` seconds ago, and of webhooks that were deleted; return how many."""
+    deleted = select(webhooks.c.id).where(webhooks.c.deleted_at.is_not(None))
+    # Before the deliveries in them: whoever writes down how one went locks its queue first.
+    await transaction.execute(delete(queues).where(queues.c.webhook_id.in_(deleted)))
+    is_old = table.c.ended_at <= from_now(-kept_for)
+    removed = 0
+    for condition in (is_old, table.c.webhook_id.in_(deleted)):
+        chosen = select(table.c.webhook_id, table.c.id).where(condition).limit(_BATCH).with_for_update(skip_locked=True)
+        removed += (
+            await transaction.execute(delete(table).where(tuple_(table.c.webhook_id, table.c.id).in_(chosen)))
+        ).rowcount
+    await transaction.execute(delete(webhooks).where(webhooks.c.deleted_at <= from_now(-kept_for)))
+    return removed
+
+
+async def measure_outbox(transaction: Transaction) -> tuple[int, float]:
+    """Return how many events wait for their delivery, and the age of the oldest in seconds."""
+    age = func.extract("epoch", func.clock_timestamp() - func.min(table.c.created_at))
+    query = select(func.count(), func.coalesce(age, 0)).where(table.c.ended_at.is_(None))
+    count, oldest = (await transaction.execute(query)).one()
+    return int(count), float(oldest)

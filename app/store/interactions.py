@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, case, delete, func, insert, literal, or_, select, update
 
 from app.base.encryption import Binding, Ciphertext
-from app.store.database import Transaction
-from app.store.moments import from_now, from_start
-from app.store.notifications import interaction_topic, notify
+from app.store.postgresql.database import Transaction
+from app.store.postgresql.database_time import from_now, from_start
+from app.store.postgresql.notifications import interaction_topic, notify
 from app.store.tables import interactions as table
 
 

@@ -10,9 +10,9 @@ from sqlalchemy import any_, func, insert, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.base.randomness import identifier
-from app.store.database import Transaction
-from app.store.moments import from_now
-from app.store.notifications import OUTBOX_TOPIC, notify
+from app.store.postgresql.database import Transaction
+from app.store.postgresql.database_time import from_now
+from app.store.postgresql.notifications import OUTBOX_TOPIC, notify
 from app.store.tables import webhook_deliveries as deliveries
 from app.store.tables import webhook_queues as queues
 from app.store.tables import webhooks

@@ -4,8 +4,8 @@ from enum import StrEnum
 
 from sqlalchemy import exists, func, insert, or_, select, update
 
-from app.store.database import Transaction
-from app.store.moments import from_now
+from app.store.postgresql.database import Transaction
+from app.store.postgresql.database_time import from_now
 from app.store.tables import refresh_attempts
 
 

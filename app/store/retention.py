@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import Column, ColumnElement, Select, delete, func, or_, select, update
 
 from app.store.connections import ConnectionStatus
-from app.store.database import Transaction
-from app.store.moments import from_now
+from app.store.postgresql.database import Transaction
+from app.store.postgresql.database_time import from_now
 from app.store.tables import audit_heads, connections, refresh_attempts, sessions
 
 _DAY = 86_400.0

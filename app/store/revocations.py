@@ -9,10 +9,10 @@ from app.base.encryption import Binding, DecryptionError, KeyRing
 from app.observability.logs import get_logger
 from app.base.randomness import identifier
 from app.store.connections import TokenPair
-from app.store.database import Transaction
-from app.store.moments import from_now
+from app.store.postgresql.database import Transaction
+from app.store.postgresql.database_time import from_now
 from app.store.tables import revocations as table
-from app.store.tenants import tenants_of
+from app.store.postgresql.tenants import tenants_of
 
 logger = get_logger(__name__)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import Column, Table, or_, select, update
 
 from app.base.encryption import Binding, KeyRing
-from app.store.database import Database
-from app.store.sealed import key_of, sealed_columns
+from app.store.postgresql.database import Database
+from app.store.encryption_keys import key_of, sealed_columns
 from app.store.tables import tokens
 
 _BATCH = 200
@@ -31,7 +31,7 @@ async def rewrap_all(database: Database, key_ring: KeyRing, *, tell: Callable[[i
     """Seal anew row by row, in short transactions, and return the number of rows. `tell` hears of each batch's size.
 
     Rows that somebody works on are waited for; what was done stays done when this is interrupted. What a replica seals
-    with another key meanwhile may be missed: `app.store.sealed.keys_in_use` tells afterwards. Raises DecryptionError
+    with another key meanwhile may be missed: `app.store.encryption_keys.keys_in_use` tells afterwards. Raises DecryptionError
     where a key is missing.
     """
     by_table: dict[Table, list[str]] = {}

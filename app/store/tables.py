@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from app.store.columns import Sealed, created_at, json_object, moment, moment_given, words
+from app.store.postgresql.columns import Sealed, created_at, json_object, moment, moment_given, words
 
 metadata = MetaData(
     naming_convention={

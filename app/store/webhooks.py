@@ -9,9 +9,9 @@ from sqlalchemy import Row, func, insert, select, update
 
 from app.base.encryption import Binding, Ciphertext, KeyRing
 from app.errors import NotFound
-from app.store.database import Transaction
-from app.store.moments import from_now
-from app.store.pages import Page, cursor_after, newest_first
+from app.store.postgresql.database import Transaction
+from app.store.postgresql.database_time import from_now
+from app.store.postgresql.pagination import Page, cursor_after, newest_first
 from app.store.tables import webhooks as table
 
 

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 import httpx
 import pytest
 
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.broker import PUBLIC_URL, Api, Broker, Browser

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 from sandbox.client import SandboxClient
 from tests.support.answers import assert_graphql_refusal, assert_problem
 from tests.support.bank import living_families_at

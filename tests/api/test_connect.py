@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from app.api.browsers import MOST_KEPT
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.broker import Api, Broker, Browser

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 from app.store.tables import interactions
 from sandbox.browser import submit
 from sandbox.client import SandboxClient

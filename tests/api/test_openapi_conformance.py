@@ -16,7 +16,7 @@ from schemathesis.checks import CHECKS
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from app.main import create_api
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 from app.store.tables import interactions
 from sandbox.client import SandboxClient
 from tests.support.broker import Api, Broker

@@ -10,8 +10,8 @@ from pydantic import JsonValue, SecretStr
 from sqlalchemy import text
 
 from app.base.encryption import Ciphertext, KeyRing
-from app.store.columns import Sealed
-from app.store.moments import from_now
+from app.store.postgresql.columns import Sealed
+from app.store.postgresql.database_time import from_now
 from app.store.sessions import session_binding
 from app.store.tables import metadata
 from sandbox.client import SandboxClient

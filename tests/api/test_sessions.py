@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID
 from tests.api.conftest import ApiFactory, BrokerFactory

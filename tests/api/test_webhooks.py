@@ -7,7 +7,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from app.services.webhooks import MOST_WEBHOOKS
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.answers import assert_problem

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.async_api import Page
 
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 from sandbox.client import SandboxClient
 from tests.browser.conftest import PUBLIC_URL, Person, assert_fit_for_everybody
 from tests.support.broker import Api, Broker

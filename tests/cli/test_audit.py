@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from app.cli import command
 from app.errors import InvalidRequest
 from app.store import audit
-from app.store.database import Database
+from app.store.postgresql.database import Database
 
 
 async def run(*arguments: str) -> Result:

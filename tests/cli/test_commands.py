@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from app.main import create_api
 from app.base.randomness import identifier
-from app.store.database import Database
-from app.store.migrate import migrate
+from app.store.postgresql.database import Database
+from app.store.postgresql.migrate import migrate
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_SECRET
 from tests.cli.conftest import Cli, Finished

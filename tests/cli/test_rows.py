@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from sandbox.client import SandboxClient
 from tests.cli.conftest import Cli
 from tests.support.bank import living_families_at

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
 from app.services.caller_registry import CallerRegistry
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from sandbox.client import SandboxClient
 from tests.cli.conftest import BROKER, Server, Servers
 from tests.support.broker import EVERYTHING, Api

@@ -9,7 +9,7 @@ from standardwebhooks.webhooks import Webhook
 from app.base.encryption import KeyRing
 from app.services.callers import Caller
 from app.services.webhooks import Webhooks
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from app.store.outbox import EventType, publish
 from app.store.tables import webhook_queues
 from app.webhooks.addresses import AddressGuard

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import SecretStr
 
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 from sandbox.browser import submit
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET

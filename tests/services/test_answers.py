@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from app.base.encryption import Binding
 from app.services.login_spool import LoginSpool, UnsavedAnswer
 from app.store.connections import ConnectionStatus
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 from app.store.sessions import Session, SessionStatus
 from app.store.tables import revocations
 from sandbox.client import SandboxClient

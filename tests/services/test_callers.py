@@ -8,7 +8,7 @@ from app.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, Una
 from app.services.api_keys import new_api_key
 from app.services.callers import Caller, Permission
 from app.store import audit
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 from app.store.tables import api_keys
 from tests.conftest import ReplicaFactory
 from tests.support.eventually import eventually

@@ -5,7 +5,7 @@ from pydantic import SecretStr
 
 from app.errors import Conflict, ConnectionNotReady, ConnectionRevoked, NotFound, UnprocessableRequest
 from app.store.connections import ConnectionStatus
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 from app.store.sessions import Session, SessionStatus
 from app.store.tables import connections, revocations
 from sandbox.client import SandboxClient

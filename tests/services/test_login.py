@@ -17,7 +17,7 @@ from app.base.randomness import digest
 from app.services.connect import OpenedLink
 from app.services.login import LoginRequest
 from app.store.connections import ConnectionStatus
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 from app.store.sessions import SessionStatus, session_binding
 from app.store.tables import sessions
 from sandbox.client import SandboxClient

@@ -28,7 +28,7 @@ from app.errors import BrokerError
 from app.oidc.oauth_errors import BankFailed
 from app.oidc.transport import BankSilent
 from app.store.connections import ConnectionStatus, Held, TokenPair
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 from tests.support.clock import SteerableClock
 from tests.support.flights import Flight, Step, SteppedSpool, stepped_pause
 from tests.support.model_bank import ModelBank

@@ -20,7 +20,7 @@ from app.services.caller_registry import CallerRegistry
 from app.services.callers import Caller, CallerAuthenticator, Permission
 from app.services.usage import Usage
 from app.settings import Settings
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from tests.oidc.test_id_token import signed, unsigned
 from tests.support.clock import SteerableClock
 from tests.support.hostile import DROP, HANG, HostileServer, json_reply

@@ -16,7 +16,7 @@ from app.errors import (
 )
 from app.services.known_connections import UsableToken
 from app.store.connections import Connection, ConnectionStatus
-from app.store.moments import from_now
+from app.store.postgresql.database_time import from_now
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.bank import refresh_requests_at, refreshes_at

@@ -12,8 +12,8 @@ from app.base.randomness import identifier
 from app.store import audit
 from app.store.audit import AuditEvent, list_events
 from app.store.audit_chain import verify
-from app.store.database import Database
-from app.store.pages import Page
+from app.store.postgresql.database import Database
+from app.store.postgresql.pagination import Page
 
 CONNECTION = "con_1"
 

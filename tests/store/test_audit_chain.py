@@ -13,8 +13,8 @@ from sqlalchemy import text
 from app.errors import InvalidRequest
 from app.store import audit, audit_chain
 from app.store.audit_chain import START, Chain, Head, verify
-from app.store.database import Database, Transaction
-from app.store.migrate import migrate
+from app.store.postgresql.database import Database, Transaction
+from app.store.postgresql.migrate import migrate
 from tests.support.postgresql import Databases
 
 

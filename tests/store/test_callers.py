@@ -14,8 +14,8 @@ from app.store.callers import (
     record_key_use,
     revoke_api_key,
 )
-from app.store.database import Database, Transaction
-from app.store.moments import from_now
+from app.store.postgresql.database import Database, Transaction
+from app.store.postgresql.database_time import from_now
 from app.store.tables import api_keys
 
 

@@ -1,7 +1,7 @@
 import asyncio
 
-from app.store.chores import end_turn, latest_result, take_turn
-from app.store.database import Database
+from app.store.postgresql.job_lease import end_turn, latest_result, take_turn
+from app.store.postgresql.database import Database
 
 
 async def turn(database: Database, *, seconds: float = 60) -> bool:

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.errors import ConfigurationError, DatabaseUnavailable
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from tests.support.outage import Relay
 
 TERMINATE = text(
@@ -68,7 +68,7 @@ async def test_a_server_that_is_not_there_is_an_outage() -> None:
 
 
 async def test_a_pool_that_is_used_up_is_an_outage(database_url: SecretStr, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.store.database._POOL_TIMEOUT", 0.1)
+    monkeypatch.setattr("app.store.postgresql.database._POOL_TIMEOUT", 0.1)
     database = Database(database_url, pool_size=1)
     async with database.transaction():
         with pytest.raises(DatabaseUnavailable):

@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from app.errors import ConfigurationError
 from app.settings import DatabaseSettings
-from app.store.address import database_address
-from app.store.database import Database
-from app.store.embedded import EmbeddedPostgreSQL, embedded_postgresql
+from app.store.postgresql.address import database_address
+from app.store.postgresql.database import Database
+from app.store.postgresql.embedded import EmbeddedPostgreSQL, embedded_postgresql
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def test_it_keeps_its_data_and_stops_with_its_last_user(home: Path) -> Non
 def test_a_second_process_joins_and_the_last_one_stops_it(home: Path) -> None:
     program = (
         "import pathlib, sys\n"
-        "from app.store.embedded import embedded_postgresql\n"
+        "from app.store.postgresql.embedded import embedded_postgresql\n"
         "with embedded_postgresql(pathlib.Path(sys.argv[1])) as url: print(url.get_secret_value())"
     )
     with embedded_postgresql(home) as url:

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.errors import DatabaseUnavailable
-from app.store.database import Database
-from app.store.embedded import EmbeddedPostgreSQL
+from app.store.postgresql.database import Database
+from app.store.postgresql.embedded import EmbeddedPostgreSQL
 from tests.support.eventually import eventually
 
 

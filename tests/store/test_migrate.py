@@ -8,8 +8,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect
 
-from app.store.database import Database
-from app.store.migrate import current_revision, expected_revision, migrate
+from app.store.postgresql.database import Database
+from app.store.postgresql.migrate import current_revision, expected_revision, migrate
 from app.store.tables import metadata
 from tests.support.postgresql import Databases
 

@@ -5,8 +5,8 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from app.store.database import Database
-from app.store.notifications import (
+from app.store.postgresql.database import Database
+from app.store.postgresql.notifications import (
     Notifications,
     caller_topic,
     connection_topic,
@@ -24,7 +24,7 @@ Heard = list[str | None]
 
 @pytest.fixture(autouse=True)
 def _quick_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.store.notifications.HEARTBEAT", 0.05)
+    monkeypatch.setattr("app.store.postgresql.notifications.HEARTBEAT", 0.05)
 
 
 def observed(notifications: Notifications) -> Heard:

@@ -1,5 +1,5 @@
-from app.store.database import Database
-from app.store.moments import from_now
+from app.store.postgresql.database import Database
+from app.store.postgresql.database_time import from_now
 from app.store.overdue_sessions import find_lapsed_logins, lock_lapsed_logins, lock_overdue_grants
 from app.store.sessions import SessionStatus, lock_session
 from tests.store.test_sessions import add

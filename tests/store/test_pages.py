@@ -12,8 +12,8 @@ from sqlalchemy import select
 from app.errors import InvalidRequest
 from app.store import audit
 from app.store.connections import ConnectionStatus, list_connections
-from app.store.database import Database
-from app.store.pages import cursor_after, newest_first
+from app.store.postgresql.database import Database
+from app.store.postgresql.pagination import cursor_after, newest_first
 from app.store.tables import connections
 from tests.support.rows import TENANT, Rows
 

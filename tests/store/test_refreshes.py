@@ -5,8 +5,8 @@ from pydantic import SecretStr
 
 from app.base.encryption import DecryptionError, KeyRing
 from app.store.connections import ConnectionStatus, TokenPair
-from app.store.database import Database
-from app.store.moments import from_now
+from app.store.postgresql.database import Database
+from app.store.postgresql.database_time import from_now
 from app.store.refresh_attempts import Outcome, rejections_within
 from app.store.refreshes import (
     Claim,

@@ -4,7 +4,7 @@ from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
 from app.store.connections import TokenPair
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from app.store.revocations import (
     Revocation,
     count_revocations,

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from app.base.randomness import identifier
-from app.store.database import Database
-from app.store.moments import from_now
+from app.store.postgresql.database import Database
+from app.store.postgresql.database_time import from_now
 from app.store.sessions import (
     Session,
     SessionStatus,

@@ -10,8 +10,8 @@ from app.base.encryption import KeyRing
 from app.errors import UnauthorizedCaller
 from app.services.caller_registry import CallerRegistry
 from app.store.callers import CallerRecord
-from app.store.database import Database
-from app.store.shares import work_for
+from app.store.postgresql.database import Database
+from app.store.postgresql.connection_quota import work_for
 from app.store.standing import act_with
 
 

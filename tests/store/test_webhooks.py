@@ -4,7 +4,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.base.encryption import KeyRing
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from app.store.webhooks import count_webhooks, insert_webhook
 from tests.support.eventually import eventually
 

@@ -25,7 +25,7 @@ from app.services.caller_registry import CallerRegistry
 from app.services.callers import Permission
 from app.settings import Settings
 from app.store.callers import CallerRecord
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET
 from tests.support.eventually import eventually
 from tests.support.rows import Rows

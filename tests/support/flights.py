@@ -9,7 +9,7 @@ from typing import Any
 
 from app.errors import BankError, BrokerError, DatabaseUnavailable
 from app.services.spool import Spool, Unsaved
-from app.store.database import Database, Transaction
+from app.store.postgresql.database import Database, Transaction
 from app.store.refreshes import Claim
 
 

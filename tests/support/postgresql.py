@@ -15,9 +15,9 @@ import asyncpg
 from pydantic import SecretStr
 
 from app.base.randomness import identifier
-from app.store.database import Database
-from app.store.embedded import EmbeddedPostgreSQL
-from app.store.migrate import migrate
+from app.store.postgresql.database import Database
+from app.store.postgresql.embedded import EmbeddedPostgreSQL
+from app.store.postgresql.migrate import migrate
 
 # What a power cut would lose is of no interest here.
 _HASTE = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from app.base.encryption import KeyRing
 from app.services.breaker import Breaker
 from app.services.refresh import Refresher, Timing
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from app.store.refreshes import Claim
 from tests.support.clock import SteerableClock
 from tests.support.flights import FlakyDatabase, Flight, SteppedSpool

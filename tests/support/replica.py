@@ -42,8 +42,8 @@ from app.services.usage import Usage
 from app.services.webhooks import Webhooks
 from app.settings import is_acceptable_address
 from app.concurrency.shutdown import Stopping
-from app.store.database import Database
-from app.store.notifications import Notifications
+from app.store.postgresql.database import Database
+from app.store.postgresql.notifications import Notifications
 from app.store.sessions import Session
 from app.webhooks.addresses import AddressGuard
 from app.webhooks.sending import webhook_client

@@ -16,8 +16,8 @@ from app.store.connections import (
     insert_connection,
     store_tokens,
 )
-from app.store.database import Database, Transaction
-from app.store.moments import from_now
+from app.store.postgresql.database import Database, Transaction
+from app.store.postgresql.database_time import from_now
 from app.store.tables import connections, refresh_attempts, sessions
 from sandbox.client import EVERY_SCOPE, SandboxClient
 

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from app.store.database import Transaction
-from app.store.moments import from_now
+from app.store.postgresql.database import Transaction
+from app.store.postgresql.database_time import from_now
 from app.store.tables import chores
 
 

@@ -22,7 +22,7 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from app.errors import ConfigurationError
-from app.store.embedded_root import USER, hand_over, places_for_root
+from app.store.postgresql.embedded_as_root import USER, hand_over, places_for_root
 
 _SUPERUSER = "broker"
 _DATABASE = "postgres"

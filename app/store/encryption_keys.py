@@ -6,8 +6,8 @@ from sqlalchemy import Column, ColumnElement, Table, Text, func, select, true, t
 
 from app.base.encryption import KeyRing
 from app.errors import ConfigurationError
-from app.store.columns import Sealed
-from app.store.database import Database, Transaction
+from app.store.postgresql.columns import Sealed
+from app.store.postgresql.database import Database, Transaction
 from app.store.tables import metadata, sessions, tokens
 
 

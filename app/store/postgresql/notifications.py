@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from app.observability.logs import get_logger
 from app.observability.metrics import NOTIFICATIONS_CONNECTED
-from app.store.database import TOPICS, Database, Transaction
+from app.store.postgresql.database import TOPICS, Database, Transaction
 
 CHANNEL = "broker_changes"
 OUTBOX_TOPIC = "outbox"

@@ -17,7 +17,7 @@ def database_address(settings: DatabaseSettings) -> Iterator[SecretStr]:
     if settings.database_url is not None:
         yield settings.database_url
         return
-    from app.store.embedded import embedded_postgresql  # noqa: PLC0415 - uses what only Unix has
+    from app.store.postgresql.embedded import embedded_postgresql  # noqa: PLC0415 - uses what only Unix has
 
     with embedded_postgresql(settings.data_dir) as url:
         yield url

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect, text
 import migrations
 from app.errors import ConfigurationError
 from app.observability.logs import get_logger
-from app.store.database import Database
+from app.store.postgresql.database import Database
 from app.store.tables import metadata
 
 # Any number serves, as long as every replica takes the same one.

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Float, Function, cast, extract, func, select
 
-from app.store.database import Transaction
+from app.store.postgresql.database import Transaction
 
 
 def from_now(seconds: float) -> ColumnElement[datetime]:

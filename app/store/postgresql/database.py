@@ -17,9 +17,9 @@ from app.errors import BrokerError, ConfigurationError, DatabaseUnavailable, Unp
 from app.base.dsn import as_the_driver_has_it
 from app.observability.metrics import DATABASE_FAILURES, DATABASE_WAIT_SECONDS
 from app.base.randomness import identifier
-from app.store.shares import Shares
+from app.store.postgresql.connection_quota import Shares
 from app.store.standing import require_standing
-from app.store.statement_spans import SYSTEM, trace_statements
+from app.store.postgresql.statement_tracing import SYSTEM, trace_statements
 from app.observability.tracing import detail
 
 # What the store's functions work in; only `Database.transaction` opens one.

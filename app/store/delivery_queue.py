@@ -1,0 +1,251 @@
+"""Working off the queues: each by one replica at a time, the oldest event first."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pydantic import SecretStr
+from sqlalchemy import Row, delete, func, literal, or_, select, true, tuple_, update
+
+from app.base.encryption import DecryptionError, KeyRing
+from app.observability.logs import get_logger
+from app.base.randomness import identifier
+from app.store.postgresql.database import Transaction
+from app.store.postgresql.database_time import from_now
+from app.store.outbox import DeliveryStatus
+from app.store.tables import webhook_deliveries as deliveries
+from app.store.tables import webhook_queues as queues
+from app.store.tables import webhooks
+from app.store.postgresql.tenants import tenants_of
+from app.store.webhooks import secrets_of
+
+# Empty queues are removed where one is met: so many at once, and so many times before others have their turn.
+_SWEEP, _MOST_SWEEPS = 500, 5
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A delivery that one replica may attempt, as long as its lease lasts.
+
+    `failures` counts those of its queue since the last success. Without `secrets` their key is missing.
+    """
+
+    id: str
+    tenant: str
+    webhook_id: str
+    stream: str
+    lease: str
+    type: str
+    data: dict[str, Any]
+    occurred_at: datetime
+    failures: int
+    url: str
+    secrets: list[SecretStr] = field(repr=False)
+
+
+async def claim_delivery(
+    transaction: Transaction,
+    key_ring: KeyRing,
+    *,
+    lease: float,
+    tenant: str,
+    except_webhooks: list[str],
+) -> Due | None:
+    """Take the oldest event of the tenant's queue that has been due for longest, for `lease` seconds."""
+    lease_id = identifier("lease")
+    for _ in range(_MOST_SWEEPS):
+        queue = await _queue_due_for_longest(transaction, tenant, except_webhooks)
+        if queue is None:
+            return None
+        delivery = await _begin_oldest(transaction, queue.webhook_id, queue.stream)
+        if delivery is not None:
+            break
+        # Its user was erased, and perhaps others'.
+        await _remove_empty(transaction, tenant)
+    else:
+        return None
+    await transaction.execute(
+        update(queues)
+        .where(*_queue(queue.webhook_id, queue.stream))
+        .values(lease=lease_id, lease_until=from_now(lease))
+    )
+    return Due(
+        id=delivery.id,
+        tenant=queue.tenant,
+        webhook_id=queue.webhook_id,
+        stream=queue.stream,
+        lease=lease_id,
+        type=delivery.type,
+        data=delivery.data,
+        occurred_at=delivery.created_at,
+        failures=queue.failures,
+        url=queue.url,
+        secrets=_readable_secrets(key_ring, queue),
+    )
+
+
+async def tenants_with_due_queues(transaction: Transaction) -> list[str]:
+    """Return whose queues are due, in the order of their names."""
+    names = tenants_of(queues)
+    now = func.clock_timestamp()
+    is_due = (
+        select(literal(1))
+        .where(
+            queues.c.tenant == names.c.tenant,
+            queues.c.next_attempt_at <= now,
+            or_(queues.c.lease_until.is_(None), queues.c.lease_until <= now),
+        )
+        .exists()
+    )
+    query = select(names.c.tenant).where(names.c.tenant.is_not(None), is_due).order_by(names.c.tenant)
+    return list((await transaction.execute(query)).scalars())
+
+
+async def _queue_due_for_longest(transaction: Transaction, tenant: str, except_webhooks: list[str]) -> Row[Any] | None:
+    """Lock and return it: of each webhook's the first, so that those of a busy one are not walked through."""
+    now = func.clock_timestamp()
+    first = (
+        select(queues.c.webhook_id, queues.c.stream, queues.c.failures, queues.c.next_attempt_at)
+        .where(
+            queues.c.webhook_id == webhooks.c.id,
+            queues.c.next_attempt_at <= now,
+            or_(queues.c.lease_until.is_(None), queues.c.lease_until <= now),
+        )
+        .order_by(queues.c.next_attempt_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .lateral("first")
+    )
+    query = (
+        select(
+            *(first.c.webhook_id, first.c.stream, first.c.failures, webhooks),
+            (webhooks.c.previous_secret_until > now).label("is_rotating"),
+        )
+        .join(first, true())
+        .where(webhooks.c.tenant == tenant, webhooks.c.id.not_in(except_webhooks), webhooks.c.deleted_at.is_(None))
+        .order_by(first.c.next_attempt_at)
+        .limit(1)
+    )
+    found: Row[Any] | None = (await transaction.execute(query)).first()
+    return found
+
+
+async def _remove_empty(transaction: Transaction, tenant: str) -> None:
+    now = func.clock_timestamp()
+    waiting = select(literal(1)).where(
+        deliveries.c.webhook_id == queues.c.webhook_id,
+        deliveries.c.stream == queues.c.stream,
+        deliveries.c.ended_at.is_(None),
+    )
+    chosen = (
+        select(queues.c.webhook_id, queues.c.stream)
+        .where(
+            queues.c.tenant == tenant,
+            queues.c.next_attempt_at <= now,
+            or_(queues.c.lease_until.is_(None), queues.c.lease_until <= now),
+            ~waiting.exists(),
+        )
+        .limit(_SWEEP)
+        .with_for_update(skip_locked=True)
+    )
+    locked = [(row.webhook_id, row.stream) for row in await transaction.execute(chosen)]
+    # Looked at again: an event that came before the lock is seen only by a statement that begins after it.
+    await transaction.execute(
+        delete(queues).where(tuple_(queues.c.webhook_id, queues.c.stream).in_(locked), ~waiting.exists())
+    )
+
+
+async def _begin_oldest(transaction: Transaction, webhook_id: str, stream: str) -> Row[Any] | None:
+    """Count an attempt at the oldest event of a queue, and return it; None where the queue is empty."""
+    oldest = (
+        select(deliveries.c.id)
+        .where(*_waiting_in(webhook_id, stream))
+        .order_by(deliveries.c.position)
+        .limit(1)
+        .scalar_subquery()
+    )
+    begun = await transaction.execute(
+        update(deliveries)
+        .where(deliveries.c.webhook_id == webhook_id, deliveries.c.id == oldest)
+        .values(attempts=deliveries.c.attempts + 1, last_attempt_at=func.clock_timestamp())
+        .returning(deliveries)
+    )
+    found: Row[Any] | None = begun.first()
+    return found
+
+
+async def record_delivery(transaction: Transaction, due: Due, *, status: int | None) -> None:
+    """Write down that the receiver has taken a delivery, and let the next of its queue go."""
+    holds_lease = await _lock(transaction, due)
+    await _write(transaction, due, DeliveryStatus.DELIVERED, last_status=status, last_error=None, ended_at=func.now())
+    if holds_lease:
+        await _release(transaction, due, failures=0, retry_in=0)
+
+
+async def record_failure(transaction: Transaction, due: Due, *, status: int | None, error: str, retry_in: float) -> int:
+    """Write down a failed attempt; the queue waits for `retry_in` seconds. Returns how many were given up with it.
+
+    Those are all of the queue whose time is over: a receiver that is gone for good must not gather ever more.
+    """
+    holds_lease = await _lock(transaction, due)
+    await _write(transaction, due, DeliveryStatus.PENDING, last_status=status, last_error=error)
+    if not holds_lease:
+        return 0
+    given_up = await transaction.execute(
+        update(deliveries)
+        .where(*_waiting_in(due.webhook_id, due.stream), deliveries.c.give_up_at <= func.clock_timestamp())
+        .values(
+            status=DeliveryStatus.GIVEN_UP,
+            ended_at=func.now(),
+            last_error=func.coalesce(deliveries.c.last_error, error),
+        )
+    )
+    await _release(transaction, due, failures=due.failures + 1, retry_in=retry_in)
+    return given_up.rowcount
+
+
+async def _lock(transaction: Transaction, due: Due) -> bool:
+    """Lock the queue, and tell whether it is still leased to whoever holds `due`."""
+    query = select(queues.c.lease).where(*_queue(due.webhook_id, due.stream)).with_for_update()
+    return (await transaction.execute(query)).scalar() == due.lease
+
+
+async def _write(transaction: Transaction, due: Due, status: DeliveryStatus, **values: object) -> None:
+    """Write an outcome, unless another attempt has ended the delivery already."""
+    await transaction.execute(
+        update(deliveries)
+        .where(deliveries.c.webhook_id == due.webhook_id, deliveries.c.id == due.id, deliveries.c.ended_at.is_(None))
+        .values(status=status, **values)
+    )
+
+
+async def _release(transaction: Transaction, due: Due, *, failures: int, retry_in: float) -> None:
+    is_empty = ~select(literal(1)).where(*_waiting_in(due.webhook_id, due.stream)).exists()
+    removed = await transaction.execute(delete(queues).where(*_queue(due.webhook_id, due.stream), is_empty))
+    if not removed.rowcount:
+        await transaction.execute(
+            update(queues)
+            .where(*_queue(due.webhook_id, due.stream))
+            .values(failures=failures, next_attempt_at=from_now(retry_in), lease=None, lease_until=None)
+        )
+
+
+def _queue(webhook_id: str, stream: str) -> tuple[Any, Any]:
+    return queues.c.webhook_id == webhook_id, queues.c.stream == stream
+
+
+def _waiting_in(webhook_id: str, stream: str) -> tuple[Any, ...]:
+    return (
+        deliveries.c.webhook_id == webhook_id,
+        deliveries.c.stream == stream,
+        deliveries.c.ended_at.is_(None),
+    )
+
+
+def _readable_secrets(key_ring: KeyRing, row: Any) -> list[SecretStr]:  # noqa: ANN401 - a row of the query above
+    try:
+        return secrets_of(key_ring, row)
+    except DecryptionError as error:
+        logger.error("webhook_secret_unreadable", webhook_id=row.webhook_id, detail=error.detail)  # noqa: TRY400
+        return []
