@@ -12,7 +12,7 @@ from app.concurrency.background_tasks import BackgroundTasks
 from app.services.completion import Completion
 from app.services.confirmation import Confirmations
 from app.services.linking import Linking
-from app.services.login_spool import LoginSpool
+from app.spool.logins import LoginSpool
 from app.services.session_leases import SessionLeases
 from app.store.postgresql.database import Database
 

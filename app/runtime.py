@@ -42,7 +42,7 @@ from app.services.refresh import Refresher, Timing
 from app.services.retention import Ages, Retention
 from app.services.return_urls import ReturnUrls
 from app.services.revoker import Revoker
-from app.services.spool import Spool
+from app.spool.refreshes import Spool
 from app.services.tokens import Tokens
 from app.services.usage import Usage
 from app.services.vitals import Vitals

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from app.base.encryption import KeyRing
-from app.services.spool import Spool
+from app.spool.refreshes import Spool
 from app.store.connections import hold
 from app.store.postgresql.database import Database, Transaction
 from app.store.tables import audit_events, refresh_attempts

@@ -16,7 +16,7 @@ from app.observability.logs import get_logger
 from app.services.consent import revoke_answer
 from app.concurrency.retry import insist
 from app.services.linking import Linking
-from app.services.login_spool import LoginSpool, UnsavedAnswer
+from app.spool.logins import LoginSpool, UnsavedAnswer
 from app.services.session_leases import LEASE, SessionLeases
 from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import from_now

@@ -21,7 +21,7 @@ from app.oidc.transport import BankUnreachable
 from app.base.randomness import digest, same
 from app.services.answers import Answers
 from app.concurrency.background_tasks import BackgroundTasks
-from app.services.login_spool import UnsavedAnswer
+from app.spool.logins import UnsavedAnswer
 from app.services.session_leases import LEASE, SessionLeases
 from app.store import audit
 from app.store.postgresql.database import Database, Transaction

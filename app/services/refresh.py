@@ -23,7 +23,7 @@ from app.oidc.transport import BankBadAnswer, BankSilent, BankUnreachable
 from app.base.randomness import back_off, identifier
 from app.services.breaker import Breaker
 from app.concurrency.retry import insist
-from app.services.spool import Spool, Unsaved
+from app.spool.refreshes import Spool, Unsaved
 from app.store import audit
 from app.store.connections import TokenPair
 from app.store.postgresql.database import Database, Transaction

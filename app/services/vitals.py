@@ -21,7 +21,7 @@ from app.observability.metrics import (
 from app.services.callers import CallerAuthenticator
 from app.concurrency.periodic import periodically
 from app.services.shared_refreshes import Cause
-from app.services.spool import Spool
+from app.spool.refreshes import Spool
 from app.services.tokens import Tokens
 from app.store.postgresql.job_lease import end_turn, latest_result, take_turn
 from app.store.connections import ConnectionStatus, count_connections

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.base.encryption import Binding
-from app.services.login_spool import LoginSpool, UnsavedAnswer
+from app.spool.logins import LoginSpool, UnsavedAnswer
 from app.store.connections import ConnectionStatus
 from app.store.postgresql.database_time import from_now
 from app.store.sessions import Session, SessionStatus

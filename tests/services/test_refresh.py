@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from app.base.encryption import KeyRing
 from app.errors import BankError, ConnectionRevoked, ReauthorizationRequired
 from app.oidc.transport import BankBadAnswer, BankSilent, BankUnreachable
-from app.services.spool import Spool, Unsaved
+from app.spool.refreshes import Spool, Unsaved
 from app.store.connections import Connection, ConnectionStatus, TokenPair
 from app.store.refreshes import Claim, NewTokens
 from app.store.tables import revocations

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.errors import BankError, BrokerError, DatabaseUnavailable
-from app.services.spool import Spool, Unsaved
+from app.spool.refreshes import Spool, Unsaved
 from app.store.postgresql.database import Database, Transaction
 from app.store.refreshes import Claim
 

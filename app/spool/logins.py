@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr, field_serializer
 
 from app.base.encryption import KeyRing
 from app.observability.logs import get_logger
-from app.services.sealed_files import SealedFiles
+from app.spool.files import SealedFiles
 
 logger = get_logger(__name__)
 
