@@ -5,7 +5,7 @@ import httpx
 from app.base.clock import Clock
 from app.oidc.client_authentication import ClientAuthentication, ClientSecret, load_private_key
 from app.oidc.provider import EndpointOverrides, Extensions, Provider
-from app.services.service_tokens import ServiceTokenRules, ServiceTokens
+from app.callers.service_tokens import ServiceTokenRules, ServiceTokens
 from app.settings import Settings, is_acceptable_address
 
 

@@ -19,10 +19,10 @@ from app.oidc.authorization_url import FrontChannel
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
 from app.concurrency.background_tasks import BackgroundTasks, report_fault
-from app.services.body_budget import BodyBudget
+from app.callers.body_budget import BodyBudget
 from app.services.breaker import Breaker
-from app.services.caller_registry import CallerRegistry
-from app.services.callers import CallerAuthenticator
+from app.callers.registry import CallerRegistry
+from app.callers.authentication import CallerAuthenticator
 from app.services.completion import Completion
 from app.services.confirmation import Confirmations
 from app.services.connect import ConnectLinks
@@ -34,7 +34,7 @@ from app.services.documents import Documents
 from app.services.housekeeping import Housekeeping
 from app.services.interaction_pages import InteractionPages
 from app.services.interactions import Interactions
-from app.services.limits import CallerLimits
+from app.callers.limits import CallerLimits
 from app.services.login import Logins
 from app.services.proxy import QueryProxy, query_pool
 from app.services.query_proofs import QueryProofs
@@ -44,7 +44,7 @@ from app.services.return_urls import ReturnUrls
 from app.services.revoker import Revoker
 from app.spool.refreshes import Spool
 from app.services.tokens import Tokens
-from app.services.usage import Usage
+from app.store.last_used import Usage
 from app.services.vitals import Vitals
 from app.services.webhooks import Webhooks
 from app.settings import Settings

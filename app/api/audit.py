@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, requires
 from app.api.examples import INVALID_CURSOR, problems
 from app.api.schemas import AuditEventView, PageView
-from app.services.callers import Caller, Permission
+from app.callers.authentication import Caller, Permission
 from app.store.audit import list_events
 
 router = APIRouter(prefix="/v1/audit", route_class=AuthenticatedRoute, tags=["Look into it"])

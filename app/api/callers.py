@@ -22,7 +22,7 @@ from app.api.examples import (
     problems,
 )
 from app.api.schemas import PageView
-from app.services.callers import Caller, Permission
+from app.callers.authentication import Caller, Permission
 
 router = APIRouter(prefix="/v1/callers", route_class=AuthenticatedRoute, tags=["Manage callers"])
 Admin = Annotated[Caller, Depends(requires(Permission.ADMIN))]

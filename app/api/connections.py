@@ -13,7 +13,7 @@ from app.errors import (
     ConnectionRevoked,
     ReauthorizationRequired,
 )
-from app.services.callers import Caller, Permission
+from app.callers.authentication import Caller, Permission
 from app.store.connections import ConnectionStatus
 
 router = APIRouter(prefix="/v1/connections", route_class=AuthenticatedRoute, tags=["Use a connection"])

@@ -13,7 +13,7 @@ from app.api.json_limits import require_modest
 from app.errors import InvalidRequest, NotFound
 from app.base.strict_json import storable
 from app.runtime import Runtime
-from app.services.callers import Caller, Permission
+from app.callers.authentication import Caller, Permission
 
 _bearer = HTTPBearer(
     auto_error=False,

@@ -20,8 +20,8 @@ from app.api.query_headers import passed_on
 from app.errors import BrokerError, InvalidRequest
 from app.observability.logs import get_logger
 from app.runtime import Runtime
-from app.services.asker import AskingCaller
-from app.services.callers import Permission
+from app.callers.admission import AskingCaller
+from app.callers.authentication import Permission
 from app.services.proxy import BankAnswer
 
 ROUTE = "/v1/connections/{connection_id}/graphql"

@@ -19,7 +19,7 @@ from app.errors import (
     ConnectionRevoked,
     ReauthorizationRequired,
 )
-from app.services.callers import Caller, Permission
+from app.callers.authentication import Caller, Permission
 
 router = APIRouter(
     prefix="/v1/connections/{connection_id}/interactions",

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from app import __version__, errors
 from app.api.graphql import ROUTE, MethodNotAllowed
 from app.api.schemas import Problem
-from app.services.callers import Permission
+from app.callers.authentication import Permission
 
 _DESCRIPTION = """
 Links users' bank accounts at Stitch and queries them, so that no internal service ever holds a token.

@@ -29,7 +29,7 @@ from app.api.examples import (
 )
 from app.api.schemas import ConfirmationRequest, PageView, SessionRequest, SessionView
 from app.errors import ConnectionNotFound, ConnectionRevoked
-from app.services.callers import Caller, Permission
+from app.callers.authentication import Caller, Permission
 from app.store.sessions import SessionStatus
 
 router = APIRouter(prefix="/v1/sessions", route_class=AuthenticatedRoute, tags=["Link an account"])

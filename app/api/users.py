@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Path
 
 from app.api.dependencies import AuthenticatedRoute, Broker, requires
 from app.api.examples import problems
-from app.services.callers import Caller, Permission
+from app.callers.authentication import Caller, Permission
 
 router = APIRouter(prefix="/v1/users", route_class=AuthenticatedRoute, tags=["Use a connection"])
 Writer = Annotated[Caller, Depends(requires(Permission.CONNECTIONS_WRITE))]

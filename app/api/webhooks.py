@@ -15,7 +15,7 @@ from app.api.examples import (
 )
 from app.api.schemas import PageView
 from app.api.webhook_schemas import DeliveryView, NewWebhookView, WebhookRequest, WebhookView
-from app.services.callers import Caller, Permission
+from app.callers.authentication import Caller, Permission
 from app.store.outbox import DeliveryStatus
 
 router = APIRouter(prefix="/v1/webhooks", route_class=AuthenticatedRoute, tags=["Be told of events"])

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from app.base.encryption import KeyRing
-from app.services.caller_registry import CallerRegistry
+from app.callers.registry import CallerRegistry
 from app.settings import load_database_settings, load_key_ring
 from app.store.postgresql.address import database_address
 from app.store.postgresql.database import STATEMENT_TIMEOUT, Database

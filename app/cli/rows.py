@@ -8,7 +8,7 @@ from app.cli.access import OPERATOR, with_database, with_key_ring
 from app.cli.output import AsJson, plain, show, show_all
 from app.base.encryption import KeyRing
 from app.errors import NotFound
-from app.services.caller_registry import DEFAULT_TENANT
+from app.callers.registry import DEFAULT_TENANT
 from app.services.consent import end_consent
 from app.store.connections import Connection, list_connections, lock_connection
 from app.store.postgresql.database import Database

@@ -9,7 +9,7 @@ from app.demo.expectations import Unexpected
 from app.demo.keys import KeyFile, Keys
 from app.demo.printing import Printer, Step
 from app.demo.processes import run_broker
-from app.services.callers import Permission
+from app.callers.authentication import Permission
 
 JOURNEY_NEEDS = (
     Permission.SESSIONS_READ,

@@ -5,7 +5,7 @@ from pydantic import SecretStr
 from app.base.encryption import KeyRing
 from app.errors import Conflict, ConnectionRevoked, NotFound, UnprocessableRequest
 from app.base.randomness import same
-from app.services.callers import Caller
+from app.callers.authentication import Caller
 from app.services.consent import end_consent, revoke_waiting_answer
 from app.services.linking import Linking
 from app.store import audit

@@ -1,7 +1,7 @@
 """Connections, as callers see them."""
 
 from app.errors import Conflict, ConnectionNotFound
-from app.services.callers import Caller
+from app.callers.authentication import Caller
 from app.services.known_connections import UsableToken
 from app.services.tokens import Tokens
 from app.store import audit

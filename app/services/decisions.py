@@ -5,7 +5,7 @@ import asyncio
 from app.errors import BrokerError
 from app.observability.logs import get_logger
 from app.oidc.interactions import read_decision, status_query
-from app.services.asker import Asker
+from app.callers.admission import Asker
 from app.concurrency.background_tasks import BackgroundTasks
 from app.services.proxy import QueryProxy
 from app.store import audit

@@ -11,7 +11,7 @@ from app.services.confirmation import Confirmations
 from app.concurrency.periodic import periodically
 from app.services.revoker import Revoker
 from app.services.session_leases import LEASE
-from app.services.usage import Usage
+from app.store.last_used import Usage
 from app.store import audit
 from app.store.postgresql.database import Database
 from app.store.deliveries import measure_outbox, remove_old_deliveries

@@ -9,11 +9,11 @@ from app.base.encryption import KeyRing
 from app.errors import ConnectionNotFound, NotFound
 from app.oidc.interactions import interaction_address
 from app.base.randomness import digest, identifier, opaque_value
-from app.services.callers import Caller
+from app.callers.authentication import Caller
 from app.services.decisions import Decisions
 from app.services.known_connections import require_usable
 from app.services.return_urls import ReturnUrls
-from app.services.waiting import StillWanted, wait_for_change
+from app.store.postgresql.wait_for_change import StillWanted, wait_for_change
 from app.concurrency.shutdown import Stopping
 from app.store import audit
 from app.store.connections import get_connection

@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from app.errors import BankError, BankTimeout, BrokerError, BrokerUnavailable, InvalidRequest
 from app.observability.metrics import BANK_REQUESTS
 from app.base.proxies import proxy_for
-from app.services.asker import Asker
+from app.callers.admission import Asker
 from app.services.documents import Documents
 from app.services.expiry import LONGEST_REFUSAL, Refusal, may_be_refusal, refusal_in
 from app.services.known_connections import UsableToken

@@ -7,7 +7,7 @@ from app.concurrency.background_tasks import BackgroundTasks
 from app.services.known_connections import KnownConnection, KnownConnections, UsableToken, margin_of, token_of
 from app.services.refresh import Refresher
 from app.services.shared_refreshes import Cause, SharedRefreshes
-from app.services.usage import Usage
+from app.store.last_used import Usage
 from app.store.postgresql.database import Database
 from app.store.postgresql.notifications import Notifications
 

@@ -18,7 +18,7 @@ from app.observability.metrics import (
     REVOCATIONS_WAITING,
     SESSIONS,
 )
-from app.services.callers import CallerAuthenticator
+from app.callers.authentication import CallerAuthenticator
 from app.concurrency.periodic import periodically
 from app.services.shared_refreshes import Cause
 from app.spool.refreshes import Spool

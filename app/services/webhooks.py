@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from app.base.encryption import KeyRing
 from app.errors import Conflict, NotFound, RateLimited, UnprocessableRequest
 from app.base.randomness import identifier
-from app.services.callers import Caller
+from app.callers.authentication import Caller
 from app.settings import is_acceptable_address
 from app.store import audit
 from app.store.postgresql.database import Database, Transaction

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.services.api_keys import _checksum, new_api_key
+from app.callers.api_keys import _checksum, new_api_key
 from tests.api.conftest import ApiFactory
 from tests.support.answers import assert_problem
 from tests.support.broker import Api

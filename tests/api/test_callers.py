@@ -128,7 +128,7 @@ class TestKeys:
         assert key not in str(listed)
 
     async def test_keys_come_in_pages_and_are_only_so_many(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("app.services.caller_registry.MOST_KEYS", 4)
+        monkeypatch.setattr("app.callers.registry.MOST_KEYS", 4)
         keys = f"/v1/callers/{api.caller.id}/keys"
         made = [(await api.post(keys)).json()["id"] for _ in range(3)]
         refused = await api.post(keys)

@@ -7,7 +7,7 @@ from urllib.parse import urldefrag, urljoin
 import pytest
 
 from app.main import create_api
-from app.services.callers import Permission
+from app.callers.authentication import Permission
 from tests.api.conftest import BrokerFactory
 from tests.support.broker import Browser
 

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from app.services import guess_brake
-from app.services.api_keys import _checksum, new_api_key
-from app.services.guess_brake import AT_ONCE
+from app.callers import throttle as guess_brake
+from app.callers.api_keys import _checksum, new_api_key
+from app.callers.throttle import AT_ONCE
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.answers import assert_problem
 from tests.support.broker import Api, Broker

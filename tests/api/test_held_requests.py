@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.services.body_budget import BodyBudget
+from app.callers.body_budget import BodyBudget
 from app.services.turns import Turns
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.main import create_api
-from app.services.callers import Permission
+from app.callers.authentication import Permission
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory
 from tests.support.broker import EVERYTHING, Api, Broker

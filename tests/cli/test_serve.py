@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.services.caller_registry import CallerRegistry
+from app.callers.registry import CallerRegistry
 from app.store.postgresql.database import Database
 from sandbox.client import SandboxClient
 from tests.cli.conftest import BROKER, Server, Servers

@@ -7,7 +7,7 @@ from collections import defaultdict
 from standardwebhooks.webhooks import Webhook
 
 from app.base.encryption import KeyRing
-from app.services.callers import Caller
+from app.callers.authentication import Caller
 from app.services.webhooks import Webhooks
 from app.store.postgresql.database import Database
 from app.store.outbox import EventType, publish

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from app.services.api_keys import new_api_key, parse_api_key
+from app.callers.api_keys import new_api_key, parse_api_key
 
 KEY = "brk_AAAAAAAAAAAA_" + "B" * 43
 

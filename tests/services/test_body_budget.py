@@ -1,7 +1,7 @@
 import pytest
 
 from app.errors import BrokerUnavailable, RateLimited
-from app.services.body_budget import BodyBudget
+from app.callers.body_budget import BodyBudget
 
 
 def test_a_tenant_and_all_together_keep_only_so_much() -> None:

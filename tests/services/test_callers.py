@@ -5,8 +5,8 @@ import pytest
 from pydantic import SecretStr
 
 from app.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, UnauthorizedCaller
-from app.services.api_keys import new_api_key
-from app.services.callers import Caller, Permission
+from app.callers.api_keys import new_api_key
+from app.callers.authentication import Caller, Permission
 from app.store import audit
 from app.store.postgresql.database_time import from_now
 from app.store.tables import api_keys

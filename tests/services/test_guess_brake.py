@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.services import guess_brake
-from app.services.guess_brake import A_SECOND, AT_ONCE, MOST_HELD, GuessBrake
+from app.callers import throttle as guess_brake
+from app.callers.throttle import A_SECOND, AT_ONCE, MOST_HELD, GuessBrake
 from tests.support.clock import SteerableClock
 from tests.support.eventually import eventually
 

@@ -1,7 +1,7 @@
 import pytest
 
 from app.errors import RateLimited
-from app.services.limits import CallerLimits
+from app.callers.limits import CallerLimits
 from tests.support.clock import SteerableClock
 
 
@@ -50,7 +50,7 @@ def test_a_refused_request_takes_no_place() -> None:
 
 
 def test_callers_that_were_not_heard_of_for_long_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.services.limits._MOST_CALLERS", 3)
+    monkeypatch.setattr("app.callers.limits._MOST_CALLERS", 3)
     clock = SteerableClock()
     limits = CallerLimits(clock, rate=1, concurrency=1)
     for name in ("cal_1", "cal_2", "cal_3"):

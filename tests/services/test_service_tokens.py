@@ -16,9 +16,9 @@ from app.errors import BrokerUnavailable, PermissionDenied, UnauthorizedCaller
 from app.identity_providers import open_service_tokens
 from app.oidc.provider import KEYS_LIFETIME
 from app.oidc.transport import bank_client
-from app.services.caller_registry import CallerRegistry
-from app.services.callers import Caller, CallerAuthenticator, Permission
-from app.services.usage import Usage
+from app.callers.registry import CallerRegistry
+from app.callers.authentication import Caller, CallerAuthenticator, Permission
+from app.store.last_used import Usage
 from app.settings import Settings
 from app.store.postgresql.database import Database
 from tests.oidc.test_id_token import signed, unsigned
@@ -350,7 +350,7 @@ async def test_a_remembered_token_costs_no_second_validation(
     token = issuer.token()
     caller = await edge.caller(token)
     with monkeypatch.context() as patched:
-        patched.setattr("app.services.service_tokens.read_header", None)
+        patched.setattr("app.callers.service_tokens.read_header", None)
         assert await edge.caller(token) is caller
         assert await edge.authenticator.authenticate(f"bearer {token}") is caller
     issuer.clock.advance(CACHE_TTL + 1)

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from app.base.encryption import KeyRing
 from app.errors import UnauthorizedCaller
-from app.services.caller_registry import CallerRegistry
+from app.callers.registry import CallerRegistry
 from app.store.callers import CallerRecord
 from app.store.postgresql.database import Database
 from app.store.postgresql.connection_quota import work_for

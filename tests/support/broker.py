@@ -21,8 +21,8 @@ from app.api.head_limit import BoundedHttpProtocol
 from app.base.encryption import KeyRing
 from app.main import create_app
 from app.base.randomness import identifier
-from app.services.caller_registry import CallerRegistry
-from app.services.callers import Permission
+from app.callers.registry import CallerRegistry
+from app.callers.authentication import Permission
 from app.settings import Settings
 from app.store.callers import CallerRecord
 from app.store.postgresql.database import Database

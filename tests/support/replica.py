@@ -22,8 +22,8 @@ from app.oidc.transport import bank_client
 from app.services.answers import Answers
 from app.concurrency.background_tasks import BackgroundTasks
 from app.services.breaker import Breaker
-from app.services.caller_registry import CallerRegistry
-from app.services.callers import Caller, CallerAuthenticator, Permission
+from app.callers.registry import CallerRegistry
+from app.callers.authentication import Caller, CallerAuthenticator, Permission
 from app.services.completion import Completion
 from app.services.confirmation import Confirmations
 from app.services.connect import ConnectLinks
@@ -38,7 +38,7 @@ from app.services.return_urls import ReturnUrls
 from app.services.revoker import Revoker
 from app.spool.refreshes import Spool
 from app.services.tokens import Tokens
-from app.services.usage import Usage
+from app.store.last_used import Usage
 from app.services.webhooks import Webhooks
 from app.settings import is_acceptable_address
 from app.concurrency.shutdown import Stopping

@@ -8,8 +8,8 @@ from app.base.encryption import KeyRing
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.base.strict_json import storable
 from app.base.randomness import identifier
-from app.services.api_keys import new_api_key
-from app.services.callers import Permission
+from app.callers.api_keys import new_api_key
+from app.callers.authentication import Permission
 from app.store import audit
 from app.store.callers import (
     ApiKeyRecord,

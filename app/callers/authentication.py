@@ -12,11 +12,11 @@ from app.base.encryption import KeyRing
 from app.errors import PermissionDenied, UnauthorizedCaller
 from app.observability.metrics import CACHE_MISSES
 from app.base.randomness import digest, same
-from app.services.api_keys import KEY_MARK, parse_api_key
-from app.services.guess_brake import GuessBrake
+from app.callers.api_keys import KEY_MARK, parse_api_key
+from app.callers.throttle import GuessBrake
 from app.base.cache import Memory
-from app.services.service_tokens import ServiceTokens
-from app.services.usage import Usage
+from app.callers.service_tokens import ServiceTokens
+from app.store.last_used import Usage
 from app.store.callers import find_usable_key, hashing_key
 from app.store.postgresql.database import Database
 

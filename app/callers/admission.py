@@ -2,7 +2,7 @@
 
 import time
 
-from app.services.callers import Caller, CallerAuthenticator
+from app.callers.authentication import Caller, CallerAuthenticator
 from app.store.standing import SOON
 
 
