@@ -12,7 +12,7 @@ from app.callback_services import callback_services
 from app.base.clock import Clock, SystemClock
 from app.base.encryption import KeyRing
 from app.errors import ConfigurationError, DatabaseUnavailable
-from app.identity_providers import client_authentication, open_provider, open_service_tokens
+from app.bank.providers import client_authentication, open_provider, open_service_tokens
 from app.observability.logs import get_logger
 from app.oidc.back_channel import BackChannel
 from app.oidc.authorization_url import FrontChannel
@@ -20,7 +20,7 @@ from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
 from app.concurrency.background_tasks import BackgroundTasks, report_fault
 from app.callers.body_budget import BodyBudget
-from app.services.breaker import Breaker
+from app.bank.circuit_breaker import Breaker
 from app.callers.registry import CallerRegistry
 from app.callers.authentication import CallerAuthenticator
 from app.services.completion import Completion
@@ -37,13 +37,13 @@ from app.services.interactions import Interactions
 from app.callers.limits import CallerLimits
 from app.services.login import Logins
 from app.services.proxy import QueryProxy, query_pool
-from app.services.query_proofs import QueryProofs
-from app.services.refresh import Refresher, Timing
+from app.bank.dpop_proofs import QueryProofs
+from app.refresh.refresher import Refresher, Timing
 from app.services.retention import Ages, Retention
 from app.services.return_urls import ReturnUrls
 from app.services.revoker import Revoker
 from app.spool.refreshes import Spool
-from app.services.tokens import Tokens
+from app.refresh.tokens import Tokens
 from app.store.last_used import Usage
 from app.services.vitals import Vitals
 from app.services.webhooks import Webhooks

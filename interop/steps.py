@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from app.base.clock import SystemClock
-from app.identity_providers import client_authentication, open_provider
+from app.bank.providers import client_authentication, open_provider
 from app.oidc.back_channel import BackChannel
 from app.oidc.oauth_errors import InvalidGrant
 from app.oidc.token_endpoint import TokenEndpoint

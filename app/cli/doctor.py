@@ -14,7 +14,7 @@ from app.cli.output import AsJson, show_all
 from app.base.clock import SystemClock
 from app.base.encryption import KeyRing
 from app.errors import BrokerError
-from app.identity_providers import client_authentication, open_provider, open_service_tokens
+from app.bank.providers import client_authentication, open_provider, open_service_tokens
 from app.oidc.back_channel import BackChannel
 from app.oidc.provider import Provider
 from app.oidc.oauth_errors import InvalidGrant, TokenRequestRefused

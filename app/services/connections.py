@@ -2,8 +2,8 @@
 
 from app.errors import Conflict, ConnectionNotFound
 from app.callers.authentication import Caller
-from app.services.known_connections import UsableToken
-from app.services.tokens import Tokens
+from app.refresh.connection_cache import UsableToken
+from app.refresh.tokens import Tokens
 from app.store import audit
 from app.store.connections import Connection, ConnectionStatus, get_connection, list_connections
 from app.store.postgresql.database import Database

@@ -18,9 +18,9 @@ from app.base.proxies import proxy_for
 from app.callers.admission import Asker
 from app.services.documents import Documents
 from app.services.expiry import LONGEST_REFUSAL, Refusal, may_be_refusal, refusal_in
-from app.services.known_connections import UsableToken
-from app.services.query_proofs import QueryProofs
-from app.services.tokens import Tokens
+from app.refresh.connection_cache import UsableToken
+from app.bank.dpop_proofs import QueryProofs
+from app.refresh.tokens import Tokens
 from app.observability.trace_context import current_trace_context
 from app.observability.tracing import span
 from app.http_client import (

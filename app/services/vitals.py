@@ -20,9 +20,9 @@ from app.observability.metrics import (
 )
 from app.callers.authentication import CallerAuthenticator
 from app.concurrency.periodic import periodically
-from app.services.shared_refreshes import Cause
+from app.refresh.coordinator import Cause
 from app.spool.refreshes import Spool
-from app.services.tokens import Tokens
+from app.refresh.tokens import Tokens
 from app.store.postgresql.job_lease import end_turn, latest_result, take_turn
 from app.store.connections import ConnectionStatus, count_connections
 from app.store.postgresql.database import Database

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from app.oidc.dpop import ProofKey
 from app.oidc.oauth_errors import TokenRequestRefused
-from app.services.shared_refreshes import Cause
+from app.refresh.coordinator import Cause
 from app.spool.refreshes import Unsaved
 from app.store.connections import Connection, TokenPair
 from app.store.refreshes import Claim, NewTokens

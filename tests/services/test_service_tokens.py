@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
 from app.errors import BrokerUnavailable, PermissionDenied, UnauthorizedCaller
-from app.identity_providers import open_service_tokens
+from app.bank.providers import open_service_tokens
 from app.oidc.provider import KEYS_LIFETIME
 from app.oidc.transport import bank_client
 from app.callers.registry import CallerRegistry

@@ -14,7 +14,7 @@ from app.errors import (
     DatabaseUnavailable,
     ReauthorizationRequired,
 )
-from app.services.known_connections import UsableToken
+from app.refresh.connection_cache import UsableToken
 from app.store.connections import Connection, ConnectionStatus
 from app.store.postgresql.database_time import from_now
 from sandbox.client import SandboxClient

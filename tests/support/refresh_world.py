@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.services.breaker import Breaker
-from app.services.refresh import Refresher, Timing
+from app.bank.circuit_breaker import Breaker
+from app.refresh.refresher import Refresher, Timing
 from app.store.postgresql.database import Database
 from app.store.refreshes import Claim
 from tests.support.clock import SteerableClock

@@ -21,7 +21,7 @@ from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
 from app.services.answers import Answers
 from app.concurrency.background_tasks import BackgroundTasks
-from app.services.breaker import Breaker
+from app.bank.circuit_breaker import Breaker
 from app.callers.registry import CallerRegistry
 from app.callers.authentication import Caller, CallerAuthenticator, Permission
 from app.services.completion import Completion
@@ -33,11 +33,11 @@ from app.services.dispatch import Dispatcher
 from app.services.housekeeping import Housekeeping
 from app.services.linking import Linking
 from app.services.login import LoginRequest, Logins
-from app.services.refresh import Refresher, Timing
+from app.refresh.refresher import Refresher, Timing
 from app.services.return_urls import ReturnUrls
 from app.services.revoker import Revoker
 from app.spool.refreshes import Spool
-from app.services.tokens import Tokens
+from app.refresh.tokens import Tokens
 from app.store.last_used import Usage
 from app.services.webhooks import Webhooks
 from app.settings import is_acceptable_address

@@ -10,8 +10,8 @@ from enum import StrEnum
 from app.errors import BankTimeout, BrokerError, Conflict, ReauthorizationRequired
 from app.observability.metrics import REFRESH_WAIT_SECONDS
 from app.concurrency.background_tasks import BackgroundTasks
-from app.services.known_connections import MOST_REMEMBERED, KnownConnection, KnownConnections, UsableToken
-from app.services.refresh import Refresher, failure_of
+from app.refresh.connection_cache import MOST_REMEMBERED, KnownConnection, KnownConnections, UsableToken
+from app.refresh.refresher import Refresher, failure_of
 from app.store import audit
 from app.store.connections import (
     ConnectionStatus,

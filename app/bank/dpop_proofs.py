@@ -5,7 +5,7 @@ from typing import Protocol
 
 from app.base.clock import Clock
 from app.oidc.dpop import NONCE_WANTED, Prover, target_of
-from app.services.known_connections import UsableToken
+from app.refresh.connection_cache import UsableToken
 from app.http_client import HeaderLines, header_lines
 
 _CHALLENGE = re.compile(rf'\bDPoP\b.*\berror="{NONCE_WANTED}"', re.IGNORECASE)

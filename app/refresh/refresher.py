@@ -21,7 +21,7 @@ from app.oidc.oauth_errors import BankFailed, BankRateLimited, ClientRefused, In
 from app.oidc.token_endpoint import TokenEndpoint, TokenResponse
 from app.oidc.transport import BankBadAnswer, BankSilent, BankUnreachable
 from app.base.randomness import back_off, identifier
-from app.services.breaker import Breaker
+from app.bank.circuit_breaker import Breaker
 from app.concurrency.retry import insist
 from app.spool.refreshes import Spool, Unsaved
 from app.store import audit
