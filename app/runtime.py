@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from app.callback_services import callback_services
+from app.login.build import callback_services
 from app.base.clock import Clock, SystemClock
 from app.base.encryption import KeyRing
 from app.errors import ConfigurationError, DatabaseUnavailable
@@ -23,9 +23,9 @@ from app.callers.body_budget import BodyBudget
 from app.bank.circuit_breaker import Breaker
 from app.callers.registry import CallerRegistry
 from app.callers.authentication import CallerAuthenticator
-from app.services.completion import Completion
-from app.services.confirmation import Confirmations
-from app.services.connect import ConnectLinks
+from app.login.callback import Completion
+from app.login.confirmation import Confirmations
+from app.login.connect_links import ConnectLinks
 from app.services.connections import Connections
 from app.services.decisions import Decisions
 from app.services.disconnect import Disconnecting
@@ -35,12 +35,12 @@ from app.services.housekeeping import Housekeeping
 from app.services.interaction_pages import InteractionPages
 from app.services.interactions import Interactions
 from app.callers.limits import CallerLimits
-from app.services.login import Logins
+from app.login.sessions import Logins
 from app.services.proxy import QueryProxy, query_pool
 from app.bank.dpop_proofs import QueryProofs
 from app.refresh.refresher import Refresher, Timing
 from app.services.retention import Ages, Retention
-from app.services.return_urls import ReturnUrls
+from app.login.return_urls import ReturnUrls
 from app.services.revoker import Revoker
 from app.spool.refreshes import Spool
 from app.refresh.tokens import Tokens

@@ -10,8 +10,8 @@ from app.api.pages import SECURITY_HEADERS, page
 from app.errors import BrokerError
 from app.oidc.authorization import PARAMETERS, parse_authorization_response
 from app.base.randomness import digest, opaque_value
-from app.services.connect import login_of
-from app.services.return_urls import with_outcome
+from app.login.connect_links import login_of
+from app.login.return_urls import with_outcome
 from app.store.sessions import Session, SessionStatus
 
 router = APIRouter(tags=["Pages for the browser"])

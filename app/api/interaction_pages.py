@@ -10,7 +10,7 @@ from app.api.pages import SECURITY_HEADERS, page
 from app.errors import BrokerError
 from app.services.interaction_pages import COOKIE_MARK
 from app.services.interactions import RETURN_PATH
-from app.services.return_urls import with_outcome
+from app.login.return_urls import with_outcome
 from app.store.interactions import Interaction, InteractionStatus
 
 router = APIRouter(tags=["Pages for the browser"])

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from app.base.strict_json import storable
-from app.services.login import LoginRequest, SessionLinks
+from app.login.sessions import LoginRequest, SessionLinks
 from app.store.audit import AuditEvent
 from app.store.connections import Connection, ConnectionStatus
 from app.store.sessions import Session, SessionStatus

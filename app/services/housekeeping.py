@@ -6,11 +6,11 @@ from app.errors import DatabaseUnavailable
 from app.observability.logs import get_logger
 from app.observability.metrics import OUTBOX_AGE_SECONDS, OUTBOX_EVENTS
 from app.concurrency.background_tasks import BackgroundTasks
-from app.services.completion import Completion
-from app.services.confirmation import Confirmations
+from app.login.callback import Completion
+from app.login.confirmation import Confirmations
 from app.concurrency.periodic import periodically
 from app.services.revoker import Revoker
-from app.services.session_leases import LEASE
+from app.login.session_lease import LEASE
 from app.store.last_used import Usage
 from app.store import audit
 from app.store.postgresql.database import Database

@@ -12,7 +12,7 @@ from app.base.randomness import digest, identifier, opaque_value
 from app.callers.authentication import Caller
 from app.services.decisions import Decisions
 from app.refresh.connection_cache import require_usable
-from app.services.return_urls import ReturnUrls
+from app.login.return_urls import ReturnUrls
 from app.store.postgresql.wait_for_change import StillWanted, wait_for_change
 from app.concurrency.shutdown import Stopping
 from app.store import audit

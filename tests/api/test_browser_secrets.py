@@ -3,7 +3,7 @@
 import pytest
 
 from app.base.randomness import digest
-from app.services.connect import login_of
+from app.login.connect_links import login_of
 from sandbox.client import SandboxClient
 from tests.support.broker import Api, Browser
 from tests.support.journey import go_to_bank, parameters_of

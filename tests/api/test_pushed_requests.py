@@ -12,7 +12,7 @@ from tests.support.replica import consent
 @pytest.fixture
 async def pushing(brokers: BrokerFactory, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch) -> Broker:
     # What is done here within a moment takes a user longer.
-    monkeypatch.setattr("app.services.connect.PUSH_INTERVAL", 0)
+    monkeypatch.setattr("app.login.connect_links.PUSH_INTERVAL", 0)
     await bank.set_faults(pushed_requests="required")
     return await brokers(stitch_par="auto")
 

@@ -203,8 +203,8 @@ async def test_an_exchange_that_the_bank_put_off_is_repeated(replica: Replica, b
 async def test_a_login_that_waits_for_the_bank_is_not_taken_up_by_another_replica(
     replicas: ReplicaFactory, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.services.session_leases.LEASE", 1.5)
-    monkeypatch.setattr("app.services.session_leases._RETRY", 0.0)
+    monkeypatch.setattr("app.login.session_lease.LEASE", 1.5)
+    monkeypatch.setattr("app.login.session_lease._RETRY", 0.0)
     waiting, other = await replicas(), await replicas()
     await bank.set_faults(token={"status": 429, "retry_after": 2, "times": 1})
     session = await waiting.start_login()

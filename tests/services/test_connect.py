@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.errors import BankError
-from app.services.connect import PUSH_INTERVAL, OpenedLink
+from app.login.connect_links import PUSH_INTERVAL, OpenedLink
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.clock import SteerableClock

@@ -14,8 +14,8 @@ from app.errors import (
 )
 from app.oidc.authorization import code_challenge
 from app.base.randomness import digest
-from app.services.connect import OpenedLink
-from app.services.login import LoginRequest
+from app.login.connect_links import OpenedLink
+from app.login.sessions import LoginRequest
 from app.store.connections import ConnectionStatus
 from app.store.postgresql.database_time import from_now
 from app.store.sessions import SessionStatus, session_binding

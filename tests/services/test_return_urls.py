@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import UnprocessableRequest
-from app.services.return_urls import ReturnUrls, with_outcome
+from app.login.return_urls import ReturnUrls, with_outcome
 
 ALLOWED = ReturnUrls(
     (

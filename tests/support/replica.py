@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import SecretStr
 
-from app.callback_services import callback_services
+from app.login.build import callback_services
 from app.base.encryption import KeyRing
 from app.oidc.authorization import parse_authorization_response
 from app.oidc.back_channel import BackChannel
@@ -19,22 +19,22 @@ from app.oidc.provider import EndpointOverrides, Extensions, Provider
 from app.oidc.authorization_url import FrontChannel
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
-from app.services.answers import Answers
+from app.login.token_response import Answers
 from app.concurrency.background_tasks import BackgroundTasks
 from app.bank.circuit_breaker import Breaker
 from app.callers.registry import CallerRegistry
 from app.callers.authentication import Caller, CallerAuthenticator, Permission
-from app.services.completion import Completion
-from app.services.confirmation import Confirmations
-from app.services.connect import ConnectLinks
+from app.login.callback import Completion
+from app.login.confirmation import Confirmations
+from app.login.connect_links import ConnectLinks
 from app.services.connections import Connections
 from app.services.disconnect import Disconnecting
 from app.services.dispatch import Dispatcher
 from app.services.housekeeping import Housekeeping
-from app.services.linking import Linking
-from app.services.login import LoginRequest, Logins
+from app.login.link_account import Linking
+from app.login.sessions import LoginRequest, Logins
 from app.refresh.refresher import Refresher, Timing
-from app.services.return_urls import ReturnUrls
+from app.login.return_urls import ReturnUrls
 from app.services.revoker import Revoker
 from app.spool.refreshes import Spool
 from app.refresh.tokens import Tokens

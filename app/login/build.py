@@ -7,13 +7,13 @@ from app.base.clock import Clock
 from app.base.encryption import KeyRing
 from app.oidc.provider import Provider
 from app.oidc.token_endpoint import TokenEndpoint
-from app.services.answers import Answers
+from app.login.token_response import Answers
 from app.concurrency.background_tasks import BackgroundTasks
-from app.services.completion import Completion
-from app.services.confirmation import Confirmations
-from app.services.linking import Linking
+from app.login.callback import Completion
+from app.login.confirmation import Confirmations
+from app.login.link_account import Linking
 from app.spool.logins import LoginSpool
-from app.services.session_leases import SessionLeases
+from app.login.session_lease import SessionLeases
 from app.store.postgresql.database import Database
 
 

@@ -15,9 +15,9 @@ from app.errors import BankError, LoginError
 from app.observability.logs import get_logger
 from app.services.consent import revoke_answer
 from app.concurrency.retry import insist
-from app.services.linking import Linking
+from app.login.link_account import Linking
 from app.spool.logins import LoginSpool, UnsavedAnswer
-from app.services.session_leases import LEASE, SessionLeases
+from app.login.session_lease import LEASE, SessionLeases
 from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import from_now
 from app.store.sessions import (

@@ -1,4 +1,4 @@
-"""Ending a login: the redirect is checked and the code exchanged, whose answer `app.services.answers` carries on.
+"""Ending a login: the redirect is checked and the code exchanged, whose answer `app.login.token_response` carries on.
 
 The state is used up in one transaction, so whatever follows happens once. From there the work belongs to the process:
 a browser that closes cuts nothing short, and what a replica left half done is taken up by another.
@@ -19,10 +19,10 @@ from app.oidc.oauth_errors import BankRateLimited
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import BankUnreachable
 from app.base.randomness import digest, same
-from app.services.answers import Answers
+from app.login.token_response import Answers
 from app.concurrency.background_tasks import BackgroundTasks
 from app.spool.logins import UnsavedAnswer
-from app.services.session_leases import LEASE, SessionLeases
+from app.login.session_lease import LEASE, SessionLeases
 from app.store import audit
 from app.store.postgresql.database import Database, Transaction
 from app.store.postgresql.database_time import from_now

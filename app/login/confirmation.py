@@ -7,7 +7,7 @@ from app.errors import Conflict, ConnectionRevoked, NotFound, UnprocessableReque
 from app.base.randomness import same
 from app.callers.authentication import Caller
 from app.services.consent import end_consent, revoke_waiting_answer
-from app.services.linking import Linking
+from app.login.link_account import Linking
 from app.store import audit
 from app.store.connections import ConnectionStatus, change_connection, lock_connection
 from app.store.postgresql.database import Database

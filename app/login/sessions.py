@@ -20,7 +20,7 @@ from app.errors import (
 from app.oidc.authorization_url import FrontChannel
 from app.base.randomness import digest, identifier, opaque_value
 from app.callers.authentication import Caller
-from app.services.return_urls import ReturnUrls
+from app.login.return_urls import ReturnUrls
 from app.store.postgresql.wait_for_change import StillWanted, wait_for_change
 from app.concurrency.shutdown import Stopping
 from app.store import audit
