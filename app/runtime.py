@@ -26,9 +26,9 @@ from app.callers.authentication import CallerAuthenticator
 from app.login.callback import Completion
 from app.login.confirmation import Confirmations
 from app.login.connect_links import ConnectLinks
-from app.services.connections import Connections
+from app.connections.service import Connections
 from app.services.decisions import Decisions
-from app.services.disconnect import Disconnecting
+from app.connections.disconnect import Disconnecting
 from app.services.dispatch import Dispatcher
 from app.services.documents import Documents
 from app.services.housekeeping import Housekeeping
@@ -41,7 +41,7 @@ from app.bank.dpop_proofs import QueryProofs
 from app.refresh.refresher import Refresher, Timing
 from app.services.retention import Ages, Retention
 from app.login.return_urls import ReturnUrls
-from app.services.revoker import Revoker
+from app.connections.revocation_worker import Revoker
 from app.spool.refreshes import Spool
 from app.refresh.tokens import Tokens
 from app.store.last_used import Usage

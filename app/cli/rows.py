@@ -9,7 +9,7 @@ from app.cli.output import AsJson, plain, show, show_all
 from app.base.encryption import KeyRing
 from app.errors import NotFound
 from app.callers.registry import DEFAULT_TENANT
-from app.services.consent import end_consent
+from app.connections.revoke import end_consent
 from app.store.connections import Connection, list_connections, lock_connection
 from app.store.postgresql.database import Database
 from app.store.sessions import Session, get_session

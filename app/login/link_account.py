@@ -14,7 +14,7 @@ from app.oidc.id_token import Expectations, VerifiedClaims, validate_id_token
 from app.oidc.token_endpoint import TokenResponse, read_tokens
 from app.oidc.transport import BankBadAnswer
 from app.base.randomness import digest, identifier, opaque_value
-from app.services.consent import revoke_answer
+from app.connections.revoke import revoke_answer
 from app.store import audit
 from app.store.connections import (
     Connection,

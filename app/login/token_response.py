@@ -13,7 +13,7 @@ from app.base.clock import Clock
 from app.base.encryption import KeyRing
 from app.errors import BankError, LoginError
 from app.observability.logs import get_logger
-from app.services.consent import revoke_answer
+from app.connections.revoke import revoke_answer
 from app.concurrency.retry import insist
 from app.login.link_account import Linking
 from app.spool.logins import LoginSpool, UnsavedAnswer

@@ -9,7 +9,7 @@ from app.concurrency.background_tasks import BackgroundTasks
 from app.login.callback import Completion
 from app.login.confirmation import Confirmations
 from app.concurrency.periodic import periodically
-from app.services.revoker import Revoker
+from app.connections.revocation_worker import Revoker
 from app.login.session_lease import LEASE
 from app.store.last_used import Usage
 from app.store import audit

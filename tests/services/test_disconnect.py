@@ -110,7 +110,7 @@ async def test_a_user_is_erased_with_connections_and_sessions(
 async def test_a_user_with_many_rows_is_erased_in_parts_and_once_however_often_it_is_asked(
     replica: Replica, bank: SandboxClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.services.disconnect._BATCH", 2)
+    monkeypatch.setattr("app.connections.disconnect._BATCH", 2)
     await replica.webhooks.create(CALLER, "http://127.0.0.1:9/", [])
     linked = await replica.log_in(bank)
     for _ in range(4):

@@ -27,15 +27,15 @@ from app.callers.authentication import Caller, CallerAuthenticator, Permission
 from app.login.callback import Completion
 from app.login.confirmation import Confirmations
 from app.login.connect_links import ConnectLinks
-from app.services.connections import Connections
-from app.services.disconnect import Disconnecting
+from app.connections.service import Connections
+from app.connections.disconnect import Disconnecting
 from app.services.dispatch import Dispatcher
 from app.services.housekeeping import Housekeeping
 from app.login.link_account import Linking
 from app.login.sessions import LoginRequest, Logins
 from app.refresh.refresher import Refresher, Timing
 from app.login.return_urls import ReturnUrls
-from app.services.revoker import Revoker
+from app.connections.revocation_worker import Revoker
 from app.spool.refreshes import Spool
 from app.refresh.tokens import Tokens
 from app.store.last_used import Usage
