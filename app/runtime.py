@@ -30,13 +30,13 @@ from app.connections.service import Connections
 from app.services.decisions import Decisions
 from app.connections.disconnect import Disconnecting
 from app.services.dispatch import Dispatcher
-from app.services.documents import Documents
+from app.query.mutations import Documents
 from app.services.housekeeping import Housekeeping
 from app.services.interaction_pages import InteractionPages
 from app.services.interactions import Interactions
 from app.callers.limits import CallerLimits
 from app.login.sessions import Logins
-from app.services.proxy import QueryProxy, query_pool
+from app.query.proxy import QueryProxy, query_pool
 from app.bank.dpop_proofs import QueryProofs
 from app.refresh.refresher import Refresher, Timing
 from app.services.retention import Ages, Retention

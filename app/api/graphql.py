@@ -22,7 +22,7 @@ from app.observability.logs import get_logger
 from app.runtime import Runtime
 from app.callers.admission import AskingCaller
 from app.callers.authentication import Permission
-from app.services.proxy import BankAnswer
+from app.query.proxy import BankAnswer
 
 ROUTE = "/v1/connections/{connection_id}/graphql"
 _PATH = re.compile(r"/v1/connections/([^/]{1,255})/graphql")

@@ -7,7 +7,7 @@ from app.observability.logs import get_logger
 from app.oidc.interactions import read_decision, status_query
 from app.callers.admission import Asker
 from app.concurrency.background_tasks import BackgroundTasks
-from app.services.proxy import QueryProxy
+from app.query.proxy import QueryProxy
 from app.store import audit
 from app.store.postgresql.database import Database
 from app.store.interactions import Interaction, InteractionStatus, end_interaction, take_turn_to_ask

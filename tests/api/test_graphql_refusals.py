@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import SecretStr
 
-from app.services.documents import Documents
+from app.query.mutations import Documents
 from app.store.connections import ConnectionStatus
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.callers.body_budget import BodyBudget
-from app.services.turns import Turns
+from app.query.fair_queue import Turns
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.bank import refreshes_at
@@ -157,7 +157,7 @@ async def test_who_was_refused_while_others_documents_were_looked_into_gets_noth
             async with super().of(tenant, caller_id):
                 yield
 
-    monkeypatch.setattr("app.services.documents.Turns", SlowTurns)
+    monkeypatch.setattr("app.query.mutations.Turns", SlowTurns)
     broker = await brokers()
     api = await sign_up(broker=broker, permissions=["graphql:query"])
     connection = await broker.rows.link(bank, tenant=api.tenant)

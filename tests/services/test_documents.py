@@ -3,7 +3,7 @@ import json
 import pytest
 
 from app.errors import InvalidRequest, RequestTooLarge
-from app.services.documents import MOST_BRACKETS, MOST_DOCUMENT_BYTES, MOST_DOCUMENTS, MOST_TOKENS, Documents
+from app.query.mutations import MOST_BRACKETS, MOST_DOCUMENT_BYTES, MOST_DOCUMENTS, MOST_TOKENS, Documents
 
 QUERIES = [
     {"query": "{ user { id } }"},

@@ -4,7 +4,7 @@ import zlib
 
 import pytest
 
-from app.services.expiry import LONGEST_REFUSAL, Refusal, may_be_refusal, refusal_in
+from app.query.token_expiry import LONGEST_REFUSAL, Refusal, may_be_refusal, refusal_in
 
 TOP_LEVEL = {
     "errors": [{"message": "UNAUTHENTICATED: Token is expired or malformed"}],

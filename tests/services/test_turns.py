@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from app.errors import BrokerUnavailable
-from app.services.turns import Turns
+from app.query.fair_queue import Turns
 
 
 async def test_one_piece_of_each_tenant_at_a_time_and_the_others_in_between() -> None:
@@ -62,7 +62,7 @@ async def test_a_caller_with_many_pieces_holds_up_no_other_of_its_tenant() -> No
 
 
 async def test_a_turn_that_does_not_come_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.services.turns._PATIENCE", 0.05)
+    monkeypatch.setattr("app.query.fair_queue._PATIENCE", 0.05)
     turns = Turns()
     async with turns.of("a", "x"):
         for caller in ("x", "y"):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from app.services.proxy import query_pool
+from app.query.proxy import query_pool
 from app.services.vitals import Vitals
 from tests.conftest import ReplicaFactory
 from tests.support.replica import Replica

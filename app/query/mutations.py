@@ -12,7 +12,7 @@ from graphql.language.parser import Parser
 
 from app.errors import InvalidRequest, RequestTooLarge
 from app.base.strict_json import read_json
-from app.services.turns import Turns
+from app.query.fair_queue import Turns
 
 # Of one request, all its documents together: what they hold at most, which takes tens of milliseconds to parse.
 MOST_DOCUMENTS = 20

@@ -16,8 +16,8 @@ from app.errors import BankError, BankTimeout, BrokerError, BrokerUnavailable, I
 from app.observability.metrics import BANK_REQUESTS
 from app.base.proxies import proxy_for
 from app.callers.admission import Asker
-from app.services.documents import Documents
-from app.services.expiry import LONGEST_REFUSAL, Refusal, may_be_refusal, refusal_in
+from app.query.mutations import Documents
+from app.query.token_expiry import LONGEST_REFUSAL, Refusal, may_be_refusal, refusal_in
 from app.refresh.connection_cache import UsableToken
 from app.bank.dpop_proofs import QueryProofs
 from app.refresh.tokens import Tokens
