@@ -27,13 +27,13 @@ from app.login.callback import Completion
 from app.login.confirmation import Confirmations
 from app.login.connect_links import ConnectLinks
 from app.connections.service import Connections
-from app.services.decisions import Decisions
+from app.interactions.outcome import Decisions
 from app.connections.disconnect import Disconnecting
 from app.services.dispatch import Dispatcher
 from app.query.mutations import Documents
 from app.services.housekeeping import Housekeeping
-from app.services.interaction_pages import InteractionPages
-from app.services.interactions import Interactions
+from app.interactions.browser import InteractionPages
+from app.interactions.service import Interactions
 from app.callers.limits import CallerLimits
 from app.login.sessions import Logins
 from app.query.proxy import QueryProxy, query_pool

@@ -8,8 +8,8 @@ from app.api.dependencies import Broker
 from app.api.examples import pages
 from app.api.pages import SECURITY_HEADERS, page
 from app.errors import BrokerError
-from app.services.interaction_pages import COOKIE_MARK
-from app.services.interactions import RETURN_PATH
+from app.interactions.browser import COOKIE_MARK
+from app.interactions.service import RETURN_PATH
 from app.login.return_urls import with_outcome
 from app.store.interactions import Interaction, InteractionStatus
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from app.api.schemas import Name, Strict, storable_text
-from app.services.interactions import BankDemand
+from app.interactions.service import BankDemand
 from app.store.interactions import Interaction, InteractionStatus
 
 _EXAMPLE_TIME = "2026-03-01T09:30:00Z"

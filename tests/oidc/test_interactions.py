@@ -5,7 +5,7 @@ import json
 import pytest
 
 from app.errors import UnprocessableRequest
-from app.oidc.interactions import interaction_address, read_decision
+from app.interactions.bank import interaction_address, read_decision
 
 ISSUER = "https://secure.stitch.example"
 BACK = "https://broker.example/connect/interactions"

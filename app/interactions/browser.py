@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from app.base.encryption import KeyRing
 from app.errors import InvalidRequest, NotFound
 from app.base.randomness import digest, opaque_value, same
-from app.services.decisions import Decisions
+from app.interactions.outcome import Decisions
 from app.store.postgresql.database import Database
 from app.store.interactions import (
     Interaction,

@@ -4,7 +4,7 @@ import asyncio
 
 from app.errors import BrokerError
 from app.observability.logs import get_logger
-from app.oidc.interactions import read_decision, status_query
+from app.interactions.bank import read_decision, status_query
 from app.callers.admission import Asker
 from app.concurrency.background_tasks import BackgroundTasks
 from app.query.proxy import QueryProxy

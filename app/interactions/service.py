@@ -7,10 +7,10 @@ from pydantic import SecretStr
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
 from app.errors import ConnectionNotFound, NotFound
-from app.oidc.interactions import interaction_address
+from app.interactions.bank import interaction_address
 from app.base.randomness import digest, identifier, opaque_value
 from app.callers.authentication import Caller
-from app.services.decisions import Decisions
+from app.interactions.outcome import Decisions
 from app.refresh.connection_cache import require_usable
 from app.login.return_urls import ReturnUrls
 from app.store.postgresql.wait_for_change import StillWanted, wait_for_change
