@@ -29,7 +29,7 @@ from app.login.connect_links import ConnectLinks
 from app.connections.service import Connections
 from app.interactions.outcome import Decisions
 from app.connections.disconnect import Disconnecting
-from app.services.dispatch import Dispatcher
+from app.webhooks.dispatcher import Dispatcher
 from app.query.mutations import Documents
 from app.services.housekeeping import Housekeeping
 from app.interactions.browser import InteractionPages
@@ -46,7 +46,7 @@ from app.spool.refreshes import Spool
 from app.refresh.tokens import Tokens
 from app.store.last_used import Usage
 from app.services.vitals import Vitals
-from app.services.webhooks import Webhooks
+from app.webhooks.service import Webhooks
 from app.settings import Settings
 from app.concurrency.shutdown import Stopping
 from app.store.postgresql.address import database_address
@@ -54,7 +54,7 @@ from app.store.postgresql.database import Database
 from app.store.postgresql.migrate import require_schema
 from app.store.postgresql.notifications import Notifications
 from app.store.encryption_keys import require_keys
-from app.webhooks.addresses import AddressGuard
+from app.webhooks.address_guard import AddressGuard
 from app.webhooks.sending import webhook_client
 
 # What the server gives answers under way, and then the broker its refreshes: together less than the 30 s after which

@@ -13,7 +13,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from app.base.aiohttp_sessions import no_cookies, open_session
 from app.base.tls import verified
-from app.webhooks.addresses import AddressGuard, AddressRefused
+from app.webhooks.address_guard import AddressGuard, AddressRefused
 
 _LONGEST_OPENING = 5.0
 _LONGEST_WISH = 3_600.0

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from app.services.webhooks import MOST_WEBHOOKS
+from app.webhooks.service import MOST_WEBHOOKS
 from app.store.postgresql.database_time import from_now
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory

@@ -32,9 +32,9 @@ TAKEN = json_reply({})
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.services.dispatch._FIRST_PAUSE", 0.02)
-    monkeypatch.setattr("app.services.dispatch._LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr("app.services.dispatch._POLL", 0.1)
+    monkeypatch.setattr("app.webhooks.dispatcher._FIRST_PAUSE", 0.02)
+    monkeypatch.setattr("app.webhooks.dispatcher._LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("app.webhooks.dispatcher._POLL", 0.1)
 
 
 @asynccontextmanager

@@ -29,7 +29,7 @@ from app.login.confirmation import Confirmations
 from app.login.connect_links import ConnectLinks
 from app.connections.service import Connections
 from app.connections.disconnect import Disconnecting
-from app.services.dispatch import Dispatcher
+from app.webhooks.dispatcher import Dispatcher
 from app.services.housekeeping import Housekeeping
 from app.login.link_account import Linking
 from app.login.sessions import LoginRequest, Logins
@@ -39,13 +39,13 @@ from app.connections.revocation_worker import Revoker
 from app.spool.refreshes import Spool
 from app.refresh.tokens import Tokens
 from app.store.last_used import Usage
-from app.services.webhooks import Webhooks
+from app.webhooks.service import Webhooks
 from app.settings import is_acceptable_address
 from app.concurrency.shutdown import Stopping
 from app.store.postgresql.database import Database
 from app.store.postgresql.notifications import Notifications
 from app.store.sessions import Session
-from app.webhooks.addresses import AddressGuard
+from app.webhooks.address_guard import AddressGuard
 from app.webhooks.sending import webhook_client
 from sandbox.browser import log_in_and_decide
 from sandbox.client import SandboxClient

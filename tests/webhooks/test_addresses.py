@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.webhooks.addresses import AddressGuard, AddressRefused, host_of
+from app.webhooks.address_guard import AddressGuard, AddressRefused, host_of
 
 PUBLIC = ["1.1.1.1", "93.184.215.14", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
 PRIVATE = [

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.webhooks.addresses import AddressGuard
+from app.webhooks.address_guard import AddressGuard
 from app.webhooks.sending import Attempt, Result, post, webhook_client
 from tests.support.hostile import DROP, HANG, HostileServer, Reply, json_reply
 from tests.wire.certificates import make_certificate

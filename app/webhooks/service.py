@@ -24,7 +24,7 @@ from app.store.webhooks import (
     list_webhooks,
     replace_secret,
 )
-from app.webhooks.addresses import AddressGuard, host_of
+from app.webhooks.address_guard import AddressGuard, host_of
 from app.webhooks.signing import new_secret
 
 # Every event is written once for each of them, in the transaction of the deed.

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import AddrInfoType
 
-from app.webhooks.names import Names
+from app.webhooks.name_resolution import Names
 
 IPAddress = IPv4Address | IPv6Address
 _NOT_PUBLIC = tuple(
