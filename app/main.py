@@ -31,7 +31,7 @@ from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from app.api.openapi import install_openapi
 from app.api.problems import install_problem_handlers
 from app.errors import BrokerError
-from app.key_reload import reloading_keys
+from app.maintenance.key_reload import reloading_keys
 from app.observability.logs import configure_logs, get_logger
 from app.observability.metrics import is_one_of_several, served_on
 from app.runtime import open_runtime

@@ -31,7 +31,7 @@ from app.interactions.outcome import Decisions
 from app.connections.disconnect import Disconnecting
 from app.webhooks.dispatcher import Dispatcher
 from app.query.mutations import Documents
-from app.services.housekeeping import Housekeeping
+from app.maintenance.housekeeping import Housekeeping
 from app.interactions.browser import InteractionPages
 from app.interactions.service import Interactions
 from app.callers.limits import CallerLimits
@@ -39,13 +39,13 @@ from app.login.sessions import Logins
 from app.query.proxy import QueryProxy, query_pool
 from app.bank.dpop_proofs import QueryProofs
 from app.refresh.refresher import Refresher, Timing
-from app.services.retention import Ages, Retention
+from app.maintenance.retention import Ages, Retention
 from app.login.return_urls import ReturnUrls
 from app.connections.revocation_worker import Revoker
 from app.spool.refreshes import Spool
 from app.refresh.tokens import Tokens
 from app.store.last_used import Usage
-from app.services.vitals import Vitals
+from app.maintenance.gauges import Vitals
 from app.webhooks.service import Webhooks
 from app.settings import Settings
 from app.concurrency.shutdown import Stopping

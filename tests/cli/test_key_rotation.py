@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.key_reload import reload_keys
+from app.maintenance.key_reload import reload_keys
 from app.base.randomness import identifier
 from app.runtime import open_runtime
 from app.store.connections import TokenPair, insert_connection, store_tokens

@@ -35,7 +35,7 @@ async def test_a_login_that_nobody_finished_expires(replica: Replica, rows: Rows
 async def test_two_replicas_keep_house_without_getting_in_each_others_way(
     monkeypatch: pytest.MonkeyPatch, replicas: ReplicaFactory, rows: Rows
 ) -> None:
-    monkeypatch.setattr("app.services.housekeeping._AT_ONCE", 3)
+    monkeypatch.setattr("app.maintenance.housekeeping._AT_ONCE", 3)
     both = [await replicas(), await replicas()]
     made = [await both[0].start_login() for _ in range(10)]
     for session in made:

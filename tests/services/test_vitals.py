@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from app.query.proxy import query_pool
-from app.services.vitals import Vitals
+from app.maintenance.gauges import Vitals
 from tests.conftest import ReplicaFactory
 from tests.support.replica import Replica
 from tests.support.rows import TENANT, Rows

@@ -30,7 +30,7 @@ from app.login.connect_links import ConnectLinks
 from app.connections.service import Connections
 from app.connections.disconnect import Disconnecting
 from app.webhooks.dispatcher import Dispatcher
-from app.services.housekeeping import Housekeeping
+from app.maintenance.housekeeping import Housekeeping
 from app.login.link_account import Linking
 from app.login.sessions import LoginRequest, Logins
 from app.refresh.refresher import Refresher, Timing
