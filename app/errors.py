@@ -22,7 +22,7 @@
     └── ConfigurationError              the settings or the machine; stops a start
 
 `code` is stable and for programs, `detail` is for people and says what to do. Neither ever holds a secret.
-`app.api.problems` renders them as problem+json, `app.api.graphql_errors` in GraphQL's shape: nothing else does.
+`app.api.problems` renders them as problem+json, `app.api.query.errors` in GraphQL's shape: nothing else does.
 """
 
 from typing import ClassVar

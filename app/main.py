@@ -10,25 +10,23 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api import (
-    audit,
-    callback,
-    callers,
-    connections,
-    health,
-    interaction_pages,
-    interactions,
-    metrics,
-    sessions,
-    users,
-    webhooks,
-)
-from app.api.departure import Departures
-from app.api.docs import install_docs
-from app.api.forwarded import TrustedProxies
-from app.api.graphql import matches, serve_query
+from app.api.routes import audit
+from app.api.routes import callback
+from app.api.routes import callers
+from app.api.routes import connections
+from app.api.routes import health
+from app.api.routes import interaction_pages
+from app.api.routes import interactions
+from app.api.routes import metrics
+from app.api.routes import sessions
+from app.api.routes import users
+from app.api.routes import webhooks
+from app.api.query.client_disconnect import Departures
+from app.api.docs.pages import install_docs
+from app.api.trusted_proxies import TrustedProxies
+from app.api.query.endpoint import matches, serve_query
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
-from app.api.openapi import install_openapi
+from app.api.docs.openapi import install_openapi
 from app.api.problems import install_problem_handlers
 from app.errors import BrokerError
 from app.maintenance.key_reload import reloading_keys

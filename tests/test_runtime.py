@@ -8,7 +8,7 @@ from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from app.api.health import readyz
+from app.api.routes.health import readyz
 from app.errors import ConfigurationError
 from app.runtime import open_runtime
 from app.concurrency.shutdown import Stopping

@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import ClientDisconnect
 
-from app.api.context import admit, require_once
+from app.api.request_context import admit, require_once
 from app.api.json_limits import require_modest
 from app.errors import InvalidRequest, NotFound
 from app.base.strict_json import storable

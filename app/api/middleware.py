@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.observability.access_log import Served
-from app.api.context import as_get, begin_request, dismiss
+from app.api.request_context import as_get, begin_request, dismiss
 from app.api.problems import problem
 from app.errors import RequestTooLarge
 from app.observability.logs import log_request, set_request_id

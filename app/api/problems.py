@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.api.context import request_id_of
+from app.api.request_context import request_id_of
 from app.errors import BrokerError, InvalidRequest, UnauthorizedCaller
 from app.observability.logs import get_logger
 

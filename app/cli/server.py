@@ -8,8 +8,8 @@ import typer
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from app.api.head_limit import BoundedHttpProtocol
-from app.api.postman import collection_of
+from app.api.server.head_limit import BoundedHttpProtocol
+from app.api.docs.postman import collection_of
 from app.cli.access import with_database, with_key_ring
 from app.cli.output import AsJson, show
 from app.cli.workers import serve_with_workers

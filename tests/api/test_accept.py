@@ -1,6 +1,6 @@
 import tracemalloc
 
-from app.api.accept import MOST_BYTES, qualities
+from app.api.content_negotiation import MOST_BYTES, qualities
 
 
 def test_values_have_their_qualities() -> None:

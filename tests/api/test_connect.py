@@ -5,7 +5,7 @@ from http.cookies import SimpleCookie
 import httpx
 import pytest
 
-from app.api.browsers import MOST_KEPT
+from app.api.browser_cookies import MOST_KEPT
 from app.store.postgresql.database_time import from_now
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.api.head_limit import MOST_BYTES
+from app.api.server.head_limit import MOST_BYTES
 from tests.support.broker import Api, Broker
 
 FAR_TOO_MUCH = 50 * MOST_BYTES

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.api.one_write import HeadHolder
+from app.api.server.one_write import HeadHolder
 from tests.support.broker import Broker
 
 Wire = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from app.api.postman import collection_of
+from app.api.docs.postman import collection_of
 from app.main import create_api
 
 DOCUMENT = create_api().openapi()

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from app.api.middleware import MOST_PARAMETERS
-from app.api.requests_alone import MOST_PIPELINED
+from app.api.server.requests_alone import MOST_PIPELINED
 from tests.support.broker import Api, Broker, Browser
 from tests.support.eventually import eventually
 from tests.support.logs import Logs

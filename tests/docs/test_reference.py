@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.reference import Call, tasks_of
+from app.api.docs.reference import Call, tasks_of
 from app.main import create_api
 from sandbox.client import SandboxClient
 from tests.docs.shapes import require_same_shape

@@ -17,7 +17,7 @@ import httpx
 import uvicorn
 from pydantic import SecretStr
 
-from app.api.head_limit import BoundedHttpProtocol
+from app.api.server.head_limit import BoundedHttpProtocol
 from app.base.encryption import KeyRing
 from app.main import create_app
 from app.base.randomness import identifier

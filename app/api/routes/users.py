@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 
 from app.api.dependencies import AuthenticatedRoute, Broker, requires
-from app.api.examples import problems
+from app.api.error_examples import problems
 from app.callers.authentication import Caller, Permission
 
 router = APIRouter(prefix="/v1/users", route_class=AuthenticatedRoute, tags=["Use a connection"])

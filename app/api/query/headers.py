@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import lru_cache
 
-from app.api.accept import MOST_BYTES, qualities
+from app.api.content_negotiation import MOST_BYTES, qualities
 from app.errors import InvalidRequest
 from app.http_client import HeaderLines, header_lines
 

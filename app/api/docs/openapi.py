@@ -6,8 +6,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import __version__, errors
-from app.api.graphql import ROUTE, MethodNotAllowed
-from app.api.schemas import Problem
+from app.api.query.endpoint import ROUTE, MethodNotAllowed
+from app.api.schemas.common import Problem
 from app.callers.authentication import Permission
 
 _DESCRIPTION = """

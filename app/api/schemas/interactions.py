@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from app.api.schemas import Name, Strict, storable_text
+from app.api.schemas.common import Name, Strict, storable_text
 from app.interactions.service import BankDemand
 from app.store.interactions import Interaction, InteractionStatus
 

@@ -14,7 +14,7 @@ from app.api.dependencies import (
     requires,
     still_wanted,
 )
-from app.api.examples import (
+from app.api.error_examples import (
     CODE_WRONG,
     DISCOVERY,
     IDEMPOTENCY_KEY_REUSED,
@@ -27,7 +27,7 @@ from app.api.examples import (
     own,
     problems,
 )
-from app.api.schemas import ConfirmationRequest, PageView, SessionRequest, SessionView
+from app.api.schemas.common import ConfirmationRequest, PageView, SessionRequest, SessionView
 from app.errors import ConnectionNotFound, ConnectionRevoked
 from app.callers.authentication import Caller, Permission
 from app.store.sessions import SessionStatus

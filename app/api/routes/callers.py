@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from app.api.caller_schemas import (
+from app.api.schemas.callers import (
     ApiKeyRequest,
     ApiKeyView,
     CallerRequest,
@@ -13,7 +13,7 @@ from app.api.caller_schemas import (
     NewCallerView,
 )
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, requires
-from app.api.examples import (
+from app.api.error_examples import (
     CALLER_EXISTS,
     CALLER_NOT_FOUND,
     INVALID_CURSOR,
@@ -21,7 +21,7 @@ from app.api.examples import (
     TOO_MANY_KEYS,
     problems,
 )
-from app.api.schemas import PageView
+from app.api.schemas.common import PageView
 from app.callers.authentication import Caller, Permission
 
 router = APIRouter(prefix="/v1/callers", route_class=AuthenticatedRoute, tags=["Manage callers"])

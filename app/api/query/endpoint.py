@@ -11,12 +11,12 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
-from app.api.context import admit, keep, require_once
-from app.api.departure import CLIENT_CLOSED_REQUEST, Departure, Departures
-from app.api.graphql_errors import render_graphql_error
+from app.api.request_context import admit, keep, require_once
+from app.api.query.client_disconnect import CLIENT_CLOSED_REQUEST, Departure, Departures
+from app.api.query.errors import render_graphql_error
 from app.api.middleware import Accompaniment
-from app.api.query_body import read_body
-from app.api.query_headers import passed_on
+from app.api.query.body import read_body
+from app.api.query.headers import passed_on
 from app.errors import BrokerError, InvalidRequest
 from app.observability.logs import get_logger
 from app.runtime import Runtime

@@ -5,14 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.api.dependencies import AuthenticatedRoute, Broker, authenticate_again, requires, still_wanted
-from app.api.examples import (
+from app.api.error_examples import (
     INTERACTION_NOT_FOUND,
     INTERACTION_URL_NOT_ALLOWED,
     RETURN_URL_NOT_ALLOWED,
     own,
     problems,
 )
-from app.api.interaction_schemas import InteractionRequest, InteractionView
+from app.api.schemas.interactions import InteractionRequest, InteractionView
 from app.errors import (
     ConnectionNotFound,
     ConnectionNotReady,

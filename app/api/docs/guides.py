@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 import app
-from app.api.markdown import page_as_html
+from app.api.docs.markdown import page_as_html
 
 # Beside the package in a checkout, within it where it was installed.
 _PLACES = (Path(app.__file__).parent.parent / "docs", Path(app.__file__).parent / "docs")

@@ -7,7 +7,7 @@ the request to end with its head, and the body for the next request, which a gat
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from app.api.one_write import OneWriteProtocol
+from app.api.server.one_write import OneWriteProtocol
 
 MOST_PIPELINED = 8
 _FRAMING = (b"content-length", b"transfer-encoding")

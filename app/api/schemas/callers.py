@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
-from app.api.schemas import Name, Strict
+from app.api.schemas.common import Name, Strict
 from app.callers.authentication import Permission
 from app.store.callers import ApiKeyRecord, CallerRecord
 

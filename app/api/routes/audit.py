@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, requires
-from app.api.examples import INVALID_CURSOR, problems
-from app.api.schemas import AuditEventView, PageView
+from app.api.error_examples import INVALID_CURSOR, problems
+from app.api.schemas.common import AuditEventView, PageView
 from app.callers.authentication import Caller, Permission
 from app.store.audit import list_events
 

@@ -7,7 +7,7 @@ import json
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from app.api.requests_alone import RequestsAloneProtocol
+from app.api.server.requests_alone import RequestsAloneProtocol
 
 MOST_BYTES = 131_072
 _PROBLEM = json.dumps(

@@ -2,7 +2,7 @@
 
 import json
 
-from app.api.accept import qualities
+from app.api.content_negotiation import qualities
 from app.api.problems import broker_error_headers
 from app.errors import BrokerError
 

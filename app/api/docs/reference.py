@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from app.api.markdown import as_html
+from app.api.docs.markdown import as_html
 
 _TASKS = {
     "Link an account": "A login of one user at their bank: a *session*. It ends with a *connection*.",

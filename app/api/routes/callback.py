@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from app.api.browsers import answer_without_deed, bind, cookie_name, error_page, secrets_of
+from app.api.browser_cookies import answer_without_deed, bind, cookie_name, error_page, secrets_of
 from app.api.dependencies import Broker
-from app.api.examples import pages
+from app.api.error_examples import pages
 from app.api.pages import SECURITY_HEADERS, page
 from app.errors import BrokerError
 from app.oidc.authorization import PARAMETERS, parse_authorization_response

@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from app.api.reference import Call, Field, tasks_of
+from app.api.docs.reference import Call, Field, tasks_of
 
 _SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 _DESCRIPTION = (

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, requires
-from app.api.examples import (
+from app.api.error_examples import (
     DELIVERY_NOT_FOUND,
     INVALID_CURSOR,
     TOO_MANY_WEBHOOKS,
@@ -13,8 +13,8 @@ from app.api.examples import (
     WEBHOOK_URL_NOT_ALLOWED,
     problems,
 )
-from app.api.schemas import PageView
-from app.api.webhook_schemas import DeliveryView, NewWebhookView, WebhookRequest, WebhookView
+from app.api.schemas.common import PageView
+from app.api.schemas.webhooks import DeliveryView, NewWebhookView, WebhookRequest, WebhookView
 from app.callers.authentication import Caller, Permission
 from app.store.outbox import DeliveryStatus
 

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, UserFilter, requires
-from app.api.examples import INVALID_CURSOR, NOT_REFRESHABLE, TOKENS, own, problems
-from app.api.schemas import ConnectionView, PageView, RefreshRequest, TokenRequest, TokenView
+from app.api.error_examples import INVALID_CURSOR, NOT_REFRESHABLE, TOKENS, own, problems
+from app.api.schemas.common import ConnectionView, PageView, RefreshRequest, TokenRequest, TokenView
 from app.errors import (
     ConnectionNotFound,
     ConnectionNotReady,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from app.api.schemas import Strict, storable_text
+from app.api.schemas.common import Strict, storable_text
 from app.store.deliveries import Delivery
 from app.store.outbox import DeliveryStatus, EventType
 from app.store.webhooks import Webhook
