@@ -10,32 +10,34 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.routes import audit
-from app.api.routes import callback
-from app.api.routes import callers
-from app.api.routes import connections
-from app.api.routes import health
-from app.api.routes import interaction_pages
-from app.api.routes import interactions
-from app.api.routes import metrics
-from app.api.routes import sessions
-from app.api.routes import users
-from app.api.routes import webhooks
-from app.api.query.client_disconnect import Departures
-from app.api.docs.pages import install_docs
-from app.api.trusted_proxies import TrustedProxies
-from app.api.query.endpoint import matches, serve_query
-from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from app.api.docs.openapi import install_openapi
+from app.api.docs.pages import install_docs
+from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from app.api.problems import install_problem_handlers
+from app.api.query.client_disconnect import Departures
+from app.api.query.endpoint import matches, serve_query
+from app.api.routes import (
+    audit,
+    callback,
+    callers,
+    connections,
+    health,
+    interaction_pages,
+    interactions,
+    metrics,
+    sessions,
+    users,
+    webhooks,
+)
+from app.api.trusted_proxies import TrustedProxies
+from app.concurrency.shutdown import Stopping, stop_with
 from app.errors import BrokerError
 from app.maintenance.key_reload import reloading_keys
 from app.observability.logs import configure_logs, get_logger
 from app.observability.metrics import is_one_of_several, served_on
+from app.observability.opentelemetry_export import open_telemetry
 from app.runtime import open_runtime
 from app.settings import Settings, load_settings
-from app.concurrency.shutdown import Stopping, stop_with
-from app.observability.opentelemetry_export import open_telemetry
 
 logger = get_logger(__name__)
 

@@ -8,54 +8,54 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from app.login.build import callback_services
+from app.bank.circuit_breaker import Breaker
+from app.bank.dpop_proofs import QueryProofs
+from app.bank.providers import client_authentication, open_provider, open_service_tokens
 from app.base.clock import Clock, SystemClock
 from app.base.encryption import KeyRing
-from app.errors import ConfigurationError, DatabaseUnavailable
-from app.bank.providers import client_authentication, open_provider, open_service_tokens
-from app.observability.logs import get_logger
-from app.oidc.back_channel import BackChannel
-from app.oidc.authorization_url import FrontChannel
-from app.oidc.token_endpoint import TokenEndpoint
-from app.oidc.transport import bank_client
-from app.concurrency.background_tasks import BackgroundTasks, report_fault
-from app.callers.body_budget import BodyBudget
-from app.bank.circuit_breaker import Breaker
-from app.callers.registry import CallerRegistry
 from app.callers.authentication import CallerAuthenticator
+from app.callers.body_budget import BodyBudget
+from app.callers.limits import CallerLimits
+from app.callers.registry import CallerRegistry
+from app.concurrency.background_tasks import BackgroundTasks, report_fault
+from app.concurrency.shutdown import Stopping
+from app.connections.disconnect import Disconnecting
+from app.connections.revocation_worker import Revoker
+from app.connections.service import Connections
+from app.errors import ConfigurationError, DatabaseUnavailable
+from app.interactions.browser import InteractionPages
+from app.interactions.outcome import Decisions
+from app.interactions.service import Interactions
+from app.login.build import callback_services
 from app.login.callback import Completion
 from app.login.confirmation import Confirmations
 from app.login.connect_links import ConnectLinks
-from app.connections.service import Connections
-from app.interactions.outcome import Decisions
-from app.connections.disconnect import Disconnecting
-from app.webhooks.dispatcher import Dispatcher
-from app.query.mutations import Documents
-from app.maintenance.housekeeping import Housekeeping
-from app.interactions.browser import InteractionPages
-from app.interactions.service import Interactions
-from app.callers.limits import CallerLimits
-from app.login.sessions import Logins
-from app.query.proxy import QueryProxy, query_pool
-from app.bank.dpop_proofs import QueryProofs
-from app.refresh.refresher import Refresher, Timing
-from app.maintenance.retention import Ages, Retention
 from app.login.return_urls import ReturnUrls
-from app.connections.revocation_worker import Revoker
-from app.spool.refreshes import Spool
-from app.refresh.tokens import Tokens
-from app.store.last_used import Usage
+from app.login.sessions import Logins
 from app.maintenance.gauges import Vitals
-from app.webhooks.service import Webhooks
+from app.maintenance.housekeeping import Housekeeping
+from app.maintenance.retention import Ages, Retention
+from app.observability.logs import get_logger
+from app.oidc.authorization_url import FrontChannel
+from app.oidc.back_channel import BackChannel
+from app.oidc.token_endpoint import TokenEndpoint
+from app.oidc.transport import bank_client
+from app.query.mutations import Documents
+from app.query.proxy import QueryProxy, query_pool
+from app.refresh.refresher import Refresher, Timing
+from app.refresh.tokens import Tokens
 from app.settings import Settings
-from app.concurrency.shutdown import Stopping
+from app.spool.refreshes import Spool
+from app.store.encryption_keys import require_keys
+from app.store.last_used import Usage
 from app.store.postgresql.address import database_address
 from app.store.postgresql.database import Database
 from app.store.postgresql.migrate import require_schema
 from app.store.postgresql.notifications import Notifications
-from app.store.encryption_keys import require_keys
 from app.webhooks.address_guard import AddressGuard
+from app.webhooks.dispatcher import Dispatcher
 from app.webhooks.sending import webhook_client
+from app.webhooks.service import Webhooks
 
 # What the server gives answers under way, and then the broker its refreshes: together less than the 30 s after which
 # orchestrators kill.

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.base.dsn import check_address
 from app.base.encryption import KeyRing
 from app.errors import ConfigurationError
-from app.base.dsn import check_address
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -15,8 +15,8 @@ from statistics import quantiles
 
 from sqlalchemy import text
 
-from app.observability.logs import configure_logs
 from app.maintenance.retention import Ages, Retention
+from app.observability.logs import configure_logs
 from app.store.audit_chain import verify
 from app.store.postgresql.database import Database, Transaction
 from app.store.postgresql.embedded import EmbeddedPostgreSQL

@@ -13,12 +13,12 @@ import asyncpg
 import httpx
 from pydantic import SecretStr
 
+from app.base.encryption import KeyRing
+from app.callers.authentication import Permission
 from app.demo.environment import Addresses, Place, broker_environment
 from app.demo.keys import Keys, fresh_keys
 from app.demo.ports import HOST, choose_ports
 from app.demo.processes import Child, broker_command, run_broker, running
-from app.base.encryption import KeyRing
-from app.callers.authentication import Permission
 from app.store.postgresql.database import Database
 from app.store.postgresql.embedded import embedded_postgresql
 from benchmarks.links import Links

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from app.base.encryption import KeyRing
 from app.base.randomness import random_bytes
-from app.callers.registry import CallerRegistry
 from app.callers.authentication import Permission
+from app.callers.registry import CallerRegistry
 from app.store.postgresql.database import Database
 from chaos.bank import CLIENT_ID, CLIENT_SECRET, Bank, running_bank
 from chaos.gate import Gate

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from joserfc.jwk import RSAKey
 
-from app.demo.environment import clear_environment
 from app.base.randomness import random_bytes
+from app.demo.environment import clear_environment
 from app.store.postgresql.database import Database
 from chaos.postgresql import running_postgresql
 from interop.audit import compare_audits

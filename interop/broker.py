@@ -11,8 +11,8 @@ import httpx
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.callers.registry import CallerRegistry
 from app.callers.authentication import Permission
+from app.callers.registry import CallerRegistry
 from app.settings import Settings
 from app.store.connections import TokenPair, hold
 from app.store.postgresql.database import Database

@@ -6,8 +6,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from app.base.clock import SystemClock
 from app.bank.providers import client_authentication, open_provider
+from app.base.clock import SystemClock
 from app.oidc.back_channel import BackChannel
 from app.oidc.oauth_errors import InvalidGrant
 from app.oidc.token_endpoint import TokenEndpoint

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import structlog
 
-from app.observability.access_log import Served
 from app.errors import DatabaseUnavailable
+from app.observability.access_log import Served
 from app.observability.logs import configure_logs, current_request_id, get_logger, log_request, set_request_id
 
 PLANTED = "planted-secret"

@@ -9,9 +9,9 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.api.routes.health import readyz
+from app.concurrency.shutdown import Stopping
 from app.errors import ConfigurationError
 from app.runtime import open_runtime
-from app.concurrency.shutdown import Stopping
 from app.store.postgresql.database import Database
 from sandbox.client import SandboxClient
 from tests.support.broker import Broker, served, settings_for

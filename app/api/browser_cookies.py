@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from fastapi.responses import Response
 
-from app.api.request_context import request_id_of, was_head
 from app.api.pages import SECURITY_HEADERS, page
+from app.api.request_context import request_id_of, was_head
 from app.errors import BrokerError
 from app.observability.logs import get_logger
 from app.runtime import Runtime

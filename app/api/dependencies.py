@@ -8,12 +8,12 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import ClientDisconnect
 
-from app.api.request_context import admit, require_once
 from app.api.json_limits import require_modest
-from app.errors import InvalidRequest, NotFound
+from app.api.request_context import admit, require_once
 from app.base.strict_json import storable
-from app.runtime import Runtime
 from app.callers.authentication import Caller, Permission
+from app.errors import InvalidRequest, NotFound
+from app.runtime import Runtime
 
 _bearer = HTTPBearer(
     auto_error=False,

@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 from app import errors
 from app.api.problems import MEDIA_TYPE
-from app.oidc import transport
 from app.oidc import oauth_errors as refusals
+from app.oidc import transport
 
 PROBLEM = "#/components/schemas/Problem"
 

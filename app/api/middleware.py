@@ -8,13 +8,13 @@ from prometheus_client import Counter, Histogram
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.observability.access_log import Served
-from app.api.request_context import as_get, begin_request, dismiss
 from app.api.problems import problem
+from app.api.request_context import as_get, begin_request, dismiss
+from app.concurrency.shutdown import Stopping
 from app.errors import RequestTooLarge
+from app.observability.access_log import Served
 from app.observability.logs import log_request, set_request_id
 from app.observability.metrics import REQUEST_SECONDS, REQUESTS
-from app.concurrency.shutdown import Stopping
 from app.observability.tracing import NOT_RECORDED, span
 
 MOST_PARAMETERS = 100

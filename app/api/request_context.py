@@ -4,13 +4,13 @@ import re
 
 from starlette.types import Scope
 
-from app.errors import InvalidRequest
 from app.base.randomness import request_identifier
-from app.runtime import Runtime
 from app.callers.authentication import Caller
+from app.errors import InvalidRequest
+from app.observability.trace_context import read_trace_context, set_trace_context
+from app.runtime import Runtime
 from app.store.postgresql.connection_quota import work_for
 from app.store.standing import act_with
-from app.observability.trace_context import read_trace_context, set_trace_context
 
 _ID = "broker.request_id"
 _CALLER = "broker.caller"

@@ -1,10 +1,10 @@
 """A bank that is down is left alone for a while, by the whole process."""
 
 from app.base.clock import Clock
+from app.base.randomness import back_off
 from app.errors import BankError
 from app.observability.logs import get_logger
 from app.observability.metrics import BREAKER_OPEN
-from app.base.randomness import back_off
 
 _THRESHOLD = 5
 # Wishes for a pause from so many tenants are enough: those of one may be about what it alone has done.

@@ -4,9 +4,9 @@ import re
 from typing import Protocol
 
 from app.base.clock import Clock
+from app.http_client import HeaderLines, header_lines
 from app.oidc.dpop import NONCE_WANTED, Prover, target_of
 from app.refresh.connection_cache import UsableToken
-from app.http_client import HeaderLines, header_lines
 
 _CHALLENGE = re.compile(rf'\bDPoP\b.*\berror="{NONCE_WANTED}"', re.IGNORECASE)
 

@@ -3,9 +3,9 @@
 import httpx
 
 from app.base.clock import Clock
+from app.callers.service_tokens import ServiceTokenRules, ServiceTokens
 from app.oidc.client_authentication import ClientAuthentication, ClientSecret, load_private_key
 from app.oidc.provider import EndpointOverrides, Extensions, Provider
-from app.callers.service_tokens import ServiceTokenRules, ServiceTokens
 from app.settings import Settings, is_acceptable_address
 
 

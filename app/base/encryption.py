@@ -14,8 +14,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import SecretStr
 
-from app.errors import BrokerError, ConfigurationError
 from app.base.randomness import random_bytes
+from app.errors import BrokerError, ConfigurationError
 
 _FORMAT = "v1"
 _NONCE_BYTES = 12

@@ -7,17 +7,17 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from app.base.cache import Memory
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
-from app.errors import PermissionDenied, UnauthorizedCaller
-from app.observability.metrics import CACHE_MISSES
 from app.base.randomness import digest, same
 from app.callers.api_keys import KEY_MARK, parse_api_key
-from app.callers.throttle import GuessBrake
-from app.base.cache import Memory
 from app.callers.service_tokens import ServiceTokens
-from app.store.last_used import Usage
+from app.callers.throttle import GuessBrake
+from app.errors import PermissionDenied, UnauthorizedCaller
+from app.observability.metrics import CACHE_MISSES
 from app.store.callers import find_usable_key, hashing_key
+from app.store.last_used import Usage
 from app.store.postgresql.database import Database
 
 _MEMORY_SIZE = 10_000

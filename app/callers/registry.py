@@ -5,11 +5,11 @@ from datetime import datetime
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.errors import Conflict, InvalidRequest, NotFound
-from app.base.strict_json import storable
 from app.base.randomness import identifier
+from app.base.strict_json import storable
 from app.callers.api_keys import new_api_key
 from app.callers.authentication import Permission
+from app.errors import Conflict, InvalidRequest, NotFound
 from app.store import audit
 from app.store.callers import (
     ApiKeyRecord,

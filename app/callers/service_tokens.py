@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from app.base.clock import Clock
 from app.errors import BankError, BrokerUnavailable, UnauthorizedCaller
-from app.oidc.provider import Provider
 from app.oidc.jwt import Claims, read_header, text_claim, time_claim, verify_signature
+from app.oidc.provider import Provider
 
 LEEWAY = timedelta(seconds=60)
 MAX_LIFETIME = timedelta(hours=24)

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
+from app.callers.authentication import Permission
+from app.callers.registry import DEFAULT_TENANT
 from app.cli.access import OPERATOR, with_registry
 from app.cli.output import AsJson, plain, show, show_all
-from app.callers.registry import DEFAULT_TENANT
-from app.callers.authentication import Permission
 
 group = typer.Typer(no_args_is_help=True, help="The internal services that may call.")
 _FIELDS = ("id", "name", "tenant", "permissions")

@@ -10,22 +10,22 @@ import httpx
 import typer
 from pydantic import SecretStr
 
-from app.cli.output import AsJson, show_all
+from app.bank.providers import client_authentication, open_provider, open_service_tokens
 from app.base.clock import SystemClock
 from app.base.encryption import KeyRing
+from app.cli.output import AsJson, show_all
 from app.errors import BrokerError
-from app.bank.providers import client_authentication, open_provider, open_service_tokens
 from app.oidc.back_channel import BackChannel
-from app.oidc.provider import Provider
 from app.oidc.oauth_errors import InvalidGrant, TokenRequestRefused
+from app.oidc.provider import Provider
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
 from app.settings import Settings, load_settings
+from app.store.encryption_keys import require_keys
 from app.store.postgresql.address import database_address
 from app.store.postgresql.database import Database
-from app.store.postgresql.migrate import current_revision, expected_revision, missing_tables
 from app.store.postgresql.database_time import clock_offset
-from app.store.encryption_keys import require_keys
+from app.store.postgresql.migrate import current_revision, expected_revision, missing_tables
 
 _TOLERATED_OFFSET = 5.0
 _NO_TOKEN = SecretStr("made up by broker doctor")

@@ -7,13 +7,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from app.cli.access import with_database, with_key_ring
-from app.cli.output import AsJson, show, show_all
 from app.base.clock import SystemClock
 from app.base.encryption import check_key_id, generate_key
+from app.cli.access import with_database, with_key_ring
+from app.cli.output import AsJson, show, show_all
 from app.settings import load_key_ring
-from app.store.rewrap import rewrap_all
 from app.store.encryption_keys import count_by_key, keys_in_use
+from app.store.rewrap import rewrap_all
 
 # Reading every ciphertext there is may take long. Seconds.
 _LONG = 3_600.0

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
+from app.base.randomness import opaque_value
 from app.cli.output import AsJson, show
 from app.errors import InvalidRequest
 from app.oidc.authorization import check_verifier, code_challenge
-from app.base.randomness import opaque_value
 
 group = typer.Typer(no_args_is_help=True, help="PKCE pairs (RFC 7636), for those who compare by hand.")
 

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
+from app.base.encryption import KeyRing
+from app.callers.registry import DEFAULT_TENANT
 from app.cli.access import OPERATOR, with_database, with_key_ring
 from app.cli.output import AsJson, plain, show, show_all
-from app.base.encryption import KeyRing
-from app.errors import NotFound
-from app.callers.registry import DEFAULT_TENANT
 from app.connections.revoke import end_consent
+from app.errors import NotFound
 from app.store.connections import Connection, list_connections, lock_connection
 from app.store.postgresql.database import Database
 from app.store.sessions import Session, get_session

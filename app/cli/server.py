@@ -8,21 +8,21 @@ import typer
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from app.api.server.head_limit import BoundedHttpProtocol
 from app.api.docs.postman import collection_of
+from app.api.server.head_limit import BoundedHttpProtocol
+from app.base.encryption import KeyRing
 from app.cli.access import with_database, with_key_ring
 from app.cli.output import AsJson, show
 from app.cli.workers import serve_with_workers
 from app.demo.command import run_demo
-from app.base.encryption import KeyRing
 from app.errors import DatabaseUnavailable
 from app.main import create_api
 from app.runtime import ANSWER_SECONDS
 from app.settings import load_settings
+from app.store.encryption_keys import require_keys
 from app.store.postgresql import migrate as migrations
 from app.store.postgresql.database import Database
 from app.store.postgresql.migrate import require_schema
-from app.store.encryption_keys import require_keys
 
 # Longer than gateways keep an idle connection (nginx and the AWS load balancer: 60 s), or one that they are about to
 # use could be closed under their hands.

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from app.base.randomness import jitter
 from app.errors import BrokerError
 from app.observability.logs import get_logger
-from app.base.randomness import jitter
 
 _PAUSE_AFTER_FAULT = 5.0
 logger = get_logger(__name__)

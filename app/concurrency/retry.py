@@ -5,9 +5,9 @@ import itertools
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from app.base.randomness import back_off
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.observability.logs import get_logger
-from app.base.randomness import back_off
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 Result = TypeVar("Result")

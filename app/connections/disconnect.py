@@ -3,15 +3,15 @@
 import asyncio
 
 from app.base.encryption import KeyRing
-from app.errors import ConnectionNotFound, ConnectionRevoked
 from app.concurrency.background_tasks import BackgroundTasks
-from app.connections.revoke import end_consent, revoke_waiting_answer
 from app.connections.revocation_worker import Revoker
+from app.connections.revoke import end_consent, revoke_waiting_answer
+from app.errors import ConnectionNotFound, ConnectionRevoked
 from app.store import audit
 from app.store.connections import Connection, change_connection, connections_of_user, lock_connection
-from app.store.postgresql.database import Database, Transaction
 from app.store.deliveries import erase_deliveries_of_user
 from app.store.interactions import erase_interactions_of_user
+from app.store.postgresql.database import Database, Transaction
 from app.store.sessions import (
     Session,
     SessionStatus,

@@ -1,11 +1,11 @@
 """Telling the bank to revoke tokens, until it has said yes."""
 
 from app.base.encryption import KeyRing
+from app.base.randomness import back_off
 from app.errors import BankError
 from app.observability.logs import get_logger
 from app.observability.metrics import REVOCATIONS
 from app.oidc.token_endpoint import TokenEndpoint
-from app.base.randomness import back_off
 from app.store.postgresql.database import Database
 from app.store.revocations import Revocation, finish_revocation, postpone_revocation, take_due_revocations
 

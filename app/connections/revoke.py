@@ -16,9 +16,9 @@ from app.store.connections import (
     hold,
     tell,
 )
+from app.store.outbox import EventType
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import from_now
-from app.store.outbox import EventType
 from app.store.revocations import order_revocation
 from app.store.sessions import Session, session_binding
 

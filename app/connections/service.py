@@ -1,7 +1,7 @@
 """Connections, as callers see them."""
 
-from app.errors import Conflict, ConnectionNotFound
 from app.callers.authentication import Caller
+from app.errors import Conflict, ConnectionNotFound
 from app.refresh.connection_cache import UsableToken
 from app.refresh.tokens import Tokens
 from app.store import audit

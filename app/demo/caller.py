@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from app.callers.authentication import Permission
 from app.demo.expectations import Unexpected
 from app.demo.keys import KeyFile, Keys
 from app.demo.printing import Printer, Step
 from app.demo.processes import run_broker
-from app.callers.authentication import Permission
 
 JOURNEY_NEEDS = (
     Permission.SESSIONS_READ,

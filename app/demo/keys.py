@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from app.demo.expectations import Unexpected
 from app.base.encryption import generate_key
 from app.base.randomness import random_bytes
+from app.demo.expectations import Unexpected
 
 _FILE = "keys.json"
 

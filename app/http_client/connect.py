@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from app.http_client.errors import ConnectTimedOut, NotSent
 from app.http_client.happy_eyeballs import connected_socket
-from app.http_client.route import Route
 from app.http_client.proxy_tunnel import Opening
+from app.http_client.route import Route
 
 P = TypeVar("P", bound=asyncio.Protocol)
 

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Protocol, cast
 
-from app.http_client.tls_end import is_cut
 from app.http_client.errors import (
     BetweenBytesTimedOut,
     Broken,
@@ -14,9 +13,10 @@ from app.http_client.errors import (
     WireError,
 )
 from app.http_client.keep_alive import idle_limit
-from app.http_client.timeouts import Patience
 from app.http_client.parser import AnswerReader
 from app.http_client.response import WireResponse
+from app.http_client.timeouts import Patience
+from app.http_client.tls_end import is_cut
 
 # Reading stops while more than this waits to be taken; what one read brings comes on top.
 HIGH_WATER = 262_144

@@ -8,13 +8,13 @@ import asyncio
 import ssl
 from collections.abc import Iterable
 
-from app.http_client.connection import Connection
 from app.http_client.connect import dial
+from app.http_client.connection import Connection
+from app.http_client.connections import Supply
 from app.http_client.headers import HeaderLines
-from app.http_client.timeouts import Patience, ticks
 from app.http_client.response import WireResponse
 from app.http_client.route import route_to
-from app.http_client.connections import Supply
+from app.http_client.timeouts import Patience, ticks
 
 
 class OriginPool:

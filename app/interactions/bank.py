@@ -7,8 +7,8 @@ without a word of what was decided; `node(id)` tells that.
 import json
 from urllib.parse import quote, unquote_plus, urlsplit
 
-from app.errors import UnprocessableRequest
 from app.base.strict_json import read_json
+from app.errors import UnprocessableRequest
 
 _QUERY = """
 query InteractionStatus($id: ID!) {

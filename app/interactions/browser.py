@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.errors import InvalidRequest, NotFound
 from app.base.randomness import digest, opaque_value, same
+from app.errors import InvalidRequest, NotFound
 from app.interactions.outcome import Decisions
-from app.store.postgresql.database import Database
 from app.store.interactions import (
     Interaction,
     change_interaction,
@@ -18,6 +17,7 @@ from app.store.interactions import (
     interactions_of_browser,
     lock_by_ticket,
 )
+from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import from_now
 
 # One browser may have several open, each with a cookie of its own.

@@ -2,16 +2,16 @@
 
 import asyncio
 
-from app.errors import BrokerError
-from app.observability.logs import get_logger
-from app.interactions.bank import read_decision, status_query
 from app.callers.admission import Asker
 from app.concurrency.background_tasks import BackgroundTasks
+from app.errors import BrokerError
+from app.http_client import header_lines
+from app.interactions.bank import read_decision, status_query
+from app.observability.logs import get_logger
 from app.query.proxy import QueryProxy
 from app.store import audit
-from app.store.postgresql.database import Database
 from app.store.interactions import Interaction, InteractionStatus, end_interaction, take_turn_to_ask
-from app.http_client import header_lines
+from app.store.postgresql.database import Database
 
 _PAUSE = 2.0
 _LONGEST_ANSWER = 65_536

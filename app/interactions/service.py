@@ -6,20 +6,20 @@ from pydantic import SecretStr
 
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
-from app.errors import ConnectionNotFound, NotFound
-from app.interactions.bank import interaction_address
 from app.base.randomness import digest, identifier, opaque_value
 from app.callers.authentication import Caller
-from app.interactions.outcome import Decisions
-from app.refresh.connection_cache import require_usable
-from app.login.return_urls import ReturnUrls
-from app.store.postgresql.wait_for_change import StillWanted, wait_for_change
 from app.concurrency.shutdown import Stopping
+from app.errors import ConnectionNotFound, NotFound
+from app.interactions.bank import interaction_address
+from app.interactions.outcome import Decisions
+from app.login.return_urls import ReturnUrls
+from app.refresh.connection_cache import require_usable
 from app.store import audit
 from app.store.connections import get_connection
-from app.store.postgresql.database import Database
 from app.store.interactions import Interaction, get_interaction, insert_interaction, interaction_binding
+from app.store.postgresql.database import Database
 from app.store.postgresql.notifications import Notifications, interaction_topic
+from app.store.postgresql.wait_for_change import StillWanted, wait_for_change
 
 _ASK_AGAIN = 1.0
 RETURN_PATH = "/connect/interactions"

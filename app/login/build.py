@@ -5,15 +5,15 @@ from typing import NamedTuple
 
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
-from app.oidc.provider import Provider
-from app.oidc.token_endpoint import TokenEndpoint
-from app.login.token_response import Answers
 from app.concurrency.background_tasks import BackgroundTasks
 from app.login.callback import Completion
 from app.login.confirmation import Confirmations
 from app.login.link_account import Linking
-from app.spool.logins import LoginSpool
 from app.login.session_lease import SessionLeases
+from app.login.token_response import Answers
+from app.oidc.provider import Provider
+from app.oidc.token_endpoint import TokenEndpoint
+from app.spool.logins import LoginSpool
 from app.store.postgresql.database import Database
 
 

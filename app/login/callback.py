@@ -10,19 +10,19 @@ from pydantic import SecretStr
 
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
+from app.base.randomness import digest, same
+from app.concurrency.background_tasks import BackgroundTasks
 from app.errors import BankError, InvalidRequest, LoginError
+from app.login.session_lease import LEASE, SessionLeases
+from app.login.token_response import Answers
 from app.observability.logs import get_logger
 from app.oidc.authorization import ERRORS, AuthorizationResponse, check_issuer
-from app.oidc.provider import Provider
 from app.oidc.dpop import ProofKey
 from app.oidc.oauth_errors import BankRateLimited
+from app.oidc.provider import Provider
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import BankUnreachable
-from app.base.randomness import digest, same
-from app.login.token_response import Answers
-from app.concurrency.background_tasks import BackgroundTasks
 from app.spool.logins import UnsavedAnswer
-from app.login.session_lease import LEASE, SessionLeases
 from app.store import audit
 from app.store.postgresql.database import Database, Transaction
 from app.store.postgresql.database_time import from_now

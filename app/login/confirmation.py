@@ -3,10 +3,10 @@
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.errors import Conflict, ConnectionRevoked, NotFound, UnprocessableRequest
 from app.base.randomness import same
 from app.callers.authentication import Caller
 from app.connections.revoke import end_consent, revoke_waiting_answer
+from app.errors import Conflict, ConnectionRevoked, NotFound, UnprocessableRequest
 from app.login.link_account import Linking
 from app.store import audit
 from app.store.connections import ConnectionStatus, change_connection, lock_connection

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
+from app.base.cache import Memory
 from app.base.clock import Clock
 from app.base.encryption import Ciphertext, KeyRing
+from app.base.randomness import digest, opaque_value, same
 from app.errors import BankError, InvalidRequest, NotFound
 from app.oidc.authorization_url import FrontChannel
-from app.base.randomness import digest, opaque_value, same
-from app.base.cache import Memory
 from app.store.postgresql.database import Database, Transaction
 from app.store.sessions import Session, SessionStatus, change_session, lock_session, session_binding
 

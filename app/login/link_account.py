@@ -8,13 +8,13 @@ from pydantic import SecretStr
 
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
-from app.errors import BankError, LoginError
-from app.oidc.provider import Provider
-from app.oidc.id_token import Expectations, VerifiedClaims, validate_id_token
-from app.oidc.token_endpoint import TokenResponse, read_tokens
-from app.oidc.transport import BankBadAnswer
 from app.base.randomness import digest, identifier, opaque_value
 from app.connections.revoke import revoke_answer
+from app.errors import BankError, LoginError
+from app.oidc.id_token import Expectations, VerifiedClaims, validate_id_token
+from app.oidc.provider import Provider
+from app.oidc.token_endpoint import TokenResponse, read_tokens
+from app.oidc.transport import BankBadAnswer
 from app.store import audit
 from app.store.connections import (
     Connection,
@@ -26,9 +26,9 @@ from app.store.connections import (
     store_tokens,
     tell,
 )
+from app.store.outbox import EventType
 from app.store.postgresql.database import Database, Transaction
 from app.store.postgresql.database_time import from_now, no_earlier_than
-from app.store.outbox import EventType
 from app.store.sessions import (
     Session,
     SessionStatus,

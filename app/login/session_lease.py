@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from app.base.clock import Clock
-from app.errors import BankError, ConfigurationError, DatabaseUnavailable
-from app.observability.logs import get_logger
 from app.base.randomness import jitter
 from app.concurrency.background_tasks import report_fault
+from app.errors import BankError, ConfigurationError, DatabaseUnavailable
+from app.observability.logs import get_logger
 from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import from_now
 from app.store.sessions import Session, change_session

@@ -9,6 +9,9 @@ from pydantic import SecretStr
 
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
+from app.base.randomness import digest, identifier, opaque_value
+from app.callers.authentication import Caller
+from app.concurrency.shutdown import Stopping
 from app.errors import (
     Conflict,
     ConnectionNotFound,
@@ -17,17 +20,14 @@ from app.errors import (
     NotFound,
     UnprocessableRequest,
 )
-from app.oidc.authorization_url import FrontChannel
-from app.base.randomness import digest, identifier, opaque_value
-from app.callers.authentication import Caller
 from app.login.return_urls import ReturnUrls
-from app.store.postgresql.wait_for_change import StillWanted, wait_for_change
-from app.concurrency.shutdown import Stopping
+from app.oidc.authorization_url import FrontChannel
 from app.store import audit
 from app.store.connections import ConnectionStatus, get_connection
 from app.store.postgresql.database import Database, Transaction
 from app.store.postgresql.notifications import Notifications, session_topic
 from app.store.postgresql.pagination import Page
+from app.store.postgresql.wait_for_change import StillWanted, wait_for_change
 from app.store.sessions import (
     Session,
     SessionStatus,

@@ -11,13 +11,13 @@ from pydantic import SecretStr
 
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
-from app.errors import BankError, LoginError
-from app.observability.logs import get_logger
-from app.connections.revoke import revoke_answer
 from app.concurrency.retry import insist
+from app.connections.revoke import revoke_answer
+from app.errors import BankError, LoginError
 from app.login.link_account import Linking
-from app.spool.logins import LoginSpool, UnsavedAnswer
 from app.login.session_lease import LEASE, SessionLeases
+from app.observability.logs import get_logger
+from app.spool.logins import LoginSpool, UnsavedAnswer
 from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import from_now
 from app.store.sessions import (

@@ -8,6 +8,9 @@ import itertools
 import time
 from collections.abc import Mapping
 
+from app.callers.authentication import CallerAuthenticator
+from app.concurrency.periodic import periodically
+from app.http_client import OriginPool
 from app.observability.metrics import (
     BANK_CONNECTIONS,
     BANK_WAITING,
@@ -18,18 +21,15 @@ from app.observability.metrics import (
     REVOCATIONS_WAITING,
     SESSIONS,
 )
-from app.callers.authentication import CallerAuthenticator
-from app.concurrency.periodic import periodically
 from app.refresh.coordinator import Cause
-from app.spool.refreshes import Spool
 from app.refresh.tokens import Tokens
-from app.store.postgresql.job_lease import end_turn, latest_result, take_turn
+from app.spool.refreshes import Spool
 from app.store.connections import ConnectionStatus, count_connections
 from app.store.postgresql.database import Database
+from app.store.postgresql.job_lease import end_turn, latest_result, take_turn
 from app.store.refresh_attempts import Outcome
 from app.store.revocations import count_revocations
 from app.store.sessions import SessionStatus
-from app.http_client import OriginPool
 
 _PERIOD = 5.0
 _COUNT_PERIOD = 15.0

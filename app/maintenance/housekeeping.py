@@ -2,22 +2,22 @@
 
 import asyncio
 
-from app.errors import DatabaseUnavailable
-from app.observability.logs import get_logger
-from app.observability.metrics import OUTBOX_AGE_SECONDS, OUTBOX_EVENTS
 from app.concurrency.background_tasks import BackgroundTasks
-from app.login.callback import Completion
-from app.login.confirmation import Confirmations
 from app.concurrency.periodic import periodically
 from app.connections.revocation_worker import Revoker
+from app.errors import DatabaseUnavailable
+from app.login.callback import Completion
+from app.login.confirmation import Confirmations
 from app.login.session_lease import LEASE
-from app.store.last_used import Usage
+from app.observability.logs import get_logger
+from app.observability.metrics import OUTBOX_AGE_SECONDS, OUTBOX_EVENTS
 from app.store import audit
-from app.store.postgresql.database import Database
 from app.store.deliveries import measure_outbox, remove_old_deliveries
 from app.store.interactions import remove_old_interactions
-from app.store.postgresql.database_time import from_now
+from app.store.last_used import Usage
 from app.store.overdue_sessions import find_lapsed_logins, lock_lapsed_logins, lock_overdue_grants
+from app.store.postgresql.database import Database
+from app.store.postgresql.database_time import from_now
 from app.store.sessions import Session, SessionStatus, change_session, end_session
 
 _PERIOD = 1.0

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from app.concurrency.periodic import periodically
 from app.observability.logs import get_logger
 from app.observability.metrics import REMOVED
-from app.concurrency.periodic import periodically
 from app.store import audit
-from app.store.postgresql.job_lease import end_turn, keep_turn, take_turn
 from app.store.postgresql.database import Database, Transaction
+from app.store.postgresql.job_lease import end_turn, keep_turn, take_turn
 from app.store.retention import (
     Batch,
     remove_refresh_attempts,

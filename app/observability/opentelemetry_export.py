@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from app.observability.logs import get_logger
 from app.base.randomness import identifier
+from app.observability.logs import get_logger
 from app.observability.tracing import exchange_tracer
 
 if TYPE_CHECKING:

@@ -15,7 +15,12 @@ from opentelemetry.trace import SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from app.errors import BrokerError
-from app.observability.trace_context import TraceContext, current_trace_context, exchange_trace_context, restore_trace_context
+from app.observability.trace_context import (
+    TraceContext,
+    current_trace_context,
+    exchange_trace_context,
+    restore_trace_context,
+)
 
 Attributes: TypeAlias = Mapping[str, str | int | float]
 

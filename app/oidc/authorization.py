@@ -9,10 +9,10 @@ from urllib.parse import quote, urlencode
 
 from pydantic import SecretStr
 
-from app.errors import InvalidRequest, LoginError
-from app.oidc.provider import ProviderMetadata
-from app.oidc.dpop import ProofKey
 from app.base.randomness import opaque_value
+from app.errors import InvalidRequest, LoginError
+from app.oidc.dpop import ProofKey
+from app.oidc.provider import ProviderMetadata
 
 _MAX_VALUE = 4_096
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")

@@ -6,9 +6,9 @@ import httpx
 
 from app.base.clock import Clock
 from app.oidc.client_authentication import ClientAuthentication
-from app.oidc.provider import Provider, ProviderMetadata
 from app.oidc.dpop import NONCE_WANTED, ProofKey, Prover, target_of
 from app.oidc.oauth_errors import raise_for_refusal, read_error
+from app.oidc.provider import Provider, ProviderMetadata
 from app.oidc.transport import Answer, BankUnreachable, send
 
 

@@ -12,9 +12,9 @@ from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 
 from app.base.clock import Clock
+from app.base.randomness import opaque_value
 from app.errors import ConfigurationError
 from app.oidc.provider import ProviderMetadata
-from app.base.randomness import opaque_value
 
 _ASSERTION_LIFETIME = 60
 _ALGORITHMS = ["RS256", "PS256"]

@@ -13,10 +13,10 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from pydantic import SecretStr
 
-from app.errors import LoginError
-from app.oidc.provider import Provider
-from app.oidc.jwt import Claims, read_header, text_claim, time_claim, verify_signature
 from app.base.randomness import same
+from app.errors import LoginError
+from app.oidc.jwt import Claims, read_header, text_claim, time_claim, verify_signature
+from app.oidc.provider import Provider
 
 LEEWAY = timedelta(seconds=60)
 MAX_AGE = timedelta(minutes=15)

@@ -12,8 +12,8 @@ from joserfc.errors import BadSignatureError, JoseError
 from joserfc.jwk import Key, KeySet
 from joserfc.jws import JWSRegistry
 
-from app.errors import BrokerError
 from app.base.strict_json import storable
+from app.errors import BrokerError
 from app.oidc.provider import Provider
 
 # All of them hash with SHA-256, as at_hash and s_hash then do. Never "none", never one with a shared secret.

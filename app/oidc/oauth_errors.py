@@ -5,8 +5,8 @@ from datetime import datetime
 
 import httpx
 
-from app.errors import BankError
 from app.base.strict_json import read_json
+from app.errors import BankError
 from app.oidc.authorization import ERRORS
 from app.oidc.dpop import NONCE_WANTED
 from app.oidc.transport import Answer, BankBadAnswer

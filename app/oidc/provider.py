@@ -10,8 +10,8 @@ import httpx
 from joserfc.jwk import KeySet
 
 from app.base.clock import Clock
-from app.errors import BankError
 from app.base.strict_json import read_json
+from app.errors import BankError
 from app.observability.logs import get_logger
 from app.oidc.dpop import ALGORITHM
 from app.oidc.jwks import read_keys

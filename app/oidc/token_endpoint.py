@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from app.errors import BankError
 from app.base.strict_json import read_json, storable
+from app.errors import BankError
 from app.oidc.back_channel import BackChannel
 from app.oidc.dpop import ProofKey
 from app.oidc.transport import BankBadAnswer

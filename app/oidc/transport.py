@@ -17,11 +17,11 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from opentelemetry.trace import SpanKind
 
-from app.errors import BankError, BankTimeout
 from app.base.aiohttp_sessions import no_cookies, open_session
-from app.observability.metrics import BANK_REQUESTS, BANK_SECONDS
 from app.base.proxies import proxy_for
 from app.base.tls import verified
+from app.errors import BankError, BankTimeout
+from app.observability.metrics import BANK_REQUESTS, BANK_SECONDS
 from app.observability.trace_context import current_trace_context
 from app.observability.tracing import span
 

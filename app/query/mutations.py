@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeVar
 from graphql import DocumentNode, GraphQLError, OperationDefinitionNode, OperationType, Source
 from graphql.language.parser import Parser
 
-from app.errors import InvalidRequest, RequestTooLarge
 from app.base.strict_json import read_json
+from app.errors import InvalidRequest, RequestTooLarge
 from app.query.fair_queue import Turns
 
 # Of one request, all its documents together: what they hold at most, which takes tens of milliseconds to parse.

@@ -12,17 +12,10 @@ from functools import lru_cache
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter
 
-from app.errors import BankError, BankTimeout, BrokerError, BrokerUnavailable, InvalidRequest
-from app.observability.metrics import BANK_REQUESTS
+from app.bank.dpop_proofs import QueryProofs
 from app.base.proxies import proxy_for
 from app.callers.admission import Asker
-from app.query.mutations import Documents
-from app.query.token_expiry import LONGEST_REFUSAL, Refusal, may_be_refusal, refusal_in
-from app.refresh.connection_cache import UsableToken
-from app.bank.dpop_proofs import QueryProofs
-from app.refresh.tokens import Tokens
-from app.observability.trace_context import current_trace_context
-from app.observability.tracing import span
+from app.errors import BankError, BankTimeout, BrokerError, BrokerUnavailable, InvalidRequest
 from app.http_client import (
     Congested,
     HeaderLines,
@@ -33,6 +26,13 @@ from app.http_client import (
     WireResponse,
     header_lines,
 )
+from app.observability.metrics import BANK_REQUESTS
+from app.observability.trace_context import current_trace_context
+from app.observability.tracing import span
+from app.query.mutations import Documents
+from app.query.token_expiry import LONGEST_REFUSAL, Refusal, may_be_refusal, refusal_in
+from app.refresh.connection_cache import UsableToken
+from app.refresh.tokens import Tokens
 
 # Below what servers allow an idle connection: one that closes just as it is used leaves a query without an answer.
 _KEEP_ALIVE = 15.0

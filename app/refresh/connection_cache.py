@@ -5,16 +5,16 @@ from datetime import datetime
 
 from pydantic import SecretStr
 
+from app.base.cache import Memory
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
-from app.errors import ConnectionNotFound, ConnectionNotReady, ConnectionRevoked, ReauthorizationRequired
 from app.base.strict_json import storable
+from app.errors import ConnectionNotFound, ConnectionNotReady, ConnectionRevoked, ReauthorizationRequired
+from app.http_client import HeaderLines, header_lines
 from app.observability.metrics import CACHE_MISSES
 from app.oidc.dpop import ProofKey
-from app.base.cache import Memory
 from app.store.connections import Connection, ConnectionStatus, Held, hold
 from app.store.postgresql.database import Database
-from app.http_client import HeaderLines, header_lines
 
 # Product: a token with less than this is refreshed before it is used. Seconds.
 MARGIN = 30.0

@@ -7,9 +7,10 @@ task, and across replicas one of them wins the claim while the others wait for i
 import asyncio
 from enum import StrEnum
 
+from app.concurrency.background_tasks import BackgroundTasks
 from app.errors import BankTimeout, BrokerError, Conflict, ReauthorizationRequired
 from app.observability.metrics import REFRESH_WAIT_SECONDS
-from app.concurrency.background_tasks import BackgroundTasks
+from app.observability.tracing import detail
 from app.refresh.connection_cache import MOST_REMEMBERED, KnownConnection, KnownConnections, UsableToken
 from app.refresh.refresher import Refresher, failure_of
 from app.store import audit
@@ -21,11 +22,10 @@ from app.store.connections import (
     lock_connection,
     tell,
 )
+from app.store.outbox import EventType
 from app.store.postgresql.database import Database
 from app.store.postgresql.notifications import Notifications, connection_topic, wait_for
-from app.store.outbox import EventType
 from app.store.refresh_attempts import Outcome, rejections_within
-from app.observability.tracing import detail
 
 _POLL = 1.0
 _PAUSE = 0.2

@@ -10,19 +10,20 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
+from app.bank.circuit_breaker import Breaker
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
+from app.base.randomness import back_off, identifier
+from app.concurrency.retry import insist
 from app.errors import BankError, BrokerError, ConnectionRevoked, ReauthorizationRequired
 from app.observability.logs import get_logger
 from app.observability.metrics import REFRESHES
-from app.oidc.provider import Provider
+from app.observability.tracing import span
 from app.oidc.id_token import subject_of
 from app.oidc.oauth_errors import BankFailed, BankRateLimited, ClientRefused, InvalidGrant, TokenRequestRefused
+from app.oidc.provider import Provider
 from app.oidc.token_endpoint import TokenEndpoint, TokenResponse
 from app.oidc.transport import BankBadAnswer, BankSilent, BankUnreachable
-from app.base.randomness import back_off, identifier
-from app.bank.circuit_breaker import Breaker
-from app.concurrency.retry import insist
 from app.spool.refreshes import Spool, Unsaved
 from app.store import audit
 from app.store.connections import TokenPair
@@ -38,7 +39,6 @@ from app.store.refreshes import (
     save_refresh,
 )
 from app.store.revocations import order_revocation
-from app.observability.tracing import span
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _OUTCOMES: dict[type[BankError], Outcome] = {

@@ -2,11 +2,11 @@
 
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
-from app.errors import BankError, DatabaseUnavailable
 from app.concurrency.background_tasks import BackgroundTasks
+from app.errors import BankError, DatabaseUnavailable
 from app.refresh.connection_cache import KnownConnection, KnownConnections, UsableToken, margin_of, token_of
-from app.refresh.refresher import Refresher
 from app.refresh.coordinator import Cause, SharedRefreshes
+from app.refresh.refresher import Refresher
 from app.store.last_used import Usage
 from app.store.postgresql.database import Database
 from app.store.postgresql.notifications import Notifications

@@ -9,10 +9,10 @@ from pydantic import SecretStr
 from sqlalchemy import Row, Select, delete, func, insert, select, update
 
 from app.base.encryption import Binding, KeyRing
+from app.store.outbox import EventType, publish
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import seconds_until
 from app.store.postgresql.notifications import connection_topic, notify
-from app.store.outbox import EventType, publish
 from app.store.postgresql.pagination import Page, cursor_after, newest_first
 from app.store.tables import connections as table
 from app.store.tables import tokens

@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Row, delete, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from app.store.outbox import PATIENCE, DeliveryStatus
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import from_now
 from app.store.postgresql.notifications import OUTBOX_TOPIC, notify
-from app.store.outbox import PATIENCE, DeliveryStatus
 from app.store.postgresql.pagination import Page, cursor_after, newest_first
 from app.store.tables import webhook_deliveries as table
 from app.store.tables import webhook_queues as queues

@@ -8,15 +8,15 @@ from pydantic import SecretStr
 from sqlalchemy import Row, delete, func, literal, or_, select, true, tuple_, update
 
 from app.base.encryption import DecryptionError, KeyRing
-from app.observability.logs import get_logger
 from app.base.randomness import identifier
+from app.observability.logs import get_logger
+from app.store.outbox import DeliveryStatus
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import from_now
-from app.store.outbox import DeliveryStatus
+from app.store.postgresql.tenants import tenants_of
 from app.store.tables import webhook_deliveries as deliveries
 from app.store.tables import webhook_queues as queues
 from app.store.tables import webhooks
-from app.store.postgresql.tenants import tenants_of
 from app.store.webhooks import secrets_of
 
 # Empty queues are removed where one is met: so many at once, and so many times before others have their turn.

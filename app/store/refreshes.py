@@ -22,9 +22,9 @@ from app.store.connections import (
     store_tokens,
     tell,
 )
+from app.store.outbox import EventType
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import from_now, seconds_until
-from app.store.outbox import EventType
 from app.store.refresh_attempts import Outcome, begin_attempt, close_abandoned, end_attempt
 from app.store.tables import connections, refresh_attempts
 

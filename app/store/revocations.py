@@ -6,13 +6,13 @@ from pydantic import SecretStr
 from sqlalchemy import and_, delete, func, insert, select, true, update
 
 from app.base.encryption import Binding, DecryptionError, KeyRing
-from app.observability.logs import get_logger
 from app.base.randomness import identifier
+from app.observability.logs import get_logger
 from app.store.connections import TokenPair
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import from_now
-from app.store.tables import revocations as table
 from app.store.postgresql.tenants import tenants_of
+from app.store.tables import revocations as table
 
 logger = get_logger(__name__)
 

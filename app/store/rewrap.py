@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import Column, Table, or_, select, update
 
 from app.base.encryption import Binding, KeyRing
-from app.store.postgresql.database import Database
 from app.store.encryption_keys import key_of, sealed_columns
+from app.store.postgresql.database import Database
 from app.store.tables import tokens
 
 _BATCH = 200

@@ -11,10 +11,10 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.base.encryption import Binding, Ciphertext, KeyRing
 from app.observability.metrics import SESSIONS
+from app.store.outbox import EventType, publish
 from app.store.postgresql.database import Transaction, on_commit
 from app.store.postgresql.database_time import from_start, seconds_until
 from app.store.postgresql.notifications import notify, session_topic
-from app.store.outbox import EventType, publish
 from app.store.postgresql.pagination import Page, cursor_after, newest_first
 from app.store.tables import sessions as table
 

@@ -10,15 +10,15 @@ import httpx
 
 from app.base.clock import Clock
 from app.base.encryption import KeyRing
-from app.errors import BrokerError
-from app.observability.logs import get_logger
-from app.observability.metrics import DELIVERIES, DELIVERIES_GIVEN_UP
 from app.base.randomness import back_off, jitter
 from app.concurrency.background_tasks import BackgroundTasks
 from app.concurrency.retry import insist
 from app.concurrency.shutdown import Stopping
-from app.store.postgresql.database import Database
+from app.errors import BrokerError
+from app.observability.logs import get_logger
+from app.observability.metrics import DELIVERIES, DELIVERIES_GIVEN_UP
 from app.store.delivery_queue import Due, claim_delivery, record_delivery, record_failure, tenants_with_due_queues
+from app.store.postgresql.database import Database
 from app.store.postgresql.notifications import OUTBOX_TOPIC, Notifications, wait_for
 from app.webhooks.sending import Attempt, Result, post
 from app.webhooks.signing import signed_headers

@@ -6,14 +6,14 @@ from collections import defaultdict
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.errors import Conflict, NotFound, RateLimited, UnprocessableRequest
 from app.base.randomness import identifier
 from app.callers.authentication import Caller
+from app.errors import Conflict, NotFound, RateLimited, UnprocessableRequest
 from app.settings import is_acceptable_address
 from app.store import audit
-from app.store.postgresql.database import Database, Transaction
 from app.store.deliveries import Delivery, get_delivery, list_deliveries, send_again
 from app.store.outbox import DeliveryStatus, EventType
+from app.store.postgresql.database import Database, Transaction
 from app.store.postgresql.pagination import Page
 from app.store.webhooks import (
     Webhook,

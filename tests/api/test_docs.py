@@ -6,8 +6,8 @@ from urllib.parse import urldefrag, urljoin
 
 import pytest
 
-from app.main import create_api
 from app.callers.authentication import Permission
+from app.main import create_api
 from tests.api.conftest import BrokerFactory
 from tests.support.broker import Browser
 

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.main import create_api
 from app.callers.authentication import Permission
+from app.main import create_api
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory
 from tests.support.broker import EVERYTHING, Api, Broker

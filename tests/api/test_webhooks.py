@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from app.webhooks.service import MOST_WEBHOOKS
 from app.store.postgresql.database_time import from_now
+from app.webhooks.service import MOST_WEBHOOKS
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.answers import assert_problem

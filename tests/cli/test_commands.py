@@ -12,8 +12,8 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from app.main import create_api
 from app.base.randomness import identifier
+from app.main import create_api
 from app.store.postgresql.database import Database
 from app.store.postgresql.migrate import migrate
 from sandbox.client import SandboxClient

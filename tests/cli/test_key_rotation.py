@@ -14,12 +14,12 @@ import pytest
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.maintenance.key_reload import reload_keys
 from app.base.randomness import identifier
+from app.maintenance.key_reload import reload_keys
 from app.runtime import open_runtime
 from app.store.connections import TokenPair, insert_connection, store_tokens
-from app.store.postgresql.database import Database
 from app.store.encryption_keys import count_by_key, keys_in_use
+from app.store.postgresql.database import Database
 from sandbox.client import SandboxClient
 from tests.cli.conftest import BROKER, Server, Servers
 from tests.cli.test_serve import sign_up

@@ -8,11 +8,11 @@ from standardwebhooks.webhooks import Webhook
 
 from app.base.encryption import KeyRing
 from app.callers.authentication import Caller
-from app.webhooks.service import Webhooks
-from app.store.postgresql.database import Database
 from app.store.outbox import EventType, publish
+from app.store.postgresql.database import Database
 from app.store.tables import webhook_queues
 from app.webhooks.address_guard import AddressGuard
+from app.webhooks.service import Webhooks
 from tests.cli.conftest import Servers
 from tests.support.eventually import eventually
 from tests.support.hostile import HANG, HostileServer, Reply, json_reply

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from app.base.encryption import KeyRing
 from app.demo.expectations import Unexpected
 from app.demo.keys import KeyFile, fresh_keys
-from app.base.encryption import KeyRing
 
 
 def test_kept_keys_are_for_their_owner_alone_and_come_back(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.base.randomness import opaque_value
 from app.errors import InvalidRequest, LoginError
 from app.oidc.authorization import (
     AuthorizationRequest,
@@ -12,7 +13,6 @@ from app.oidc.authorization import (
     parse_authorization_response,
 )
 from app.oidc.provider import ProviderMetadata
-from app.base.randomness import opaque_value
 
 ISSUER = "https://secure.stitch.money"
 

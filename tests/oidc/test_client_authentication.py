@@ -14,8 +14,8 @@ from app.oidc.client_authentication import (
     PrivateKeyJwt,
     load_private_key,
 )
-from app.oidc.provider import EndpointOverrides, Provider, ProviderMetadata
 from app.oidc.oauth_errors import ClientRefused
+from app.oidc.provider import EndpointOverrides, Provider, ProviderMetadata
 from app.oidc.token_endpoint import TokenEndpoint
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET

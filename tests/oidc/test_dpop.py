@@ -9,9 +9,9 @@ from pydantic import SecretStr
 
 from app.oidc.back_channel import BackChannel
 from app.oidc.client_authentication import ClientSecret
-from app.oidc.provider import EndpointOverrides, Extensions, Provider, Use
 from app.oidc.dpop import ProofKey, Prover, target_of
 from app.oidc.oauth_errors import InvalidGrant, TokenRequestRefused
+from app.oidc.provider import EndpointOverrides, Extensions, Provider, Use
 from app.oidc.token_endpoint import TokenEndpoint, TokenResponse, read_tokens
 from app.oidc.transport import BankUnreachable
 from sandbox.client import Login, SandboxClient

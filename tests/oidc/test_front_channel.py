@@ -7,11 +7,11 @@ from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 
 from app.oidc.authorization import AuthorizationRequest, new_authorization_request
+from app.oidc.authorization_url import FrontChannel
 from app.oidc.back_channel import BackChannel
 from app.oidc.client_authentication import ClientSecret, PrivateKeyJwt
-from app.oidc.provider import EndpointOverrides, Extensions, Provider, Use
-from app.oidc.authorization_url import FrontChannel
 from app.oidc.oauth_errors import BankRateLimited, ClientRefused, TokenRequestRefused
+from app.oidc.provider import EndpointOverrides, Extensions, Provider, Use
 from app.oidc.transport import BankBadAnswer
 from sandbox.browser import log_in_and_decide
 from sandbox.client import SandboxClient

@@ -12,10 +12,10 @@ from joserfc import jws
 from joserfc.jwk import ECKey, Key, RSAKey
 from pydantic import SecretStr
 
-from app.errors import BankError
-from app.oidc.provider import EndpointOverrides, Provider
-from app.oidc.id_token import Expectations, IdTokenRefused, subject_of, validate_id_token
 from app.base.randomness import digest
+from app.errors import BankError
+from app.oidc.id_token import Expectations, IdTokenRefused, subject_of, validate_id_token
+from app.oidc.provider import EndpointOverrides, Provider
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID
 from tests.support.clock import SteerableClock

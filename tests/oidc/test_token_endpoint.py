@@ -12,7 +12,6 @@ from pydantic import SecretStr
 from app.errors import BankError
 from app.oidc.back_channel import BackChannel
 from app.oidc.client_authentication import ClientSecret
-from app.oidc.provider import EndpointOverrides, Provider
 from app.oidc.oauth_errors import (
     BankFailed,
     BankRateLimited,
@@ -21,6 +20,7 @@ from app.oidc.oauth_errors import (
     TokenRequestRefused,
     parse_retry_after,
 )
+from app.oidc.provider import EndpointOverrides, Provider
 from app.oidc.token_endpoint import RevocationUnsupported, TokenEndpoint, read_tokens
 from app.oidc.transport import BankBadAnswer, BankSilent
 from sandbox.client import SandboxClient

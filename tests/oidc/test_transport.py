@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from joserfc.jwk import RSAKey
 
-from app.oidc.transport import Answer, BankBadAnswer, BankSilent, BankUnreachable, send
 from app.observability.trace_context import TraceContext, set_trace_context
+from app.oidc.transport import Answer, BankBadAnswer, BankSilent, BankUnreachable, send
 from tests.support.eventually import eventually
 from tests.support.hostile import DROP, HANG, HostileServer, Reply, json_reply
 

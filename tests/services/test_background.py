@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from app.errors import BankTimeout
 from app.concurrency.background_tasks import BackgroundTasks
+from app.errors import BankTimeout
 from tests.support.logs import logged_here
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from app.errors import BrokerUnavailable, RateLimited
 from app.callers.body_budget import BodyBudget
+from app.errors import BrokerUnavailable, RateLimited
 
 
 def test_a_tenant_and_all_together_keep_only_so_much() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
-from app.errors import BankError
 from app.bank.circuit_breaker import Breaker
+from app.errors import BankError
 from tests.support.clock import SteerableClock
 
 

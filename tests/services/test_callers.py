@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import SecretStr
 
-from app.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, UnauthorizedCaller
 from app.callers.api_keys import new_api_key
 from app.callers.authentication import Caller, Permission
+from app.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, UnauthorizedCaller
 from app.store import audit
 from app.store.postgresql.database_time import from_now
 from app.store.tables import api_keys

@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from app.base.encryption import KeyRing
-from app.store.postgresql.database import Database, Transaction
-from app.store.delivery_queue import Due, claim_delivery, record_delivery, record_failure
 from app.store.deliveries import Delivery, erase_deliveries_of_user, measure_outbox
-from app.store.postgresql.database_time import from_now
+from app.store.delivery_queue import Due, claim_delivery, record_delivery, record_failure
 from app.store.outbox import DeliveryStatus, EventType, publish
+from app.store.postgresql.database import Database, Transaction
+from app.store.postgresql.database_time import from_now
 from app.store.tables import webhook_deliveries, webhook_queues, webhooks
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory

@@ -1,5 +1,5 @@
-from app.errors import ConfigurationError, DatabaseUnavailable
 from app.concurrency.retry import insist
+from app.errors import ConfigurationError, DatabaseUnavailable
 from tests.support.logs import logged_here
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from app.errors import RateLimited
 from app.callers.limits import CallerLimits
+from app.errors import RateLimited
 from tests.support.clock import SteerableClock
 
 

@@ -3,6 +3,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from app.base.randomness import digest
 from app.errors import (
     BankError,
     Conflict,
@@ -12,10 +13,9 @@ from app.errors import (
     NotFound,
     UnprocessableRequest,
 )
-from app.oidc.authorization import code_challenge
-from app.base.randomness import digest
 from app.login.connect_links import OpenedLink
 from app.login.sessions import LoginRequest
+from app.oidc.authorization import code_challenge
 from app.store.connections import ConnectionStatus
 from app.store.postgresql.database_time import from_now
 from app.store.sessions import SessionStatus, session_binding

@@ -11,15 +11,15 @@ import pytest
 from joserfc.jwk import ECKey, Key, RSAKey
 from pydantic import SecretStr
 
-from app.base.encryption import KeyRing
-from app.errors import BrokerUnavailable, PermissionDenied, UnauthorizedCaller
 from app.bank.providers import open_service_tokens
+from app.base.encryption import KeyRing
+from app.callers.authentication import Caller, CallerAuthenticator, Permission
+from app.callers.registry import CallerRegistry
+from app.errors import BrokerUnavailable, PermissionDenied, UnauthorizedCaller
 from app.oidc.provider import KEYS_LIFETIME
 from app.oidc.transport import bank_client
-from app.callers.registry import CallerRegistry
-from app.callers.authentication import Caller, CallerAuthenticator, Permission
-from app.store.last_used import Usage
 from app.settings import Settings
+from app.store.last_used import Usage
 from app.store.postgresql.database import Database
 from tests.oidc.test_id_token import signed, unsigned
 from tests.support.clock import SteerableClock

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from app.query.proxy import query_pool
 from app.maintenance.gauges import Vitals
+from app.query.proxy import query_pool
 from tests.conftest import ReplicaFactory
 from tests.support.replica import Replica
 from tests.support.rows import TENANT, Rows

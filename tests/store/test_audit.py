@@ -7,8 +7,8 @@ import sqlalchemy.exc
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from app.observability.logs import set_request_id
 from app.base.randomness import identifier
+from app.observability.logs import set_request_id
 from app.store import audit
 from app.store.audit import AuditEvent, list_events
 from app.store.audit_chain import verify

@@ -1,7 +1,7 @@
 import asyncio
 
-from app.store.postgresql.job_lease import end_turn, latest_result, take_turn
 from app.store.postgresql.database import Database
+from app.store.postgresql.job_lease import end_turn, latest_result, take_turn
 
 
 async def turn(database: Database, *, seconds: float = 60) -> bool:

@@ -14,8 +14,8 @@ from app.store.connections import (
     record_use,
     store_tokens,
 )
-from app.store.postgresql.database import Database
 from app.store.encryption_keys import count_by_key, sealed_columns
+from app.store.postgresql.database import Database
 from app.store.tables import tokens
 from tests.support.rows import TENANT, Rows
 

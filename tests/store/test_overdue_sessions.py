@@ -1,6 +1,6 @@
+from app.store.overdue_sessions import find_lapsed_logins, lock_lapsed_logins, lock_overdue_grants
 from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import from_now
-from app.store.overdue_sessions import find_lapsed_logins, lock_lapsed_logins, lock_overdue_grants
 from app.store.sessions import SessionStatus, lock_session
 from tests.store.test_sessions import add
 from tests.support.rows import Rows

@@ -7,8 +7,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.errors import DatabaseUnavailable
-from app.store.postgresql.database import Database
 from app.store.postgresql.connection_quota import Shares, work_for
+from app.store.postgresql.database import Database
 from tests.support.eventually import eventually
 
 

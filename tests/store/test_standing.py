@@ -7,11 +7,11 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.base.encryption import KeyRing
-from app.errors import UnauthorizedCaller
 from app.callers.registry import CallerRegistry
+from app.errors import UnauthorizedCaller
 from app.store.callers import CallerRecord
-from app.store.postgresql.database import Database
 from app.store.postgresql.connection_quota import work_for
+from app.store.postgresql.database import Database
 from app.store.standing import act_with
 
 

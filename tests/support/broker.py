@@ -19,10 +19,10 @@ from pydantic import SecretStr
 
 from app.api.server.head_limit import BoundedHttpProtocol
 from app.base.encryption import KeyRing
-from app.main import create_app
 from app.base.randomness import identifier
-from app.callers.registry import CallerRegistry
 from app.callers.authentication import Permission
+from app.callers.registry import CallerRegistry
+from app.main import create_app
 from app.settings import Settings
 from app.store.callers import CallerRecord
 from app.store.postgresql.database import Database

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
-from app.base.encryption import KeyRing
 from app.bank.circuit_breaker import Breaker
+from app.base.encryption import KeyRing
 from app.refresh.refresher import Refresher, Timing
 from app.store.postgresql.database import Database
 from app.store.refreshes import Claim

@@ -10,43 +10,43 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import SecretStr
 
-from app.login.build import callback_services
-from app.base.encryption import KeyRing
-from app.oidc.authorization import parse_authorization_response
-from app.oidc.back_channel import BackChannel
-from app.oidc.client_authentication import ClientSecret
-from app.oidc.provider import EndpointOverrides, Extensions, Provider
-from app.oidc.authorization_url import FrontChannel
-from app.oidc.token_endpoint import TokenEndpoint
-from app.oidc.transport import bank_client
-from app.login.token_response import Answers
-from app.concurrency.background_tasks import BackgroundTasks
 from app.bank.circuit_breaker import Breaker
-from app.callers.registry import CallerRegistry
+from app.base.encryption import KeyRing
 from app.callers.authentication import Caller, CallerAuthenticator, Permission
+from app.callers.registry import CallerRegistry
+from app.concurrency.background_tasks import BackgroundTasks
+from app.concurrency.shutdown import Stopping
+from app.connections.disconnect import Disconnecting
+from app.connections.revocation_worker import Revoker
+from app.connections.service import Connections
+from app.login.build import callback_services
 from app.login.callback import Completion
 from app.login.confirmation import Confirmations
 from app.login.connect_links import ConnectLinks
-from app.connections.service import Connections
-from app.connections.disconnect import Disconnecting
-from app.webhooks.dispatcher import Dispatcher
-from app.maintenance.housekeeping import Housekeeping
 from app.login.link_account import Linking
-from app.login.sessions import LoginRequest, Logins
-from app.refresh.refresher import Refresher, Timing
 from app.login.return_urls import ReturnUrls
-from app.connections.revocation_worker import Revoker
-from app.spool.refreshes import Spool
+from app.login.sessions import LoginRequest, Logins
+from app.login.token_response import Answers
+from app.maintenance.housekeeping import Housekeeping
+from app.oidc.authorization import parse_authorization_response
+from app.oidc.authorization_url import FrontChannel
+from app.oidc.back_channel import BackChannel
+from app.oidc.client_authentication import ClientSecret
+from app.oidc.provider import EndpointOverrides, Extensions, Provider
+from app.oidc.token_endpoint import TokenEndpoint
+from app.oidc.transport import bank_client
+from app.refresh.refresher import Refresher, Timing
 from app.refresh.tokens import Tokens
-from app.store.last_used import Usage
-from app.webhooks.service import Webhooks
 from app.settings import is_acceptable_address
-from app.concurrency.shutdown import Stopping
+from app.spool.refreshes import Spool
+from app.store.last_used import Usage
 from app.store.postgresql.database import Database
 from app.store.postgresql.notifications import Notifications
 from app.store.sessions import Session
 from app.webhooks.address_guard import AddressGuard
+from app.webhooks.dispatcher import Dispatcher
 from app.webhooks.sending import webhook_client
+from app.webhooks.service import Webhooks
 from sandbox.browser import log_in_and_decide
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET

@@ -9,8 +9,8 @@ from starlette.staticfiles import StaticFiles
 from app import __version__
 from app.api.dependencies import Broker
 from app.api.docs.guides import COLLECTION, read_collection, read_guides
-from app.api.pages import SECURITY_HEADERS, STATIC, page
 from app.api.docs.reference import Task, tasks_of
+from app.api.pages import SECURITY_HEADERS, STATIC, page
 from app.errors import NotFound
 
 _HEADERS = SECURITY_HEADERS | {

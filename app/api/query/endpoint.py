@@ -11,18 +11,18 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
-from app.api.request_context import admit, keep, require_once
-from app.api.query.client_disconnect import CLIENT_CLOSED_REQUEST, Departure, Departures
-from app.api.query.errors import render_graphql_error
 from app.api.middleware import Accompaniment
 from app.api.query.body import read_body
+from app.api.query.client_disconnect import CLIENT_CLOSED_REQUEST, Departure, Departures
+from app.api.query.errors import render_graphql_error
 from app.api.query.headers import passed_on
-from app.errors import BrokerError, InvalidRequest
-from app.observability.logs import get_logger
-from app.runtime import Runtime
+from app.api.request_context import admit, keep, require_once
 from app.callers.admission import AskingCaller
 from app.callers.authentication import Permission
+from app.errors import BrokerError, InvalidRequest
+from app.observability.logs import get_logger
 from app.query.proxy import BankAnswer
+from app.runtime import Runtime
 
 ROUTE = "/v1/connections/{connection_id}/graphql"
 _PATH = re.compile(r"/v1/connections/([^/]{1,255})/graphql")

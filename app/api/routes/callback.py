@@ -7,11 +7,11 @@ from app.api.browser_cookies import answer_without_deed, bind, cookie_name, erro
 from app.api.dependencies import Broker
 from app.api.error_examples import pages
 from app.api.pages import SECURITY_HEADERS, page
-from app.errors import BrokerError
-from app.oidc.authorization import PARAMETERS, parse_authorization_response
 from app.base.randomness import digest, opaque_value
+from app.errors import BrokerError
 from app.login.connect_links import login_of
 from app.login.return_urls import with_outcome
+from app.oidc.authorization import PARAMETERS, parse_authorization_response
 from app.store.sessions import Session, SessionStatus
 
 router = APIRouter(tags=["Pages for the browser"])

@@ -4,14 +4,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from app.api.schemas.callers import (
-    ApiKeyRequest,
-    ApiKeyView,
-    CallerRequest,
-    CallerView,
-    NewApiKeyView,
-    NewCallerView,
-)
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, requires
 from app.api.error_examples import (
     CALLER_EXISTS,
@@ -20,6 +12,14 @@ from app.api.error_examples import (
     KEY_NOT_FOUND,
     TOO_MANY_KEYS,
     problems,
+)
+from app.api.schemas.callers import (
+    ApiKeyRequest,
+    ApiKeyView,
+    CallerRequest,
+    CallerView,
+    NewApiKeyView,
+    NewCallerView,
 )
 from app.api.schemas.common import PageView
 from app.callers.authentication import Caller, Permission

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Depends, Response
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, UserFilter, requires
 from app.api.error_examples import INVALID_CURSOR, NOT_REFRESHABLE, TOKENS, own, problems
 from app.api.schemas.common import ConnectionView, PageView, RefreshRequest, TokenRequest, TokenView
+from app.callers.authentication import Caller, Permission
 from app.errors import (
     ConnectionNotFound,
     ConnectionNotReady,
     ConnectionRevoked,
     ReauthorizationRequired,
 )
-from app.callers.authentication import Caller, Permission
 from app.store.connections import ConnectionStatus
 
 router = APIRouter(prefix="/v1/connections", route_class=AuthenticatedRoute, tags=["Use a connection"])

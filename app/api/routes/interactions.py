@@ -13,13 +13,13 @@ from app.api.error_examples import (
     problems,
 )
 from app.api.schemas.interactions import InteractionRequest, InteractionView
+from app.callers.authentication import Caller, Permission
 from app.errors import (
     ConnectionNotFound,
     ConnectionNotReady,
     ConnectionRevoked,
     ReauthorizationRequired,
 )
-from app.callers.authentication import Caller, Permission
 
 router = APIRouter(
     prefix="/v1/connections/{connection_id}/interactions",

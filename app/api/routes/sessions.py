@@ -28,8 +28,8 @@ from app.api.error_examples import (
     problems,
 )
 from app.api.schemas.common import ConfirmationRequest, PageView, SessionRequest, SessionView
-from app.errors import ConnectionNotFound, ConnectionRevoked
 from app.callers.authentication import Caller, Permission
+from app.errors import ConnectionNotFound, ConnectionRevoked
 from app.store.sessions import SessionStatus
 
 router = APIRouter(prefix="/v1/sessions", route_class=AuthenticatedRoute, tags=["Link an account"])

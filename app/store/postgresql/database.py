@@ -13,14 +13,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import QueuePool
 
-from app.errors import BrokerError, ConfigurationError, DatabaseUnavailable, UnprocessableRequest
 from app.base.dsn import as_the_driver_has_it
-from app.observability.metrics import DATABASE_FAILURES, DATABASE_WAIT_SECONDS
 from app.base.randomness import identifier
-from app.store.postgresql.connection_quota import Shares
-from app.store.standing import require_standing
-from app.store.postgresql.statement_tracing import SYSTEM, trace_statements
+from app.errors import BrokerError, ConfigurationError, DatabaseUnavailable, UnprocessableRequest
+from app.observability.metrics import DATABASE_FAILURES, DATABASE_WAIT_SECONDS
 from app.observability.tracing import detail
+from app.store.postgresql.connection_quota import Shares
+from app.store.postgresql.statement_tracing import SYSTEM, trace_statements
+from app.store.standing import require_standing
 
 # What the store's functions work in; only `Database.transaction` opens one.
 Transaction: TypeAlias = AsyncConnection

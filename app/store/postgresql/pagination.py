@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Select, Table, literal, tuple_
 
-from app.errors import InvalidRequest
 from app.base.strict_json import read_json, storable
+from app.errors import InvalidRequest
 
 Item = TypeVar("Item")
 

@@ -1,1 +1,0 @@
-"""What the broker does, one thing a file."""
