@@ -79,7 +79,7 @@ PGBOUNCER := $(or $(shell command -v pgbouncer),.tools/pgbouncer/usr/sbin/pgboun
 
 pgbouncer: install $(PGBOUNCER)
 	PGBOUNCER=$(abspath $(PGBOUNCER)) LD_LIBRARY_PATH=$(firstword $(wildcard .tools/pgbouncer/usr/lib/*-linux-gnu)) \
-		.venv/bin/python -m pytest tests/store/test_pgbouncer.py
+		.venv/bin/python -m pytest tests/store/postgresql/test_pgbouncer.py
 
 .tools/pgbouncer/usr/sbin/pgbouncer:
 	@command -v apt-get >/dev/null || { echo 'put pgbouncer on the PATH'; exit 1; }

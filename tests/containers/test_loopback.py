@@ -11,7 +11,7 @@ import pytest
 
 from app.demo.exchange import open_client
 from containers.loopback import LoopbackTransport
-from tests.wire.certificates import Certificate, make_certificate
+from tests.http_client.certificates import Certificate, make_certificate
 
 
 class _NamesItself(BaseHTTPRequestHandler):

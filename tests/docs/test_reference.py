@@ -14,7 +14,7 @@ from tests.support.broker import Api, Broker, Browser
 from tests.support.journey import go_to_bank
 
 CALLS = {call.id: call for task in tasks_of(create_api().openapi()) for call in task.calls}
-# A browser walks them, in tests/api/test_callback.py and test_interactions.py; `metrics` answers text.
+# A browser walks them, in tests/api/routes/test_callback.py and test_interactions.py; `metrics` answers text.
 OF_THE_BROWSER = {"connect", "callback", "open_interaction", "come_back", "metrics"}
 
 

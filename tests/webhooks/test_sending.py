@@ -11,8 +11,8 @@ import pytest
 
 from app.webhooks.address_guard import AddressGuard
 from app.webhooks.sending import Attempt, Result, post, webhook_client
+from tests.http_client.certificates import make_certificate
 from tests.support.hostile import DROP, HANG, HostileServer, Reply, json_reply
-from tests.wire.certificates import make_certificate
 
 HEADERS = {"webhook-id": "evt_1"}
 

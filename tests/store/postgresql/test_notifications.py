@@ -14,7 +14,7 @@ from app.store.postgresql.notifications import (
     session_topic,
     wait_for,
 )
-from tests.store.test_database import TERMINATE
+from tests.store.postgresql.test_database import TERMINATE
 from tests.support.eventually import eventually
 from tests.support.outage import Relay
 from tests.support.replica import running

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from app.http_client import Congested, NotSent, WireError
-from tests.wire.support import (
+from tests.http_client.support import (
     OK,
     all_outcomes,
     answering,

@@ -7,7 +7,7 @@ import pytest
 
 from app.http_client import BetweenBytesTimedOut
 from app.http_client.connection import HIGH_WATER
-from tests.wire.support import (
+from tests.http_client.support import (
     LINES,
     OK,
     Conversation,

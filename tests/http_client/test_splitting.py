@@ -6,7 +6,7 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.wire.support import answering, ask, on_each_loop, pooled
+from tests.http_client.support import answering, ask, on_each_loop, pooled
 
 _HEAD = b"HTTP/1.1 103 Hints\r\nLink: <x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Empty:\r\n"
 WHOLE = {

@@ -35,7 +35,7 @@ from tests.support.model_bank import ModelBank
 from tests.support.refresh_world import KEY_RING, TIMING, Process, World, opened_world
 from tests.support.rows import TENANT
 
-# A longer search: REFRESH_PROTOCOL_EXAMPLES=5000 pytest tests/services/test_refresh_protocol.py
+# A longer search: REFRESH_PROTOCOL_EXAMPLES=5000 pytest tests/refresh/test_refresh_protocol.py
 _EXAMPLES = int(os.environ.get("REFRESH_PROTOCOL_EXAMPLES", "50"))
 # Shrinking would take minutes; a failure prints its steps, which are few enough to read.
 _SETTINGS = settings(

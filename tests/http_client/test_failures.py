@@ -7,7 +7,17 @@ import struct
 import pytest
 
 from app.http_client import Broken, Malformed, NotSent, Unanswered, WireError
-from tests.wire.support import OK, Conversation, answering, ask, ask_whole, on_each_loop, pooled, read_request, serving
+from tests.http_client.support import (
+    OK,
+    Conversation,
+    answering,
+    ask,
+    ask_whole,
+    on_each_loop,
+    pooled,
+    read_request,
+    serving,
+)
 
 _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 _MANY = b"".join(b"x-%d: %b\r\n" % (number, b"y" * 1000) for number in range(70))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.wire.certificates import Certificate, make_certificate
+from tests.http_client.certificates import Certificate, make_certificate
 
 
 @pytest.fixture(scope="session")

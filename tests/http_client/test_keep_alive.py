@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from app.http_client.keep_alive import idle_limit
-from tests.wire.support import (
+from tests.http_client.support import (
     OK,
     answering,
     ask_whole,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.http_client.happy_eyeballs import connect_first, interleaved
-from tests.wire.support import on_each_loop, serving
+from tests.http_client.support import on_each_loop, serving
 
 
 async def _wait(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.http_client import OriginPool
-from tests.wire.support import OK, answering, ask, ask_whole, on_each_loop, pooled, read_request, serving
+from tests.http_client.support import OK, answering, ask, ask_whole, on_each_loop, pooled, read_request, serving
 
 _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

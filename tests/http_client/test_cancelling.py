@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.wire.support import (
+from tests.http_client.support import (
     OK,
     all_outcomes,
     answering,

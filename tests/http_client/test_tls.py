@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from app.http_client import Broken, ConnectTimedOut, NotSent
-from tests.wire.certificates import Certificate
-from tests.wire.support import OK, answering, ask, ask_whole, on_each_loop, pooled, read_request, serving
+from tests.http_client.certificates import Certificate
+from tests.http_client.support import OK, answering, ask, ask_whole, on_each_loop, pooled, read_request, serving
 
 _ENDLESS = b"HTTP/1.1 200 OK\r\n\r\nhalf"
 

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.http_client import ConnectTimedOut, NotSent
-from tests.wire.certificates import Certificate
-from tests.wire.support import OK, Server, answering, ask, ask_whole, on_each_loop, pooled, read_request, serving
+from tests.http_client.certificates import Certificate
+from tests.http_client.support import OK, Server, answering, ask, ask_whole, on_each_loop, pooled, read_request, serving
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from app.http_client import HeaderLines, header_lines
-from tests.wire.support import BODY, LINES, OK, answering, ask, on_each_loop, pooled
+from tests.http_client.support import BODY, LINES, OK, answering, ask, on_each_loop, pooled
 
 
 @on_each_loop
