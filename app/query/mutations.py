@@ -12,7 +12,7 @@ from graphql.language.parser import Parser
 
 from app.base.strict_json import read_json
 from app.errors import InvalidRequest, RequestTooLarge
-from app.query.fair_queue import Turns
+from app.query.fair_queue import FairQueue
 
 # Of one request, all its documents together: what they hold at most, which takes tens of milliseconds to parse.
 MOST_DOCUMENTS = 20
@@ -39,7 +39,7 @@ class Documents:
     """Tells queries from mutations."""
 
     def __init__(self) -> None:
-        self._turns = Turns()
+        self._queue = FairQueue()
         # By digest: a body may hold what is not to be kept.
         self._judged: dict[bytes, bool] = {}
         self._parsed: dict[bytes, _Parsed] = {}
@@ -57,7 +57,7 @@ class Documents:
         digest = hashlib.sha256(f"{tenant}\0".encode() + body).digest()
         known = self._judged.get(digest)
         if known is None:
-            async with self._turns.of(tenant, caller_id):
+            async with self._queue.turn(tenant, caller_id):
                 known = self._judge(body)
             _remember(self._judged, digest, known)
         return known

@@ -1,13 +1,11 @@
 """Webhooks, as callers see them."""
 
-import asyncio
-from collections import defaultdict
-
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
 from app.base.randomness import identifier
 from app.callers.authentication import Caller
+from app.concurrency.keyed_lock import KeyedSemaphore
 from app.errors import Conflict, NotFound, RateLimited, UnprocessableRequest
 from app.settings import is_acceptable_address
 from app.store import audit
@@ -29,8 +27,8 @@ from app.webhooks.signing import new_secret
 
 # Every event is written once for each of them, in the transaction of the deed.
 MOST_WEBHOOKS = 20
-# How long one waits for the others of its tenant. Seconds.
-_LONGEST_TURN = 2.0
+# A caller that is refused in the meantime must not have its webhook created much later.
+_LOCK_TIMEOUT_SECONDS = 2.0
 # For how long both secrets sign. Seconds.
 SECRET_OVERLAP = 86_400.0
 
@@ -42,8 +40,8 @@ class Webhooks:
         self._database = database
         self._key_ring = key_ring
         self._guard = guard
-        # Looking up a name may take long: one of each tenant's at a time, so that none keeps all who look them up busy.
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # A DNS lookup may take long: one per tenant at a time, so that no tenant keeps all resolver threads busy.
+        self._tenant_locks: KeyedSemaphore[str] = KeyedSemaphore()
 
     async def create(self, caller: Caller, url: str, events: list[EventType]) -> tuple[Webhook, SecretStr]:
         """Make a webhook. Its secret is shown this once. Raises RateLimited, UnprocessableRequest or Conflict."""
@@ -110,16 +108,16 @@ class Webhooks:
         return again
 
     async def _require_allowed_in_turn(self, tenant: str, url: str) -> None:
-        turn = self._turns[tenant]
         try:
-            # Not for long: a caller that is refused meanwhile must not have its webhook made much later.
-            await asyncio.wait_for(turn.acquire(), _LONGEST_TURN)
+            await self._tenant_locks.acquire(tenant, timeout_seconds=_LOCK_TIMEOUT_SECONDS)
         except TimeoutError as error:
-            raise RateLimited("other webhooks of this tenant are being made; wait a moment", retry_after=2) from error
+            raise RateLimited(
+                "other webhooks of this tenant are being created; try again in a few seconds", retry_after=2
+            ) from error
         try:
             await self._require_allowed(url)
         finally:
-            turn.release()
+            self._tenant_locks.release(tenant)
 
     async def _require_allowed(self, url: str) -> None:
         if not is_acceptable_address(url):

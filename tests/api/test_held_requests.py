@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.callers.body_budget import BodyBudget
-from app.query.fair_queue import Turns
+from app.query.fair_queue import FairQueue
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.bank import refreshes_at
@@ -150,14 +150,14 @@ async def test_who_was_refused_while_others_documents_were_looked_into_gets_noth
 ) -> None:
     may_end = threading.Event()
 
-    class SlowTurns(Turns):
+    class SlowQueue(FairQueue):
         @asynccontextmanager
-        async def of(self, tenant: str, caller_id: str) -> AsyncIterator[None]:
+        async def turn(self, tenant: str, caller_id: str) -> AsyncIterator[None]:
             await asyncio.to_thread(may_end.wait, 20)
-            async with super().of(tenant, caller_id):
+            async with super().turn(tenant, caller_id):
                 yield
 
-    monkeypatch.setattr("app.query.mutations.Turns", SlowTurns)
+    monkeypatch.setattr("app.query.mutations.FairQueue", SlowQueue)
     broker = await brokers()
     api = await sign_up(broker=broker, permissions=["graphql:query"])
     connection = await broker.rows.link(bank, tenant=api.tenant)

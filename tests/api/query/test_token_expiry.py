@@ -142,7 +142,7 @@ class TestShapes:
             raise BrokerUnavailable("others have their turn", code="too_many_queries")
             yield
 
-        monkeypatch.setattr("app.query.fair_queue.Turns.of", busy)
+        monkeypatch.setattr("app.query.fair_queue.FairQueue.turn", busy)
         self.once(upstream, json_reply(OF_A_FIELD))
         assert (await proxied.query(linked, "mutation { payOnce }")).json() == OF_A_FIELD
         assert upstream.count("/graphql") == 1
