@@ -4,8 +4,9 @@ import asyncpg
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.base.randomness import identifier
-from app.store.connections import ConnectionStatus, TokenPair, insert_connection, store_tokens
+from app.base.randomness import new_id
+from app.store.connections import TokenPair, insert_connection, store_tokens
+from app.store.enums import ConnectionStatus
 from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import from_now
 
@@ -38,7 +39,7 @@ class Links:
     async def make(self, count: int) -> list[str]:
         """Make connections that queries can use, and return their ids."""
         pair = TokenPair(SecretStr("a" * 43), SecretStr("r" * 43))
-        made = [identifier("con") for _ in range(count)]
+        made = [new_id("con") for _ in range(count)]
         async with self._database.transaction() as transaction:
             for number, connection_id in enumerate(made):
                 values = {

@@ -7,8 +7,9 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from app.base.encryption import KeyRing
-from app.base.randomness import identifier
-from app.store.connections import ConnectionStatus, TokenPair, change_connection, insert_connection, store_tokens
+from app.base.randomness import new_id
+from app.store.connections import TokenPair, change_connection, insert_connection, store_tokens
+from app.store.enums import ConnectionStatus
 from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import from_now
 from app.store.revocations import count_revocations
@@ -41,7 +42,7 @@ class Links:
             for grant in grants:
                 pair = TokenPair(SecretStr(grant["access_token"]), SecretStr(grant["refresh_token"]))
                 assert pair.refresh_token is not None
-                link = Link(identifier("con"), digest(pair.refresh_token))
+                link = Link(new_id("con"), digest(pair.refresh_token))
                 values = {
                     "id": link.id,
                     "tenant": TENANT,

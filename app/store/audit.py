@@ -4,18 +4,16 @@ The database refuses to change or delete an event, and chains it to its tenant's
 `app.store.audit_chain` says how, and checks it.
 """
 
-import base64
-import binascii
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert, select
 
-from app.errors import InvalidRequest
 from app.observability.logs import current_request_id
 from app.store.postgresql.database import Transaction
-from app.store.postgresql.pagination import Page
+from app.store.postgresql.pagination import Page, decode_cursor, page_of
+from app.store.postgresql.records import columns_of
 from app.store.tables import audit_chain
 from app.store.tables import audit_events as table
 
@@ -38,7 +36,9 @@ class AuditEvent:
     hash: str
 
 
-_columns = [(table.c if name in table.c else audit_chain.c)[name] for name in AuditEvent.__dataclass_fields__]
+_EVENTS = select(*columns_of(AuditEvent, table, position=audit_chain.c.position, hash=audit_chain.c.hash)).join_from(
+    audit_chain, table, audit_chain.c.event_id == table.c.id
+)
 
 
 async def record(
@@ -72,31 +72,16 @@ async def list_events(
 
     In the order of their positions: whoever has read up to one has missed none before it, as none can appear there.
     """
-    query = (
-        select(*_columns)
-        .join_from(audit_chain, table, audit_chain.c.event_id == table.c.id)
-        .where(audit_chain.c.tenant == tenant, table.c.tenant == tenant)
-        .order_by(audit_chain.c.position)
-        .limit(limit + 1)
-    )
+    query = _EVENTS.where(audit_chain.c.tenant == tenant, table.c.tenant == tenant)
     if connection_id is not None:
         query = query.where(table.c.connection_id == connection_id)
     if cursor is not None:
-        query = query.where(audit_chain.c.position > _decode(cursor))
-    found = [AuditEvent(**row._mapping) for row in await transaction.execute(query)]
-    following = len(found) > limit
-    return Page(found[:limit], _encode(found[limit - 1].position) if following else None)
+        query = query.where(audit_chain.c.position > decode_cursor(cursor, _position))
+    rows = (await transaction.execute(query.order_by(audit_chain.c.position).limit(limit + 1))).all()
+    return page_of(rows, AuditEvent, limit=limit, position=lambda row: row.position)
 
 
-def _encode(position: int) -> str:
-    return base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
-
-
-def _decode(cursor: str) -> int:
-    try:
-        position = int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if not 0 <= position < 2**63:
-            raise ValueError(position)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidRequest("`cursor` must be a `next_cursor` of the same list", code="invalid_cursor") from error
-    return position
+def _position(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(value)
+    return value

@@ -10,7 +10,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.base.encryption import Binding, KeyRing, generate_key
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.notifications import caller_topic, notify
-from app.store.postgresql.pagination import Page, cursor_after, newest_first, oldest_first
+from app.store.postgresql.pagination import Page, fetch_page
+from app.store.postgresql.records import columns_of, fetch_all, to_record
 from app.store.tables import api_keys, callers, hashing_keys
 
 _HASHING_KEY = "api_keys"
@@ -42,8 +43,8 @@ class ApiKeyRecord:
     last_used_at: datetime | None
 
 
-_caller_columns = [callers.c[name] for name in CallerRecord.__dataclass_fields__]
-_key_columns = [api_keys.c[name] for name in ApiKeyRecord.__dataclass_fields__]
+_CALLER_COLUMNS = columns_of(CallerRecord, callers)
+_KEY_COLUMNS = columns_of(ApiKeyRecord, api_keys)
 
 
 async def hashing_key(transaction: Transaction, key_ring: KeyRing) -> SecretStr:
@@ -67,31 +68,29 @@ async def insert_caller(
             upsert(callers)
             .values(id=caller_id, tenant=tenant, name=name, permissions=permissions)
             .on_conflict_do_nothing(index_elements=["tenant", "name"])
-            .returning(*_caller_columns)
+            .returning(*_CALLER_COLUMNS)
         )
     ).first()
-    return CallerRecord(**row._mapping) if row else None
+    return to_record(CallerRecord, row) if row else None
 
 
 async def find_callers(transaction: Transaction, reference: str, *, tenant: str | None) -> list[CallerRecord]:
     """Return the caller of that id; where there is none, those of that name, of which each tenant may have one."""
-    query = select(*_caller_columns).where(or_(callers.c.id == reference, callers.c.name == reference))
+    query = select(*_CALLER_COLUMNS).where(or_(callers.c.id == reference, callers.c.name == reference))
     if tenant is not None:
         query = query.where(callers.c.tenant == tenant)
-    found = [CallerRecord(**row._mapping) for row in await transaction.execute(query.order_by(callers.c.tenant))]
-    return [one for one in found if one.id == reference] or found
+    found = await fetch_all(transaction, query.order_by(callers.c.tenant), CallerRecord)
+    return [caller for caller in found if caller.id == reference] or found
 
 
 async def list_callers(
     transaction: Transaction, *, tenant: str | None, limit: int, cursor: str | None
 ) -> Page[CallerRecord]:
     """Return the callers of a tenant, or of all, the newest first."""
-    query = newest_first(select(*_caller_columns), callers, limit=limit, cursor=cursor)
+    query = select(*_CALLER_COLUMNS)
     if tenant is not None:
         query = query.where(callers.c.tenant == tenant)
-    found = [CallerRecord(**row._mapping) for row in await transaction.execute(query)]
-    last = found[limit - 1] if len(found) > limit else None
-    return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
+    return await fetch_page(transaction, query, callers, CallerRecord, limit=limit, cursor=cursor)
 
 
 async def disable_caller(transaction: Transaction, caller_id: str) -> None:
@@ -122,21 +121,18 @@ async def insert_api_key(
                 keyed_hash=keyed_hash,
                 expires_at=expires_at,
             )
-            .returning(*_key_columns)
+            .returning(*_KEY_COLUMNS)
         )
     ).one()
-    return ApiKeyRecord(**row._mapping)
+    return to_record(ApiKeyRecord, row)
 
 
 async def list_api_keys(
     transaction: Transaction, caller_id: str, *, limit: int, cursor: str | None
 ) -> Page[ApiKeyRecord]:
     """Return a caller's keys, the oldest first."""
-    query = select(*_key_columns).where(api_keys.c.caller_id == caller_id)
-    query = oldest_first(query, api_keys, limit=limit, cursor=cursor)
-    found = [ApiKeyRecord(**row._mapping) for row in await transaction.execute(query)]
-    last = found[limit - 1] if len(found) > limit else None
-    return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
+    query = select(*_KEY_COLUMNS).where(api_keys.c.caller_id == caller_id)
+    return await fetch_page(transaction, query, api_keys, ApiKeyRecord, limit=limit, cursor=cursor, newest_first=False)
 
 
 async def count_living_keys(transaction: Transaction, caller_id: str) -> int:
@@ -149,20 +145,20 @@ async def count_living_keys(transaction: Transaction, caller_id: str) -> int:
 async def revoke_api_key(transaction: Transaction, caller_id: str, key_id: str) -> ApiKeyRecord | None:
     """Refuse a key from now on, on every replica. None where the caller has no such key."""
     is_it = and_(api_keys.c.id == key_id, api_keys.c.caller_id == caller_id)
-    row = (await transaction.execute(select(*_key_columns).where(is_it).with_for_update())).first()
+    row = (await transaction.execute(select(*_KEY_COLUMNS).where(is_it).with_for_update())).first()
     if row is not None and row.revoked_at is None:
-        statement = update(api_keys).where(is_it).values(revoked_at=func.now()).returning(*_key_columns)
+        statement = update(api_keys).where(is_it).values(revoked_at=func.now()).returning(*_KEY_COLUMNS)
         row = (await transaction.execute(statement)).first()
         # Once: each has every replica look the caller's keys up again.
         await notify(transaction, caller_topic(caller_id))
-    return ApiKeyRecord(**row._mapping) if row else None
+    return to_record(ApiKeyRecord, row) if row else None
 
 
 async def find_usable_key(transaction: Transaction, prefix: str) -> tuple[CallerRecord, str, str, float | None] | None:
     """Return the caller, key id, keyed hash and seconds to live of a key that is neither revoked nor expired."""
     query = (
         select(
-            *_caller_columns,
+            *_CALLER_COLUMNS,
             api_keys.c.id.label("key_id"),
             api_keys.c.keyed_hash,
             func.extract("epoch", api_keys.c.expires_at - func.now()).label("seconds_left"),
@@ -178,8 +174,27 @@ async def find_usable_key(transaction: Transaction, prefix: str) -> tuple[Caller
     row = (await transaction.execute(query)).first()
     if row is None:
         return None
-    caller = CallerRecord(**{name: row._mapping[name] for name in CallerRecord.__dataclass_fields__})
-    return caller, row.key_id, row.keyed_hash, None if row.seconds_left is None else float(row.seconds_left)
+    return (
+        to_record(CallerRecord, row),
+        row.key_id,
+        row.keyed_hash,
+        None if row.seconds_left is None else float(row.seconds_left),
+    )
+
+
+async def is_key_usable(transaction: Transaction, key_id: str) -> bool:
+    """Return whether a key is neither revoked nor expired, and its caller not disabled."""
+    query = (
+        select(api_keys.c.id)
+        .join_from(api_keys, callers)
+        .where(
+            api_keys.c.id == key_id,
+            api_keys.c.revoked_at.is_(None),
+            or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now()),
+            callers.c.disabled_at.is_(None),
+        )
+    )
+    return (await transaction.execute(query)).first() is not None
 
 
 async def record_key_use(transaction: Transaction, key_ids: list[str]) -> None:

@@ -1,30 +1,22 @@
 """Connections and their tokens."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from app.base.encryption import Binding, KeyRing
-from app.store.outbox import EventType, publish
+from app.store.enums import ConnectionStatus, EventType
+from app.store.outbox import publish
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import seconds_until
 from app.store.postgresql.notifications import connection_topic, notify
-from app.store.postgresql.pagination import Page, cursor_after, newest_first
+from app.store.postgresql.pagination import Page, fetch_page
+from app.store.postgresql.records import columns_of, fetch_all, fetch_first, to_record
 from app.store.tables import connections as table
 from app.store.tables import tokens
-
-
-class ConnectionStatus(StrEnum):
-    """What a connection can be used for."""
-
-    PENDING_CONFIRMATION = "pending_confirmation"
-    ACTIVE = "active"
-    REAUTHORIZATION_REQUIRED = "reauthorization_required"
-    REVOKED = "revoked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,36 +65,26 @@ class Held:
     seconds_until_retry: float
 
 
-_columns = [table.c[item.name] for item in fields(Connection)]
-
-
-def _connection(row: Row[*tuple[Any, ...]]) -> Connection:
-    values = {item.name: row._mapping[item.name] for item in fields(Connection)}
-    return Connection(**{**values, "status": ConnectionStatus(values["status"])})
-
-
-def _query() -> Select[Any]:
-    return select(*_columns)
+_CONNECTIONS = select(*columns_of(Connection, table))
 
 
 async def get_connection(transaction: Transaction, tenant: str, connection_id: str) -> Connection | None:
     """Return a tenant's connection."""
-    row = (await transaction.execute(_query().where(table.c.id == connection_id, table.c.tenant == tenant))).first()
-    return _connection(row) if row else None
+    query = _CONNECTIONS.where(table.c.id == connection_id, table.c.tenant == tenant)
+    return await fetch_first(transaction, query, Connection)
 
 
 async def lock_connection(transaction: Transaction, tenant: str, connection_id: str) -> Connection | None:
     """Return a tenant's connection and keep it from others until the transaction ends."""
-    query = _query().where(table.c.id == connection_id, table.c.tenant == tenant).with_for_update()
-    row = (await transaction.execute(query)).first()
-    return _connection(row) if row else None
+    query = _CONNECTIONS.where(table.c.id == connection_id, table.c.tenant == tenant).with_for_update()
+    return await fetch_first(transaction, query, Connection)
 
 
 async def connections_of_user(transaction: Transaction, tenant: str, user_id: str) -> list[Connection]:
     """Return and lock all of a user's connections."""
-    query = _query().where(table.c.tenant == tenant, table.c.user_id == user_id)
+    query = _CONNECTIONS.where(table.c.tenant == tenant, table.c.user_id == user_id)
     query = query.order_by(table.c.id).with_for_update()
-    return [_connection(row) for row in await transaction.execute(query)]
+    return await fetch_all(transaction, query, Connection)
 
 
 async def list_connections(
@@ -115,17 +97,15 @@ async def list_connections(
     cursor: str | None,
 ) -> Page[Connection]:
     """Return a tenant's connections, newest first."""
-    query = newest_first(_query().where(table.c.tenant == tenant), table, limit=limit, cursor=cursor)
+    query = _CONNECTIONS.where(table.c.tenant == tenant)
     if user_id is not None:
         query = query.where(table.c.user_id == user_id)
     if status is not None:
         query = query.where(table.c.status == status)
-    found = [_connection(row) for row in await transaction.execute(query)]
-    last = found[limit - 1] if len(found) > limit else None
-    return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
+    return await fetch_page(transaction, query, table, Connection, limit=limit, cursor=cursor)
 
 
-async def count_connections(transaction: Transaction) -> dict[str, int]:
+async def count_connections(transaction: Transaction) -> dict[ConnectionStatus, int]:
     """Count every tenant's connections by their status. Reads all of them."""
     query = select(table.c.status, func.count().label("number")).group_by(table.c.status)
     return {row.status: row.number for row in await transaction.execute(query)}
@@ -135,7 +115,7 @@ async def hold(transaction: Transaction, key_ring: KeyRing, tenant: str, connect
     """Return a tenant's connection with its tokens, in one query. Raises DecryptionError."""
     query = (
         select(
-            *_columns,
+            *columns_of(Connection, table),
             tokens.c.access_token,
             tokens.c.refresh_token,
             tokens.c.proof_key,
@@ -162,7 +142,11 @@ async def hold(transaction: Transaction, key_ring: KeyRing, tenant: str, connect
         )
         pair = TokenPair(access_token, refresh_token, proof_key)
     return Held(
-        _connection(row), pair, float(row.seconds_left), float(row.seconds_leased), float(row.seconds_until_retry)
+        to_record(Connection, row),
+        pair,
+        float(row.seconds_left),
+        float(row.seconds_leased),
+        float(row.seconds_until_retry),
     )
 
 

@@ -1,17 +1,19 @@
 """Deliveries as they are looked at, sent again, and removed."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy import delete, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.store.outbox import PATIENCE, DeliveryStatus
+from app.store.enums import DeliveryStatus
+from app.store.outbox import PATIENCE
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import from_now
 from app.store.postgresql.notifications import OUTBOX_TOPIC, notify
-from app.store.postgresql.pagination import Page, cursor_after, newest_first
+from app.store.postgresql.pagination import Page, fetch_page
+from app.store.postgresql.records import columns_of, fetch_first
 from app.store.tables import webhook_deliveries as table
 from app.store.tables import webhook_queues as queues
 from app.store.tables import webhooks
@@ -37,37 +39,28 @@ class Delivery:
     ended_at: datetime | None
 
 
-_next = (
+_next_attempt_at = (
     select(queues.c.next_attempt_at)
     .where(queues.c.webhook_id == table.c.webhook_id, queues.c.stream == table.c.stream, table.c.ended_at.is_(None))
     .scalar_subquery()
-    .label("next_attempt_at")
 )
-_columns = [_next if item.name == "next_attempt_at" else table.c[item.name] for item in fields(Delivery)]
-
-
-def _delivery(row: Row[Any]) -> Delivery:
-    values = dict(row._mapping)
-    return Delivery(**{**values, "status": DeliveryStatus(values["status"])})
+_DELIVERIES = select(*columns_of(Delivery, table, next_attempt_at=_next_attempt_at))
 
 
 async def get_delivery(transaction: Transaction, webhook_id: str, delivery_id: str) -> Delivery | None:
     """Return a delivery of a webhook."""
-    query = select(*_columns).where(table.c.webhook_id == webhook_id, table.c.id == delivery_id)
-    row = (await transaction.execute(query)).first()
-    return _delivery(row) if row else None
+    query = _DELIVERIES.where(table.c.webhook_id == webhook_id, table.c.id == delivery_id)
+    return await fetch_first(transaction, query, Delivery)
 
 
 async def list_deliveries(
     transaction: Transaction, webhook_id: str, *, status: DeliveryStatus | None, limit: int, cursor: str | None
 ) -> Page[Delivery]:
     """Return a webhook's deliveries, newest first."""
-    query = newest_first(select(*_columns).where(table.c.webhook_id == webhook_id), table, limit=limit, cursor=cursor)
+    query = _DELIVERIES.where(table.c.webhook_id == webhook_id)
     if status is not None:
         query = query.where(table.c.status == status)
-    found = [_delivery(row) for row in await transaction.execute(query)]
-    last = found[limit - 1] if len(found) > limit else None
-    return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
+    return await fetch_page(transaction, query, table, Delivery, limit=limit, cursor=cursor)
 
 
 async def send_again(transaction: Transaction, tenant: str, webhook_id: str, delivery_id: str) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import Row, delete, func, literal, or_, select, true, tuple_, update
 
-from app.base.encryption import DecryptionError, KeyRing
-from app.base.randomness import identifier
+from app.base.encryption import KeyRing
+from app.base.randomness import new_id
+from app.errors import DecryptionError
 from app.observability.logs import get_logger
-from app.store.outbox import DeliveryStatus
+from app.store.enums import DeliveryStatus
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import from_now
 from app.store.postgresql.tenants import tenants_of
@@ -53,7 +54,7 @@ async def claim_delivery(
     except_webhooks: list[str],
 ) -> Due | None:
     """Take the oldest event of the tenant's queue that has been due for longest, for `lease` seconds."""
-    lease_id = identifier("lease")
+    lease_id = new_id("lease")
     for _ in range(_MOST_SWEEPS):
         queue = await _queue_due_for_longest(transaction, tenant, except_webhooks)
         if queue is None:

@@ -1,25 +1,18 @@
 """Interactions: users on their way to a page of the bank that wants to see them."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, delete, func, insert, literal, or_, select, update
+from sqlalchemy import and_, case, delete, func, insert, literal, or_, select, update
 
 from app.base.encryption import Binding, Ciphertext
+from app.store.enums import InteractionStatus
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import from_now, from_start
 from app.store.postgresql.notifications import interaction_topic, notify
+from app.store.postgresql.records import columns_of, fetch_all, fetch_first
 from app.store.tables import interactions as table
-
-
-class InteractionStatus(StrEnum):
-    """How an interaction stands."""
-
-    PENDING = "pending"
-    COMPLETED = "completed"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +37,17 @@ class Interaction:
     ended_at: datetime | None
 
 
-_lapsed = and_(table.c.status == InteractionStatus.PENDING, table.c.expires_at <= func.now())
-# One whose time is over reads as failed from that moment; nothing has to be written for it.
-_computed: dict[str, ColumnElement[Any]] = {
-    "status": case((_lapsed, literal(InteractionStatus.FAILED.value)), else_=table.c.status).label("status"),
-    "ended_at": case((_lapsed, table.c.expires_at), else_=table.c.ended_at).label("ended_at"),
-    "has_lapsed": _lapsed.label("has_lapsed"),
-}
-_columns = [_computed[item.name] if item.name in _computed else table.c[item.name] for item in fields(Interaction)]
-
-
-def _query() -> Select[Any]:
-    return select(*_columns)
-
-
-def _interaction(row: Row[Any]) -> Interaction:
-    values = dict(row._mapping)
-    return Interaction(**{**values, "status": InteractionStatus(values["status"])})
+# A pending interaction reads as failed once its time is over. Its row is not changed for that.
+_has_expired = and_(table.c.status == InteractionStatus.PENDING, table.c.expires_at <= func.now())
+_INTERACTIONS = select(
+    *columns_of(
+        Interaction,
+        table,
+        status=case((_has_expired, literal(InteractionStatus.FAILED, table.c.status.type)), else_=table.c.status),
+        ended_at=case((_has_expired, table.c.expires_at), else_=table.c.ended_at),
+        has_lapsed=_has_expired,
+    )
+)
 
 
 async def insert_interaction(transaction: Transaction, values: dict[str, Any], *, seconds_to_live: int) -> None:
@@ -74,24 +61,24 @@ async def get_interaction(
     transaction: Transaction, interaction: str, *, tenant: str | None = None, connection_id: str | None = None
 ) -> Interaction | None:
     """Return an interaction, of any tenant and connection where none is given."""
-    query = _query().where(table.c.id == interaction)
+    query = _INTERACTIONS.where(table.c.id == interaction)
     if tenant is not None:
         query = query.where(table.c.tenant == tenant, table.c.connection_id == connection_id)
-    row = (await transaction.execute(query)).first()
-    return _interaction(row) if row else None
+    return await fetch_first(transaction, query, Interaction)
 
 
 async def lock_by_ticket(transaction: Transaction, ticket_digest: str) -> Interaction | None:
     """Return the interaction of a link and keep it from others until the transaction ends."""
-    query = _query().where(table.c.ticket_digest == ticket_digest).with_for_update()
-    row = (await transaction.execute(query)).first()
-    return _interaction(row) if row else None
+    query = _INTERACTIONS.where(table.c.ticket_digest == ticket_digest).with_for_update()
+    return await fetch_first(transaction, query, Interaction)
 
 
 async def interactions_of_browser(transaction: Transaction, browser_digests: list[str]) -> list[Interaction]:
     """Return the interactions that a browser has opened, the latest first."""
-    query = _query().where(table.c.browser_digest.in_(browser_digests)).order_by(table.c.created_at.desc(), table.c.id)
-    return [_interaction(row) for row in await transaction.execute(query)]
+    query = _INTERACTIONS.where(table.c.browser_digest.in_(browser_digests)).order_by(
+        table.c.created_at.desc(), table.c.id
+    )
+    return await fetch_all(transaction, query, Interaction)
 
 
 async def change_interaction(transaction: Transaction, interaction: str, **values: object) -> None:
@@ -104,7 +91,9 @@ async def take_turn_to_ask(transaction: Transaction, interaction: str, *, pause:
     due = or_(table.c.asked_at.is_(None), table.c.asked_at <= from_now(-pause))
     taken = await transaction.execute(
         update(table)
-        .where(table.c.id == interaction, table.c.ended_at.is_(None), ~_lapsed, table.c.returned_at.is_not(None), due)
+        .where(
+            table.c.id == interaction, table.c.ended_at.is_(None), ~_has_expired, table.c.returned_at.is_not(None), due
+        )
         .values(asked_at=from_now(0))
         .returning(table.c.id)
     )

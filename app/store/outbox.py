@@ -4,12 +4,11 @@ Each webhook has a queue for each stream, which is a connection, or a session th
 a queue or takes from it locks it, so events keep the order of their commits.
 """
 
-from enum import StrEnum
-
 from sqlalchemy import any_, func, insert, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.base.randomness import identifier
+from app.base.randomness import new_id
+from app.store.enums import DeliveryStatus, EventType
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import from_now
 from app.store.postgresql.notifications import OUTBOX_TOPIC, notify
@@ -19,27 +18,6 @@ from app.store.tables import webhooks
 
 # For how long a delivery is tried. Seconds.
 PATIENCE = 86_400.0
-
-
-class EventType(StrEnum):
-    """What callers can be told of."""
-
-    SESSION_COMPLETED = "session.completed"
-    SESSION_CANCELLED = "session.cancelled"
-    SESSION_FAILED = "session.failed"
-    SESSION_EXPIRED = "session.expired"
-    CONNECTION_REFRESHED = "connection.refreshed"
-    CONNECTION_REAUTHORIZATION_REQUIRED = "connection.reauthorization_required"
-    CONNECTION_RECOVERED = "connection.recovered"
-    CONNECTION_REVOKED = "connection.revoked"
-
-
-class DeliveryStatus(StrEnum):
-    """Where a delivery stands."""
-
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    GIVEN_UP = "given_up"
 
 
 async def publish(
@@ -70,7 +48,7 @@ async def publish(
         .cte("queued")
     )
     values = {
-        "id": identifier("evt"),
+        "id": new_id("evt"),
         "tenant": tenant,
         "stream": stream,
         "user_id": user_id,

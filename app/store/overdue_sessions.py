@@ -2,9 +2,10 @@
 
 from sqlalchemy import ColumnElement, and_, func, literal_column, or_, select, true
 
+from app.store.enums import SessionStatus
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.tenants import tenants_of
-from app.store.sessions import Session, SessionStatus, lock_unlocked_sessions
+from app.store.sessions import Session, lock_unlocked_sessions
 from app.store.tables import sessions as table
 
 

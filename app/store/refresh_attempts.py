@@ -1,34 +1,14 @@
 """The record of refresh attempts: what each was for, and how it ended."""
 
-from enum import StrEnum
-
 from sqlalchemy import exists, func, insert, or_, select, update
 
+from app.store.enums import RefreshOutcome
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import from_now
 from app.store.tables import refresh_attempts
 
-
-class Outcome(StrEnum):
-    """How an attempt ended. Only `invalid_grant` ends the connection."""
-
-    REFRESHED = "refreshed"
-    INVALID_GRANT = "invalid_grant"
-    OUTCOME_LOST = "refresh_outcome_lost"
-    UNKNOWN = "unknown"
-    NOT_SENT = "not_sent"
-    CLIENT_REFUSED = "invalid_client"
-    RATE_LIMITED = "rate_limited"
-    BANK_FAILED = "bank_failed"
-    BAD_ANSWER = "bad_answer"
-    REQUEST_REFUSED = "request_refused"
-    SUPERSEDED = "superseded"
-    SUBJECT_MISMATCH = "subject_mismatch"
-    REVOKED = "revoked"
-
-
 # After these the bank may have used the refresh token up, so a later `invalid_grant` is no word of the user's.
-POSSIBLY_SPENT = (Outcome.UNKNOWN, Outcome.BANK_FAILED, Outcome.BAD_ANSWER)
+POSSIBLY_SPENT = (RefreshOutcome.UNKNOWN, RefreshOutcome.BANK_FAILED, RefreshOutcome.BAD_ANSWER)
 
 
 async def begin_attempt(
@@ -49,9 +29,9 @@ async def begin_attempt(
     )
 
 
-async def end_attempt(transaction: Transaction, connection_id: str, fence: int, outcome: Outcome) -> None:
+async def end_attempt(transaction: Transaction, connection_id: str, fence: int, outcome: RefreshOutcome) -> None:
     """Write down how the attempt ended; once it is known, a repeated save does not change it."""
-    not_known = or_(refresh_attempts.c.outcome.is_(None), refresh_attempts.c.outcome == Outcome.UNKNOWN)
+    not_known = or_(refresh_attempts.c.outcome.is_(None), refresh_attempts.c.outcome == RefreshOutcome.UNKNOWN)
     await transaction.execute(
         update(refresh_attempts)
         .where(
@@ -72,7 +52,7 @@ async def close_abandoned(transaction: Transaction, connection_id: str, version:
     await transaction.execute(
         update(refresh_attempts)
         .where(refresh_attempts.c.connection_id == connection_id, refresh_attempts.c.outcome.is_(None))
-        .values(outcome=Outcome.UNKNOWN, ended_at=func.now())
+        .values(outcome=RefreshOutcome.UNKNOWN, ended_at=func.now())
     )
     spent = exists().where(*of_this_version, refresh_attempts.c.outcome.in_(POSSIBLY_SPENT))
     # Likewise where the version before was presented again after its answer, saved late, had been obtained.
@@ -80,11 +60,11 @@ async def close_abandoned(transaction: Transaction, connection_id: str, version:
     presented_again = exists().where(
         saved.c.connection_id == connection_id,
         saved.c.version == version - 1,
-        saved.c.outcome == Outcome.REFRESHED,
+        saved.c.outcome == RefreshOutcome.REFRESHED,
         later.c.connection_id == connection_id,
         later.c.version == version - 1,
         later.c.fence > saved.c.fence,
-        later.c.outcome.in_((*POSSIBLY_SPENT, Outcome.OUTCOME_LOST, Outcome.SUPERSEDED)),
+        later.c.outcome.in_((*POSSIBLY_SPENT, RefreshOutcome.OUTCOME_LOST, RefreshOutcome.SUPERSEDED)),
     )
     return bool((await transaction.execute(select(or_(spent, presented_again)))).scalar())
 
@@ -94,7 +74,7 @@ async def rejections_within(transaction: Transaction, connection_id: str, second
     query = select(func.count()).where(
         refresh_attempts.c.connection_id == connection_id,
         refresh_attempts.c.cause == "rejected",
-        refresh_attempts.c.outcome == Outcome.REFRESHED,
+        refresh_attempts.c.outcome == RefreshOutcome.REFRESHED,
         refresh_attempts.c.started_at > from_now(-seconds),
     )
     return int((await transaction.execute(query)).scalar_one())

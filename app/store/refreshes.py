@@ -13,7 +13,6 @@ from sqlalchemy import exists, func, not_, or_, select, update
 from app.base.encryption import KeyRing
 from app.store.connections import (
     Connection,
-    ConnectionStatus,
     TokenPair,
     change_connection,
     erase_tokens,
@@ -22,10 +21,10 @@ from app.store.connections import (
     store_tokens,
     tell,
 )
-from app.store.outbox import EventType
+from app.store.enums import ConnectionStatus, EventType, RefreshOutcome
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import from_now, seconds_until
-from app.store.refresh_attempts import Outcome, begin_attempt, close_abandoned, end_attempt
+from app.store.refresh_attempts import begin_attempt, close_abandoned, end_attempt
 from app.store.tables import connections, refresh_attempts
 
 # How long answers that waited for the database have to arrive, once it is back. Seconds; longer than their pauses.
@@ -154,16 +153,16 @@ async def save_refresh(
     """
     connection = await lock_connection(transaction, claim.tenant, claim.connection_id)
     if connection is None or connection.status is ConnectionStatus.REVOKED:
-        await end_attempt(transaction, claim.connection_id, claim.fence, Outcome.REVOKED)
+        await end_attempt(transaction, claim.connection_id, claim.fence, RefreshOutcome.REVOKED)
         return Saved.REVOKED
     if connection.version != claim.version:
-        await end_attempt(transaction, claim.connection_id, claim.fence, Outcome.SUPERSEDED)
+        await end_attempt(transaction, claim.connection_id, claim.fence, RefreshOutcome.SUPERSEDED)
         return Saved.SUPERSEDED
     if connection.fence != claim.fence and await _is_leased(transaction, claim.connection_id):
         return Saved.LATER_CLAIM_UNDER_WAY
     if new.subject is not None and new.subject != connection.subject:
         # OpenID Connect Core 12.2: never go on with another user's data.
-        await _require_consent(transaction, connection, claim, Outcome.SUBJECT_MISMATCH)
+        await _require_consent(transaction, connection, claim, RefreshOutcome.SUBJECT_MISMATCH)
         return Saved.SUBJECT_MISMATCH
     version = claim.version + 1
     # A bank that does not rotate sends no new refresh token, and the old one stays good (RFC 6749 section 6).
@@ -192,14 +191,14 @@ async def save_refresh(
         last_failure=None,
         last_refreshed_at=func.now(),
     )
-    await end_attempt(transaction, claim.connection_id, claim.fence, Outcome.REFRESHED)
+    await end_attempt(transaction, claim.connection_id, claim.fence, RefreshOutcome.REFRESHED)
     await tell(transaction, EventType.CONNECTION_REFRESHED, connection, version=version)
     if connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED:
         await tell(transaction, EventType.CONNECTION_RECOVERED, connection, version=version)
     return Saved.STORED
 
 
-async def fail_refresh(transaction: Transaction, claim: Claim, outcome: Outcome, *, retry_in: float) -> None:
+async def fail_refresh(transaction: Transaction, claim: Claim, outcome: RefreshOutcome, *, retry_in: float) -> None:
     """Record an attempt that brought no tokens; nothing is tried again for `retry_in` seconds.
 
     Where the outcome is unknown the lease stays until its end, since the bank may still be at work on it.
@@ -211,14 +210,14 @@ async def fail_refresh(transaction: Transaction, claim: Claim, outcome: Outcome,
     await change_connection(
         transaction,
         claim.connection_id,
-        lease_until=connection.lease_until if outcome is Outcome.UNKNOWN else None,
-        retry_at=connection.lease_until if outcome is Outcome.UNKNOWN else from_now(retry_in),
+        lease_until=connection.lease_until if outcome is RefreshOutcome.UNKNOWN else None,
+        retry_at=connection.lease_until if outcome is RefreshOutcome.UNKNOWN else from_now(retry_in),
         failures=connection.failures + 1,
         last_failure=outcome,
     )
 
 
-async def end_connection(transaction: Transaction, claim: Claim) -> Outcome:
+async def end_connection(transaction: Transaction, claim: Claim) -> RefreshOutcome:
     """Believe an `invalid_grant`, unless somebody else has succeeded or is at work meanwhile.
 
     After an attempt of unknown outcome the reason is that its answer was lost, not that the user withdrew.
@@ -229,14 +228,16 @@ async def end_connection(transaction: Transaction, claim: Claim) -> Outcome:
         or connection.status is not ConnectionStatus.ACTIVE
         or (connection.version, connection.fence) != (claim.version, claim.fence)
     ):
-        await end_attempt(transaction, claim.connection_id, claim.fence, Outcome.SUPERSEDED)
-        return Outcome.SUPERSEDED
-    outcome = Outcome.OUTCOME_LOST if claim.follows_unknown else Outcome.INVALID_GRANT
+        await end_attempt(transaction, claim.connection_id, claim.fence, RefreshOutcome.SUPERSEDED)
+        return RefreshOutcome.SUPERSEDED
+    outcome = RefreshOutcome.OUTCOME_LOST if claim.follows_unknown else RefreshOutcome.INVALID_GRANT
     await _require_consent(transaction, connection, claim, outcome)
     return outcome
 
 
-async def _require_consent(transaction: Transaction, connection: Connection, claim: Claim, reason: Outcome) -> None:
+async def _require_consent(
+    transaction: Transaction, connection: Connection, claim: Claim, reason: RefreshOutcome
+) -> None:
     await end_attempt(transaction, claim.connection_id, claim.fence, reason)
     await erase_tokens(transaction, claim.connection_id)
     await change_connection(

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Column, ColumnElement, Select, delete, func, or_, select, update
 
-from app.store.connections import ConnectionStatus
+from app.store.enums import ConnectionStatus
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import from_now
 from app.store.tables import audit_heads, connections, refresh_attempts, sessions

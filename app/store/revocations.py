@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 from sqlalchemy import and_, delete, func, insert, select, true, update
 
-from app.base.encryption import Binding, DecryptionError, KeyRing
-from app.base.randomness import identifier
+from app.base.encryption import Binding, KeyRing
+from app.base.randomness import new_id
+from app.errors import DecryptionError
 from app.observability.logs import get_logger
 from app.store.connections import TokenPair
 from app.store.postgresql.database import Transaction
@@ -39,7 +40,7 @@ async def order_revocation(
     session_id: str | None = None,
 ) -> None:
     """Have the bank revoke `pair`: by its refresh token, which takes the access tokens along (RFC 7009 section 2.1)."""
-    row = identifier("rev")
+    row = new_id("rev")
     hint, token = ("refresh_token", pair.refresh_token) if pair.refresh_token else ("access_token", pair.access_token)
     await transaction.execute(
         insert(table).values(

@@ -1,34 +1,23 @@
 """Sessions: the rows of `stitch_authorization_requests`."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.base.encryption import Binding, Ciphertext, KeyRing
 from app.observability.metrics import SESSIONS
-from app.store.outbox import EventType, publish
+from app.store.enums import EventType, SessionStatus
+from app.store.outbox import publish
 from app.store.postgresql.database import Transaction, on_commit
 from app.store.postgresql.database_time import from_start, seconds_until
 from app.store.postgresql.notifications import notify, session_topic
-from app.store.postgresql.pagination import Page, cursor_after, newest_first
+from app.store.postgresql.pagination import Page, fetch_page
+from app.store.postgresql.records import columns_of, fetch_all, fetch_first
 from app.store.tables import sessions as table
-
-
-class SessionStatus(StrEnum):
-    """Where a login stands."""
-
-    PENDING = "pending"
-    EXCHANGING = "exchanging"
-    AWAITING_CONFIRMATION = "awaiting_confirmation"
-    COMPLETED = "completed"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-    EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +58,25 @@ class Session:
     seconds_left: float
 
 
-_lapsed = and_(table.c.status == SessionStatus.PENDING, table.c.expires_at <= func.now())
-# A pending login whose time is over reads as expired from that moment, whether or not anyone has written it down.
-_status = case((_lapsed, literal(SessionStatus.EXPIRED.value)), else_=table.c.status).label("status")
-_ended_at = case((_lapsed, table.c.expires_at), else_=table.c.ended_at).label("ended_at")
-_computed: dict[str, ColumnElement[Any]] = {
-    "status": _status,
-    "ended_at": _ended_at,
-    "seconds_left": seconds_until(table.c.expires_at).label("seconds_left"),
-}
-_columns = [_computed[field.name] if field.name in _computed else table.c[field.name] for field in fields(Session)]
+# A pending session reads as expired once its time is over, even before housekeeping has changed its row.
+_has_expired = and_(table.c.status == SessionStatus.PENDING, table.c.expires_at <= func.now())
+_SESSIONS = select(
+    *columns_of(
+        Session,
+        table,
+        status=case((_has_expired, literal(SessionStatus.EXPIRED, table.c.status.type)), else_=table.c.status),
+        ended_at=case((_has_expired, table.c.expires_at), else_=table.c.ended_at),
+        seconds_left=seconds_until(table.c.expires_at),
+    )
+)
 
 
-def _reads_as(status: SessionStatus) -> ColumnElement[bool]:
-    """Tell what `_status` is, in a way that an index of the stored ones can find."""
+def _has_status(status: SessionStatus) -> ColumnElement[bool]:
+    """Compare with the status as it is read, in a form that can use the index on the stored status."""
     stored = table.c.status == status
     if status is SessionStatus.PENDING:
         return and_(stored, table.c.expires_at > func.now())
-    return or_(stored, _lapsed) if status is SessionStatus.EXPIRED else stored
-
-
-def _session(row: Row[Any]) -> Session:
-    values = dict(row._mapping)
-    return Session(**{**values, "status": SessionStatus(values["status"])})
-
-
-def _query() -> Select[Any]:
-    return select(*_columns)
+    return or_(stored, _has_expired) if status is SessionStatus.EXPIRED else stored
 
 
 async def insert_session(transaction: Transaction, values: dict[str, Any], *, seconds_to_live: int) -> bool:
@@ -117,18 +98,16 @@ async def insert_session(transaction: Transaction, values: dict[str, Any], *, se
 
 async def get_session(transaction: Transaction, session_id: str, *, tenant: str | None = None) -> Session | None:
     """Return a session, of any tenant where none is given."""
-    query = _query().where(table.c.id == session_id)
+    query = _SESSIONS.where(table.c.id == session_id)
     if tenant is not None:
         query = query.where(table.c.tenant == tenant)
-    row = (await transaction.execute(query)).first()
-    return _session(row) if row else None
+    return await fetch_first(transaction, query, Session)
 
 
 async def find_idempotent(transaction: Transaction, tenant: str, caller_id: str, key: str) -> Session | None:
     """Return the session that `caller_id` has made with this idempotency key."""
-    query = _query().where(table.c.tenant == tenant, table.c.caller_id == caller_id, table.c.idempotency_key == key)
-    row = (await transaction.execute(query)).first()
-    return _session(row) if row else None
+    query = _SESSIONS.where(table.c.tenant == tenant, table.c.caller_id == caller_id, table.c.idempotency_key == key)
+    return await fetch_first(transaction, query, Session)
 
 
 async def lock_session(
@@ -140,17 +119,16 @@ async def lock_session(
 ) -> Session | None:
     """Return the one session that matches and keep it from others until the transaction ends."""
     given = {"id": session_id, "stitch_state": stitch_state, "ticket_digest": ticket_digest}
-    query = _query().where(*(table.c[name] == value for name, value in given.items() if value is not None))
-    row = (await transaction.execute(query.with_for_update())).first()
-    return _session(row) if row else None
+    query = _SESSIONS.where(*(table.c[name] == value for name, value in given.items() if value is not None))
+    return await fetch_first(transaction, query.with_for_update(), Session)
 
 
 async def lock_unlocked_sessions(
     transaction: Transaction, which: ColumnElement[bool], *, limit: int | None = None
 ) -> list[Session]:
     """Return and lock the sessions that match and that nobody else has locked; so many, the oldest, with `limit`."""
-    query = _query().where(which).order_by(table.c.expires_at).limit(limit).with_for_update(skip_locked=True)
-    return [_session(row) for row in await transaction.execute(query)]
+    query = _SESSIONS.where(which).order_by(table.c.expires_at).limit(limit).with_for_update(skip_locked=True)
+    return await fetch_all(transaction, query, Session)
 
 
 async def list_sessions(
@@ -163,21 +141,19 @@ async def list_sessions(
     cursor: str | None,
 ) -> Page[Session]:
     """Return a tenant's sessions, newest first."""
-    query = newest_first(_query().where(table.c.tenant == tenant), table, limit=limit, cursor=cursor)
+    query = _SESSIONS.where(table.c.tenant == tenant)
     if user_id is not None:
         query = query.where(table.c.user_id == user_id)
     if status is not None:
-        query = query.where(_reads_as(status))
-    found = [_session(row) for row in await transaction.execute(query)]
-    last = found[limit - 1] if len(found) > limit else None
-    return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
+        query = query.where(_has_status(status))
+    return await fetch_page(transaction, query, table, Session, limit=limit, cursor=cursor)
 
 
 async def sessions_of_user(transaction: Transaction, tenant: str, user_id: str, *, limit: int) -> list[Session]:
     """Return and lock so many of a user's sessions."""
-    query = _query().where(table.c.tenant == tenant, table.c.user_id == user_id)
+    query = _SESSIONS.where(table.c.tenant == tenant, table.c.user_id == user_id)
     query = query.order_by(table.c.id).limit(limit).with_for_update()
-    return [_session(row) for row in await transaction.execute(query)]
+    return await fetch_all(transaction, query, Session)
 
 
 async def sessions_awaiting_confirmation(transaction: Transaction, tenant: str, connection_id: str) -> list[Session]:
@@ -186,9 +162,9 @@ async def sessions_awaiting_confirmation(transaction: Transaction, tenant: str, 
     Those that are about to await it are locked too, and so seen as they will be.
     """
     is_its = or_(table.c.connection_id == connection_id, table.c.renews_connection_id == connection_id)
-    query = _query().where(table.c.tenant == tenant, table.c.ended_at.is_(None), is_its)
+    query = _SESSIONS.where(table.c.tenant == tenant, table.c.ended_at.is_(None), is_its)
     query = query.order_by(table.c.id).with_for_update()
-    found = [_session(row) for row in await transaction.execute(query)]
+    found = await fetch_all(transaction, query, Session)
     return [session for session in found if session.status is SessionStatus.AWAITING_CONFIRMATION]
 
 

@@ -1,4 +1,8 @@
-"""Every table. Times are timestamptz; every row has its tenant; `*_digest` columns hold SHA-256 in hexadecimal."""
+"""Every table. `*_digest` columns hold SHA-256 in hexadecimal.
+
+Event types and failure reasons are plain text: a later version may write values that this one does not know, and this
+one must still be able to read the rows.
+"""
 
 from sqlalchemy import (
     BigInteger,
@@ -18,7 +22,23 @@ from sqlalchemy import (
     text,
 )
 
-from app.store.postgresql.columns import Sealed, created_at, json_object, moment, moment_given, words
+from app.store.enums import (
+    ConnectionStatus,
+    DeliveryStatus,
+    InteractionStatus,
+    RefreshCause,
+    RefreshOutcome,
+    SessionStatus,
+)
+from app.store.postgresql.columns import (
+    EnumText,
+    Sealed,
+    inserted_at,
+    json_object,
+    required_timestamp,
+    text_array,
+    timestamp,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -36,9 +56,9 @@ callers = Table(
     Column("id", Text, primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("name", Text, nullable=False),
-    words("permissions"),
-    created_at(),
-    moment("disabled_at"),
+    text_array("permissions"),
+    inserted_at("created_at"),
+    timestamp("disabled_at"),
     UniqueConstraint("tenant", "name"),
 )
 
@@ -50,10 +70,10 @@ api_keys = Table(
     Column("caller_id", Text, ForeignKey("callers.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("prefix", Text, nullable=False, unique=True),
     Column("keyed_hash", Text, nullable=False),
-    created_at(),
-    moment("expires_at"),
-    moment("revoked_at"),
-    moment("last_used_at"),
+    inserted_at("created_at"),
+    timestamp("expires_at"),
+    timestamp("revoked_at"),
+    timestamp("last_used_at"),
 )
 
 hashing_keys = Table(
@@ -61,7 +81,7 @@ hashing_keys = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("key", Sealed, nullable=False),
-    created_at(),
+    inserted_at("created_at"),
 )
 
 sessions = Table(
@@ -71,7 +91,7 @@ sessions = Table(
     Column("tenant", Text, nullable=False),
     Column("caller_id", Text, nullable=False),
     Column("user_id", Text, nullable=False),
-    Column("status", Text, nullable=False),
+    Column("status", EnumText(SessionStatus), nullable=False),
     Column("stitch_state", Text, nullable=False, unique=True, comment="SHA-256 of the state, in hexadecimal"),
     Column("nonce_digest", Text, nullable=False),
     Column("code_challenge", Text, nullable=False),
@@ -89,17 +109,17 @@ sessions = Table(
     Column("return_url", Text),
     Column("renews_connection_id", Text),
     Column("connection_id", Text, index=True),
-    words("scopes"),
+    text_array("scopes"),
     Column("error_code", Text),
     Column("error_detail", Text),
     json_object("metadata"),
     Column("idempotency_key", Text),
     Column("request_digest", Text),
-    moment("lease_until"),
-    created_at(),
-    moment_given("expires_at"),
-    moment("exchanged_at"),
-    moment("ended_at"),
+    timestamp("lease_until"),
+    inserted_at("created_at"),
+    required_timestamp("expires_at"),
+    timestamp("exchanged_at"),
+    timestamp("ended_at"),
     Index("ix_stitch_authorization_requests_list", "tenant", "created_at", "id"),
     Index("ix_stitch_authorization_requests_status", "tenant", "status", "created_at", "id"),
     Index("ix_stitch_authorization_requests_user", "tenant", "user_id"),
@@ -140,24 +160,24 @@ connections = Table(
     Column("id", Text, primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("user_id", Text, nullable=False),
-    Column("status", Text, nullable=False),
+    Column("status", EnumText(ConnectionStatus), nullable=False),
     Column("subject", Text, nullable=False),
-    words("scopes"),
+    text_array("scopes"),
     Column("version", Integer, nullable=False),
     Column("refreshable", Boolean, nullable=False),
-    moment("access_token_expires_at"),
+    timestamp("access_token_expires_at"),
     Column("access_token_lifetime", Integer, nullable=False, comment="seconds, as the bank last gave it"),
     Column("fence", BigInteger, nullable=False, server_default=text("0")),
-    moment("lease_until"),
-    moment("retry_at"),
+    timestamp("lease_until"),
+    timestamp("retry_at"),
     Column("failures", Integer, nullable=False, server_default=text("0")),
     Column("last_failure", Text),
     Column("reauthorization_reason", Text),
     json_object("metadata"),
-    created_at(),
-    moment("last_refreshed_at"),
-    moment("last_used_at"),
-    moment("revoked_at"),
+    inserted_at("created_at"),
+    timestamp("last_refreshed_at"),
+    timestamp("last_used_at"),
+    timestamp("revoked_at"),
     Index("ix_connections_list", "tenant", "created_at", "id"),
     Index("ix_connections_status", "tenant", "status", "created_at", "id"),
     Index("ix_connections_user", "tenant", "user_id"),
@@ -185,11 +205,11 @@ refresh_attempts = Table(
     Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False),
     Column("version", Integer, nullable=False, comment="the version whose refresh token was to be presented"),
     Column("fence", BigInteger, nullable=False),
-    Column("cause", Text, nullable=False),
+    Column("cause", EnumText(RefreshCause), nullable=False),
     Column("replica", Text, nullable=False),
-    created_at("started_at"),
-    moment("ended_at"),
-    Column("outcome", Text, comment="null while under way, or after a crash"),
+    inserted_at("started_at"),
+    timestamp("ended_at"),
+    Column("outcome", EnumText(RefreshOutcome), comment="null while under way, or after a crash"),
     UniqueConstraint("connection_id", "fence"),
 )
 
@@ -204,8 +224,8 @@ revocations = Table(
     Column("token_type_hint", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
-    created_at(),
-    created_at("next_attempt_at"),
+    inserted_at("created_at"),
+    inserted_at("next_attempt_at"),
     Index("ix_revocations_due", "tenant", "next_attempt_at"),
 )
 
@@ -217,17 +237,17 @@ interactions = Table(
     Column("user_id", Text, nullable=False),
     Column("connection_id", Text, nullable=False),
     Column("interaction_id", Text, nullable=False, comment="the bank's"),
-    Column("status", Text, nullable=False),
+    Column("status", EnumText(InteractionStatus), nullable=False),
     Column("bank_url", Sealed),
     Column("ticket", Sealed),
     Column("ticket_digest", Text, nullable=False, unique=True),
     Column("browser_digest", Text, index=True),
     Column("return_url", Text),
-    created_at(),
-    moment_given("expires_at"),
-    moment("returned_at"),
-    moment("asked_at"),
-    moment("ended_at"),
+    inserted_at("created_at"),
+    required_timestamp("expires_at"),
+    timestamp("returned_at"),
+    timestamp("asked_at"),
+    timestamp("ended_at"),
     Index("ix_interactions_connection", "tenant", "connection_id"),
     Index("ix_interactions_user", "tenant", "user_id"),
 )
@@ -238,12 +258,12 @@ webhooks = Table(
     Column("id", Text, primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("url", Text, nullable=False),
-    words("events"),
+    text_array("events"),
     Column("secret", Sealed),
     Column("previous_secret", Sealed),
-    moment("previous_secret_until"),
-    created_at(),
-    moment("deleted_at"),
+    timestamp("previous_secret_until"),
+    inserted_at("created_at"),
+    timestamp("deleted_at"),
     Index("ix_webhooks_list", "tenant", "created_at", "id"),
 )
 
@@ -255,9 +275,9 @@ webhook_queues = Table(
     Column("stream", Text, primary_key=True, comment="a connection, or a session that ended without one"),
     Column("tenant", Text, nullable=False),
     Column("failures", Integer, nullable=False, server_default=text("0")),
-    created_at("next_attempt_at"),
+    inserted_at("next_attempt_at"),
     Column("lease", Text),
-    moment("lease_until"),
+    timestamp("lease_until"),
     Index("ix_webhook_queues_due", "tenant", "next_attempt_at"),
     Index("ix_webhook_queues_webhook", "webhook_id", "next_attempt_at"),
 )
@@ -273,14 +293,14 @@ webhook_deliveries = Table(
     Column("user_id", Text, nullable=False),
     Column("type", Text, nullable=False),
     json_object("data"),
-    Column("status", Text, nullable=False),
+    Column("status", EnumText(DeliveryStatus), nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("last_status", Integer, comment="of HTTP"),
     Column("last_error", Text),
-    created_at(),
-    moment("last_attempt_at"),
-    moment_given("give_up_at"),
-    moment("ended_at"),
+    inserted_at("created_at"),
+    timestamp("last_attempt_at"),
+    required_timestamp("give_up_at"),
+    timestamp("ended_at"),
     Index("ix_webhook_deliveries_list", "webhook_id", "created_at", "id"),
     Index("ix_webhook_deliveries_status", "webhook_id", "status", "created_at", "id"),
     Index("ix_webhook_deliveries_user", "tenant", "user_id"),
@@ -297,7 +317,7 @@ audit_events = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("tenant", Text, nullable=False),
-    created_at("occurred_at"),
+    inserted_at("occurred_at"),
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("session_id", Text),
@@ -342,7 +362,7 @@ chores = Table(
     "chores",
     metadata,
     Column("name", Text, primary_key=True),
-    created_at("due_at"),
-    moment("done_at"),
+    inserted_at("due_at"),
+    timestamp("done_at"),
     json_object("result"),
 )

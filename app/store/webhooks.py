@@ -1,6 +1,6 @@
 """Webhooks: where a tenant wants to be told of events."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,8 @@ from app.base.encryption import Binding, Ciphertext, KeyRing
 from app.errors import NotFound
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import from_now
-from app.store.postgresql.pagination import Page, cursor_after, newest_first
+from app.store.postgresql.pagination import Page, fetch_page
+from app.store.postgresql.records import columns_of, fetch_first
 from app.store.tables import webhooks as table
 
 
@@ -27,8 +28,8 @@ class Webhook:
     previous_secret_until: datetime | None
 
 
-_columns = [table.c[item.name] for item in fields(Webhook)]
-_lives = table.c.deleted_at.is_(None)
+_is_not_deleted = table.c.deleted_at.is_(None)
+_WEBHOOKS = select(*columns_of(Webhook, table)).where(_is_not_deleted)
 
 
 async def insert_webhook(
@@ -48,25 +49,22 @@ async def insert_webhook(
 
 async def get_webhook(transaction: Transaction, tenant: str, webhook_id: str) -> Webhook | None:
     """Return a tenant's webhook."""
-    query = select(*_columns).where(table.c.id == webhook_id, table.c.tenant == tenant, _lives)
-    row = (await transaction.execute(query)).first()
-    return Webhook(**row._mapping) if row else None
+    query = _WEBHOOKS.where(table.c.id == webhook_id, table.c.tenant == tenant)
+    return await fetch_first(transaction, query, Webhook)
 
 
 async def count_webhooks(transaction: Transaction, tenant: str) -> int:
     """Count a tenant's webhooks; until the transaction ends, nobody else counts them in order to add one."""
     turn = func.hashtextextended(f"webhooks of {tenant}", 0)
     await transaction.execute(select(func.pg_advisory_xact_lock(turn)))
-    query = select(func.count()).select_from(table).where(table.c.tenant == tenant, _lives)
+    query = select(func.count()).select_from(table).where(table.c.tenant == tenant, _is_not_deleted)
     return int((await transaction.execute(query)).scalar_one())
 
 
 async def list_webhooks(transaction: Transaction, tenant: str, *, limit: int, cursor: str | None) -> Page[Webhook]:
     """Return a tenant's webhooks, newest first."""
-    query = newest_first(select(*_columns).where(table.c.tenant == tenant, _lives), table, limit=limit, cursor=cursor)
-    found = [Webhook(**row._mapping) for row in await transaction.execute(query)]
-    last = found[limit - 1] if len(found) > limit else None
-    return Page(found[:limit], cursor_after(last.created_at, last.id) if last else None)
+    query = _WEBHOOKS.where(table.c.tenant == tenant)
+    return await fetch_page(transaction, query, table, Webhook, limit=limit, cursor=cursor)
 
 
 async def delete_webhook(transaction: Transaction, webhook_id: str) -> None:

@@ -8,7 +8,8 @@ from standardwebhooks.webhooks import Webhook
 
 from app.base.encryption import KeyRing
 from app.callers.authentication import Caller
-from app.store.outbox import EventType, publish
+from app.store.enums import EventType
+from app.store.outbox import publish
 from app.store.postgresql.database import Database
 from app.store.tables import webhook_queues
 from app.webhooks.address_guard import AddressGuard

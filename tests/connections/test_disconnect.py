@@ -6,8 +6,8 @@ from pydantic import SecretStr
 from app.base.encryption import KeyRing
 from app.errors import ConnectionNotFound, ConnectionRevoked, NotFound
 from app.store import audit
-from app.store.connections import ConnectionStatus
-from app.store.sessions import SessionStatus, session_binding
+from app.store.enums import ConnectionStatus, SessionStatus
+from app.store.sessions import session_binding
 from app.store.tables import revocations, sessions, tokens, webhook_deliveries, webhook_queues
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory

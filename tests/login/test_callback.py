@@ -7,9 +7,9 @@ import pytest
 from app.errors import InvalidRequest
 from app.oidc.authorization import parse_authorization_response
 from app.oidc.provider import ProviderMetadata
-from app.store.connections import ConnectionStatus
+from app.store.enums import ConnectionStatus, SessionStatus
 from app.store.postgresql.database_time import from_now
-from app.store.sessions import Session, SessionStatus
+from app.store.sessions import Session
 from app.store.tables import connections, revocations
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory

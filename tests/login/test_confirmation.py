@@ -4,9 +4,9 @@ import pytest
 from pydantic import SecretStr
 
 from app.errors import Conflict, ConnectionNotReady, ConnectionRevoked, NotFound, UnprocessableRequest
-from app.store.connections import ConnectionStatus
+from app.store.enums import ConnectionStatus, SessionStatus
 from app.store.postgresql.database_time import from_now
-from app.store.sessions import Session, SessionStatus
+from app.store.sessions import Session
 from app.store.tables import connections, revocations
 from sandbox.client import SandboxClient
 from tests.support.bank import living_families_at

@@ -3,7 +3,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from app.base.randomness import digest
+from app.base.hashing import sha256_hex
 from app.errors import (
     BankError,
     Conflict,
@@ -16,9 +16,9 @@ from app.errors import (
 from app.login.connect_links import OpenedLink
 from app.login.sessions import LoginRequest
 from app.oidc.authorization import code_challenge
-from app.store.connections import ConnectionStatus
+from app.store.enums import ConnectionStatus, SessionStatus
 from app.store.postgresql.database_time import from_now
-from app.store.sessions import SessionStatus, session_binding
+from app.store.sessions import session_binding
 from app.store.tables import sessions
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
@@ -47,8 +47,8 @@ async def test_what_is_kept_of_a_login_is_digested_or_sealed(replica: Replica, r
     session = await replica.start_login()
     query = parse_qs(urlsplit(replica.authorization_url(session)).query)
     (state,), (nonce,) = query["state"], query["nonce"]
-    assert session.stitch_state == digest(state)
-    assert session.nonce_digest == digest(nonce)
+    assert session.stitch_state == sha256_hex(state)
+    assert session.nonce_digest == sha256_hex(nonce)
     assert session.code_verifier is not None
     verifier = replica.key_ring.decrypt(session.code_verifier, session_binding("code_verifier", session.id))
     assert query["code_challenge"] == [session.code_challenge]
@@ -152,7 +152,7 @@ async def test_whoever_waits_is_woken_by_the_end_on_another_replica(replicas: Re
 async def test_waiting_ends_with_its_time_or_with_the_process(replica: Replica) -> None:
     session = await replica.start_login()
     assert (await replica.ended(session, wait=0.05)).status is SessionStatus.PENDING
-    replica.stopping.begin()
+    replica.shutdown.set()
     assert (await replica.ended(session, wait=1_000)).status is SessionStatus.PENDING
 
 
@@ -207,7 +207,7 @@ async def test_a_link_binds_the_first_browser_and_goes_on_to_the_bank(replica: R
     assert opened.bank_url.get_secret_value() == replica.authorization_url(session)
     assert await open_link(replica, ticket, browser) == opened
     bound = await replica.logins.get(TENANT, session.id)
-    assert bound.browser_digest == digest(browser)
+    assert bound.browser_digest == sha256_hex(browser)
     for other in (None, "", "another"):
         with pytest.raises(InvalidRequest) as refused:
             await open_link(replica, ticket, other)

@@ -9,9 +9,9 @@ from pydantic import SecretStr
 
 from app.base.encryption import Binding
 from app.spool.logins import LoginSpool, UnsavedAnswer
-from app.store.connections import ConnectionStatus
+from app.store.enums import ConnectionStatus, SessionStatus
 from app.store.postgresql.database_time import from_now
-from app.store.sessions import Session, SessionStatus
+from app.store.sessions import Session
 from app.store.tables import revocations
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory

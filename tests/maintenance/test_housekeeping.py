@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import text
 
 from app.errors import DatabaseUnavailable
+from app.store.enums import SessionStatus
 from app.store.postgresql.database_time import from_now
-from app.store.sessions import SessionStatus
 from app.store.tables import revocations
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory

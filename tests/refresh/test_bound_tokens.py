@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
+from app.errors import BankRequestRejected
 from app.oidc.dpop import ProofKey
-from app.oidc.oauth_errors import TokenRequestRefused
-from app.refresh.coordinator import Cause
 from app.spool.refreshes import Unsaved
 from app.store.connections import Connection, TokenPair
+from app.store.enums import RefreshCause
 from app.store.refreshes import Claim, NewTokens
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
@@ -26,7 +26,7 @@ async def connection(bank: SandboxClient, rows: Rows) -> Connection:
 
 async def claim_of(replica: Replica, connection: Connection) -> Claim:
     claim = await replica.refresher.claim(
-        tenant=connection.tenant, connection_id=connection.id, version=connection.version, cause=Cause.REQUESTED
+        tenant=connection.tenant, connection_id=connection.id, version=connection.version, cause=RefreshCause.REQUESTED
     )
     assert claim is not None
     return claim
@@ -67,7 +67,7 @@ async def test_a_proof_that_the_bank_refuses_costs_no_consent(
     replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
 ) -> None:
     await bank.set_faults(token={"error": "invalid_dpop_proof", "times": 1})
-    with pytest.raises(TokenRequestRefused, match="invalid_dpop_proof"):
+    with pytest.raises(BankRequestRejected, match="invalid_dpop_proof"):
         await replica.refresher.carry_out(await claim_of(replica, connection))
     await rows.let_refresh_be_tried_again(connection.id)
     await replica.refresher.carry_out(await claim_of(replica, connection))

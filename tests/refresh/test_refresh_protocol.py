@@ -24,10 +24,9 @@ from hypothesis.stateful import (
 from hypothesis.strategies import booleans, integers, sampled_from
 from pydantic import SecretStr
 
-from app.errors import BrokerError
-from app.oidc.oauth_errors import BankFailed
-from app.oidc.transport import BankSilent
-from app.store.connections import ConnectionStatus, Held, TokenPair
+from app.errors import BankOutcomeUnknown, BankServerError, BrokerError
+from app.store.connections import Held, TokenPair
+from app.store.enums import ConnectionStatus
 from app.store.postgresql.database_time import from_now
 from tests.support.clock import SteerableClock
 from tests.support.flights import Flight, Step, SteppedSpool, stepped_pause
@@ -118,11 +117,11 @@ class RefreshProtocol(RuleBasedStateMachine):
 
     def lose_the_answer(self, _number: int, _steps: int) -> None:
         """The network breaks before or after the bank has worked."""
-        self._fail(BankSilent("the model lost the answer"))
+        self._fail(BankOutcomeUnknown("the model lost the answer"))
 
     def fail_at_the_bank(self, _number: int, _steps: int) -> None:
         """The bank fails, before or after it has used the token up."""
-        self._fail(BankFailed("status 500"))
+        self._fail(BankServerError("status 500"))
 
     def crash(self, number: int, _steps: int) -> None:
         """A process is killed."""
@@ -143,7 +142,7 @@ class RefreshProtocol(RuleBasedStateMachine):
 
     def let_time_pass(self, _number: int = 0, _steps: int = 0) -> None:
         """Longer than a lease: calls end at their deadline, pauses are over; what is held up stays so."""
-        self._fail(BankSilent("the deadline is over"))
+        self._fail(BankOutcomeUnknown("the deadline is over"))
         for flight in self._under_way():
             if flight.at in _UNSAVED and flight.presents is not None:
                 self.may_be_repeated.add(flight.presents)
@@ -232,7 +231,7 @@ class RefreshProtocol(RuleBasedStateMachine):
             assert flight.presents in self.may_be_repeated, "a token was presented twice without need"
         self.world.run(flight.go_on())
 
-    def _fail(self, fault: BankFailed | BankSilent) -> None:
+    def _fail(self, fault: BankServerError | BankOutcomeUnknown) -> None:
         for flight in self._at_the_bank():
             self._forget(flight)
             self.world.run(flight.go_on(fault))

@@ -10,10 +10,17 @@ import structlog
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.errors import BankError, ConnectionRevoked, ReauthorizationRequired
-from app.oidc.transport import BankBadAnswer, BankSilent, BankUnreachable
+from app.errors import (
+    BankError,
+    BankOutcomeUnknown,
+    BankResponseInvalid,
+    BankUnreachable,
+    ConnectionRevoked,
+    ReauthorizationRequired,
+)
 from app.spool.refreshes import Spool, Unsaved
-from app.store.connections import Connection, ConnectionStatus, TokenPair
+from app.store.connections import Connection, TokenPair
+from app.store.enums import ConnectionStatus
 from app.store.refreshes import Claim, NewTokens
 from app.store.tables import revocations
 from sandbox.client import SandboxClient
@@ -115,7 +122,7 @@ async def test_a_bank_that_cannot_be_discovered_costs_no_claim(
     replicas: ReplicaFactory, rows: Rows, hostile: HostileServer, connection: Connection
 ) -> None:
     replica = await replicas(issuer=hostile.url)
-    with pytest.raises(BankBadAnswer):
+    with pytest.raises(BankResponseInvalid):
         await claim_of(replica, connection)
     assert await rows.attempts(connection.id) == []
 
@@ -162,7 +169,7 @@ async def test_a_refresh_whose_answer_was_lost_succeeds_at_a_bank_that_allows_it
     replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
 ) -> None:
     await bank.set_faults(token={"lose_answer": True, "times": 1}, refresh_reuse_grace=60)
-    with pytest.raises(BankSilent):
+    with pytest.raises(BankOutcomeUnknown):
         await carry_out(replica, await claim_of(replica, connection))
     await rows.let_refresh_be_tried_again(connection.id)
     await carry_out(replica, await claim_of(replica, connection))
@@ -173,7 +180,7 @@ async def test_an_answer_without_an_access_token_still_keeps_the_rotated_one(
     replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
 ) -> None:
     await bank.set_faults(token={"token_response": {"access_token": None}, "times": 1})
-    with pytest.raises(BankBadAnswer):
+    with pytest.raises(BankResponseInvalid):
         await carry_out(replica, await claim_of(replica, connection))
     held = await rows.held(connection.id)
     assert held.connection.version == 2

@@ -15,7 +15,8 @@ from app.errors import (
     ReauthorizationRequired,
 )
 from app.refresh.connection_cache import UsableToken
-from app.store.connections import Connection, ConnectionStatus
+from app.store.connections import Connection
+from app.store.enums import ConnectionStatus
 from app.store.postgresql.database_time import from_now
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory

@@ -7,7 +7,7 @@ import sqlalchemy.exc
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from app.base.randomness import identifier
+from app.base.randomness import new_id
 from app.observability.logs import set_request_id
 from app.store import audit
 from app.store.audit import AuditEvent, list_events
@@ -111,7 +111,7 @@ async def test_the_database_refuses_to_change_the_audit(database: Database, chan
 @pytest.fixture
 async def restricted(database: Database, database_url: SecretStr) -> Any:
     """The database as a role meets it that may do no more with the audit than it needs."""
-    role = identifier("role")
+    role = new_id("role")
     async with database.transaction() as owner:
         await owner.execute(text(f"CREATE ROLE {role} LOGIN"))
         await owner.execute(text(f"GRANT SELECT, INSERT ON audit_events TO {role}"))

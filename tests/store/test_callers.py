@@ -1,6 +1,7 @@
 import pytest
 
-from app.base.encryption import DecryptionError, KeyRing
+from app.base.encryption import KeyRing
+from app.errors import DecryptionError
 from app.store.callers import (
     CallerRecord,
     disable_caller,

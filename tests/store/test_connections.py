@@ -1,9 +1,9 @@
 import pytest
 from pydantic import SecretStr
 
-from app.base.encryption import DecryptionError, KeyRing
+from app.base.encryption import KeyRing
+from app.errors import DecryptionError
 from app.store.connections import (
-    ConnectionStatus,
     TokenPair,
     change_connection,
     connections_of_user,
@@ -15,6 +15,7 @@ from app.store.connections import (
     store_tokens,
 )
 from app.store.encryption_keys import count_by_key, sealed_columns
+from app.store.enums import ConnectionStatus
 from app.store.postgresql.database import Database
 from app.store.tables import tokens
 from tests.support.rows import TENANT, Rows

@@ -1,7 +1,8 @@
+from app.store.enums import SessionStatus
 from app.store.overdue_sessions import find_lapsed_logins, lock_lapsed_logins, lock_overdue_grants
 from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import from_now
-from app.store.sessions import SessionStatus, lock_session
+from app.store.sessions import lock_session
 from tests.store.test_sessions import add
 from tests.support.rows import Rows
 

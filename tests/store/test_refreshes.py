@@ -3,11 +3,13 @@ import asyncio
 import pytest
 from pydantic import SecretStr
 
-from app.base.encryption import DecryptionError, KeyRing
-from app.store.connections import ConnectionStatus, TokenPair
+from app.base.encryption import KeyRing
+from app.errors import DecryptionError
+from app.store.connections import TokenPair
+from app.store.enums import ConnectionStatus, RefreshOutcome
 from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import from_now
-from app.store.refresh_attempts import Outcome, rejections_within
+from app.store.refresh_attempts import rejections_within
 from app.store.refreshes import (
     Claim,
     NewTokens,
@@ -60,11 +62,11 @@ class Protocol:
         async with self.database.transaction() as transaction:
             return await save_refresh(transaction, self.key_ring, claim, new, age=age)
 
-    async def fail(self, claim: Claim, outcome: Outcome, *, retry_in: float = 0) -> None:
+    async def fail(self, claim: Claim, outcome: RefreshOutcome, *, retry_in: float = 0) -> None:
         async with self.database.transaction() as transaction:
             await fail_refresh(transaction, claim, outcome, retry_in=retry_in)
 
-    async def end(self, claim: Claim) -> Outcome:
+    async def end(self, claim: Claim) -> RefreshOutcome:
         async with self.database.transaction() as transaction:
             return await end_connection(transaction, claim)
 
@@ -175,7 +177,7 @@ async def test_a_late_save_waits_for_a_later_claim(protocol: Protocol, rows: Row
 async def test_a_late_save_brings_back_what_was_given_up(protocol: Protocol, rows: Rows) -> None:
     first = await protocol.won(lease=-1)
     second = await protocol.won()
-    assert await protocol.end(second) is Outcome.OUTCOME_LOST
+    assert await protocol.end(second) is RefreshOutcome.OUTCOME_LOST
     assert await protocol.save(first) is Saved.STORED
     held = await rows.held(protocol.id)
     assert held.connection.status is ConnectionStatus.ACTIVE
@@ -223,9 +225,12 @@ async def test_tokens_of_the_same_user_are_stored(protocol: Protocol) -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", [Outcome.NOT_SENT, Outcome.CLIENT_REFUSED, Outcome.RATE_LIMITED, Outcome.BAD_ANSWER]
+    "outcome",
+    [RefreshOutcome.NOT_SENT, RefreshOutcome.CLIENT_REFUSED, RefreshOutcome.RATE_LIMITED, RefreshOutcome.BAD_ANSWER],
 )
-async def test_a_failure_frees_the_lease_and_asks_for_a_pause(protocol: Protocol, rows: Rows, outcome: Outcome) -> None:
+async def test_a_failure_frees_the_lease_and_asks_for_a_pause(
+    protocol: Protocol, rows: Rows, outcome: RefreshOutcome
+) -> None:
     await protocol.fail(await protocol.won(), outcome, retry_in=100)
     held = await rows.held(protocol.id)
     assert held.tokens is not None
@@ -237,7 +242,7 @@ async def test_a_failure_frees_the_lease_and_asks_for_a_pause(protocol: Protocol
 
 
 async def test_an_unknown_outcome_keeps_its_lease_to_the_end(protocol: Protocol, rows: Rows) -> None:
-    await protocol.fail(await protocol.won(lease=100), Outcome.UNKNOWN, retry_in=0)
+    await protocol.fail(await protocol.won(lease=100), RefreshOutcome.UNKNOWN, retry_in=0)
     held = await rows.held(protocol.id)
     assert 90 < held.seconds_leased <= 100
     assert held.connection.retry_at == held.connection.lease_until
@@ -248,33 +253,35 @@ async def test_a_failure_that_comes_late_changes_nothing_for_others(protocol: Pr
     first = await protocol.won(lease=-1)
     await protocol.won()
     before = (await rows.held(protocol.id)).connection
-    await protocol.fail(first, Outcome.BANK_FAILED, retry_in=100)
+    await protocol.fail(first, RefreshOutcome.BANK_FAILED, retry_in=100)
     assert (await rows.held(protocol.id)).connection == before
 
 
-@pytest.mark.parametrize("outcome", [Outcome.UNKNOWN, Outcome.BANK_FAILED, Outcome.BAD_ANSWER])
+@pytest.mark.parametrize("outcome", [RefreshOutcome.UNKNOWN, RefreshOutcome.BANK_FAILED, RefreshOutcome.BAD_ANSWER])
 async def test_a_refusal_after_a_possibly_spent_token_is_a_lost_outcome(
-    protocol: Protocol, rows: Rows, outcome: Outcome
+    protocol: Protocol, rows: Rows, outcome: RefreshOutcome
 ) -> None:
     await protocol.fail(await protocol.won(), outcome)
     await rows.let_refresh_be_tried_again(protocol.id)
     claim = await protocol.won()
     assert claim.follows_unknown
-    assert await protocol.end(claim) is Outcome.OUTCOME_LOST
+    assert await protocol.end(claim) is RefreshOutcome.OUTCOME_LOST
     held = await rows.held(protocol.id)
     assert held.tokens is None
     assert held.connection.reauthorization_reason == "refresh_outcome_lost"
 
 
-@pytest.mark.parametrize("outcome", [Outcome.NOT_SENT, Outcome.CLIENT_REFUSED, Outcome.RATE_LIMITED])
+@pytest.mark.parametrize(
+    "outcome", [RefreshOutcome.NOT_SENT, RefreshOutcome.CLIENT_REFUSED, RefreshOutcome.RATE_LIMITED]
+)
 async def test_a_refusal_after_a_token_that_cannot_be_spent_is_the_users_word(
-    protocol: Protocol, rows: Rows, outcome: Outcome
+    protocol: Protocol, rows: Rows, outcome: RefreshOutcome
 ) -> None:
     await protocol.fail(await protocol.won(), outcome)
     await rows.let_refresh_be_tried_again(protocol.id)
     claim = await protocol.won()
     assert not claim.follows_unknown
-    assert await protocol.end(claim) is Outcome.INVALID_GRANT
+    assert await protocol.end(claim) is RefreshOutcome.INVALID_GRANT
     connection = (await rows.held(protocol.id)).connection
     assert connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED
     assert connection.reauthorization_reason == "invalid_grant"
@@ -282,7 +289,7 @@ async def test_a_refusal_after_a_token_that_cannot_be_spent_is_the_users_word(
 
 
 async def test_unknown_attempts_of_earlier_versions_do_not_count(protocol: Protocol, rows: Rows) -> None:
-    await protocol.fail(await protocol.won(), Outcome.UNKNOWN)
+    await protocol.fail(await protocol.won(), RefreshOutcome.UNKNOWN)
     await rows.let_refresh_be_tried_again(protocol.id)
     await protocol.save(await protocol.won())
     assert not (await protocol.won(2)).follows_unknown
@@ -294,7 +301,7 @@ async def test_a_refusal_is_not_believed_when_something_else_has_happened(
 ) -> None:
     claim = await protocol.won()
     await rows.change_connection(protocol.id, **values)
-    assert await protocol.end(claim) is Outcome.SUPERSEDED
+    assert await protocol.end(claim) is RefreshOutcome.SUPERSEDED
     assert (await rows.held(protocol.id)).tokens is not None
     assert await rows.attempts(protocol.id) == [(1, "superseded")]
 
@@ -302,7 +309,7 @@ async def test_a_refusal_is_not_believed_when_something_else_has_happened(
 async def test_only_refreshes_for_rejected_tokens_are_counted(protocol: Protocol, rows: Rows) -> None:
     for version, cause in enumerate(("rejected", "expired", "rejected", "requested"), start=1):
         await protocol.save(await protocol.won(version, cause=cause))
-    await protocol.fail(await protocol.won(5, cause="rejected"), Outcome.NOT_SENT)
+    await protocol.fail(await protocol.won(5, cause="rejected"), RefreshOutcome.NOT_SENT)
     async with protocol.database.transaction() as transaction:
         assert await rejections_within(transaction, protocol.id, 60) == 2
         assert await rejections_within(transaction, protocol.id, -1) == 0

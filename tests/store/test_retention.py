@@ -9,7 +9,7 @@ from sqlalchemy import insert, select, text, update
 
 from app.store import audit
 from app.store.audit_chain import Head, verify
-from app.store.connections import ConnectionStatus
+from app.store.enums import ConnectionStatus
 from app.store.postgresql.database import Database, Transaction
 from app.store.postgresql.database_time import from_now
 from app.store.retention import (

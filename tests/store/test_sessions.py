@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-from app.base.randomness import identifier
+from app.base.randomness import new_id
+from app.store.enums import SessionStatus
 from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import from_now
 from app.store.sessions import (
     Session,
-    SessionStatus,
     change_session,
     delete_sessions,
     end_session,
@@ -23,7 +23,7 @@ from tests.support.rows import TENANT
 
 
 async def add(database: Database, *, seconds_to_live: int = 900, **values: Any) -> Session:
-    session_id = identifier("ses")
+    session_id = new_id("ses")
     everything = {
         "id": session_id,
         "tenant": TENANT,

@@ -6,16 +6,9 @@ from pydantic import SecretStr
 from sqlalchemy import Table, func, select, update
 
 from app.base.encryption import KeyRing
-from app.base.randomness import identifier
-from app.store.connections import (
-    Connection,
-    ConnectionStatus,
-    Held,
-    TokenPair,
-    hold,
-    insert_connection,
-    store_tokens,
-)
+from app.base.randomness import new_id
+from app.store.connections import Connection, Held, TokenPair, hold, insert_connection, store_tokens
+from app.store.enums import ConnectionStatus
 from app.store.postgresql.database import Database, Transaction
 from app.store.postgresql.database_time import from_now
 from app.store.tables import connections, refresh_attempts, sessions
@@ -62,7 +55,7 @@ class Rows:
     ) -> Connection:
         """Make an active connection; its tokens, unless given, are of no bank."""
         pair = pair or TokenPair(SecretStr("an access token"), SecretStr("a refresh token"))
-        connection_id = identifier("con")
+        connection_id = new_id("con")
         async with self._database.transaction() as transaction:
             await insert_connection(
                 transaction,

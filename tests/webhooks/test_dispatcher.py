@@ -14,7 +14,8 @@ from sqlalchemy import insert, select, update
 from app.base.encryption import KeyRing
 from app.store.deliveries import Delivery, erase_deliveries_of_user, measure_outbox
 from app.store.delivery_queue import Due, claim_delivery, record_delivery, record_failure
-from app.store.outbox import DeliveryStatus, EventType, publish
+from app.store.enums import DeliveryStatus, EventType
+from app.store.outbox import publish
 from app.store.postgresql.database import Database, Transaction
 from app.store.postgresql.database_time import from_now
 from app.store.tables import webhook_deliveries, webhook_queues, webhooks
@@ -372,7 +373,7 @@ async def test_a_missing_key_is_seen_and_mended(replicas: ReplicaFactory, hostil
 async def test_a_replica_that_is_told_to_stop_begins_no_delivery(replica: Replica, hostile: HostileServer) -> None:
     await listen(replica, f"{hostile.url}/events")
     await happen(replica.database, "con_1")
-    replica.stopping.begin()
+    replica.shutdown.set()
     await asyncio.wait_for(replica.dispatcher.run(), 5)
     assert hostile.received == []
 

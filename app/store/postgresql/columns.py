@@ -1,6 +1,7 @@
-"""The kinds of columns that tables have."""
+"""Column types, and shorthands for columns that many tables have."""
 
-from typing import Any
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ARRAY, Column, DateTime, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -9,9 +10,11 @@ from sqlalchemy.types import TypeDecorator
 
 from app.base.encryption import Ciphertext
 
+_Member = TypeVar("_Member", bound=StrEnum)
+
 
 class Sealed(TypeDecorator[Ciphertext]):
-    """A column that holds ciphertexts only; plain text does not fit its type."""
+    """A column of ciphertexts. Plain text has another type and is not accepted."""
 
     impl = Text
     cache_ok = True
@@ -21,30 +24,49 @@ class Sealed(TypeDecorator[Ciphertext]):
         return None if value is None else value.text
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Ciphertext | None:
-        """Wrap what was stored, so that it does not print."""
+        """Wrap the stored text, so that it is never printed by accident."""
         return None if value is None else Ciphertext(value)
 
 
-def moment(name: str) -> Column[Any]:
-    """Make a column for a moment that may not have come."""
+class EnumText(TypeDecorator[_Member], Generic[_Member]):
+    """A column that stores the value of an enum's member as text, and returns the member."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, enum: type[_Member]) -> None:
+        super().__init__()
+        self.enum = enum
+
+    def process_bind_param(self, value: _Member | None, dialect: Dialect) -> str | None:
+        """Store the member's value. Raises ValueError for a text that is no member's value."""
+        return None if value is None else self.enum(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> _Member | None:
+        """Return the member."""
+        return None if value is None else self.enum(value)
+
+
+def timestamp(name: str) -> Column[Any]:
+    """Return a column for a time that may be null."""
     return Column(name, DateTime(timezone=True))
 
 
-def moment_given(name: str) -> Column[Any]:
-    """Make a column for a moment that there always is."""
+def required_timestamp(name: str) -> Column[Any]:
+    """Return a column for a time that is never null."""
     return Column(name, DateTime(timezone=True), nullable=False)
 
 
-def created_at(name: str = "created_at") -> Column[Any]:
-    """Make a column for the moment at which a row is inserted."""
+def inserted_at(name: str) -> Column[Any]:
+    """Return a column for the time at which the row was inserted, on the database's clock."""
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
-def words(name: str) -> Column[Any]:
-    """Make a column for a list of words."""
+def text_array(name: str) -> Column[Any]:
+    """Return a column for a list of texts, empty by default."""
     return Column(name, ARRAY(Text), nullable=False, server_default=text("'{}'"))
 
 
 def json_object(name: str) -> Column[Any]:
-    """Make a column for an object."""
+    """Return a column for a JSON object, empty by default."""
     return Column(name, JSONB, nullable=False, server_default=text("'{}'"))

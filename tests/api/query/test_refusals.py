@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.query.mutations import Documents
-from app.store.connections import ConnectionStatus
+from app.store.enums import ConnectionStatus
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.answers import assert_graphql_refusal

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue, SecretStr
 
-from app.store.connections import ConnectionStatus
+from app.store.enums import ConnectionStatus
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.answers import assert_graphql_refusal, assert_problem
