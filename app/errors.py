@@ -1,28 +1,41 @@
-"""Every error that the broker reports, in one tree.
+"""Every error that the broker reports, in one tree, with its HTTP status.
 
-    BrokerError
-    ├── InvalidRequest             400  the request cannot be understood or is not allowed as it stands
-    │   ├── UnprocessableRequest   422
-    │   ├── RequestTooLarge        413
-    │   └── RequestTooSlow         408
-    ├── UnauthorizedCaller         401
-    ├── PermissionDenied           403
-    ├── NotFound                   404
-    │   └── ConnectionNotFound
-    ├── Conflict                   409
-    │   ├── ConnectionNotReady
-    │   ├── ConnectionRevoked
-    │   └── ReauthorizationRequired
-    ├── RateLimited                429
-    ├── BankError                  502  the bank cannot be used as it is
-    │   └── BankTimeout            504
-    ├── BrokerUnavailable          503
-    │   └── DatabaseUnavailable
-    ├── LoginError                 400  a login that must not succeed; `code` says which check refused it
-    └── ConfigurationError              the settings or the machine; stops a start
+    BrokerError                         500
+    ├── InvalidRequest                  400
+    │   ├── MethodNotAllowed            405
+    │   ├── RequestTimeout              408
+    │   ├── RequestTooLarge             413
+    │   └── UnprocessableRequest        422
+    ├── UnauthorizedCaller              401
+    │   └── ServiceTokenInvalid         401
+    ├── PermissionDenied                403
+    ├── NotFound                        404
+    │   └── ConnectionNotFound          404
+    ├── Conflict                        409
+    │   ├── ConnectionNotReady          409
+    │   ├── ConnectionRevoked           409
+    │   └── ReauthorizationRequired     409
+    ├── RateLimited                     429
+    ├── BankError                       502
+    │   ├── BankUnreachable             502
+    │   ├── BankResponseInvalid         502
+    │   ├── BankServerError             502
+    │   ├── BankRateLimited             502
+    │   ├── BankRequestRejected         502
+    │   ├── InvalidClient               502
+    │   ├── InvalidGrant                502
+    │   ├── RevocationUnsupported       502
+    │   └── BankTimeout                 504
+    │       └── BankOutcomeUnknown      504
+    ├── BrokerUnavailable               503
+    │   └── DatabaseUnavailable         503
+    ├── DecryptionError                 503
+    ├── LoginError                      400
+    │   └── IdTokenInvalid              400
+    └── ConfigurationError              500
 
-`code` is stable and for programs, `detail` is for people and says what to do. Neither ever holds a secret.
-`app.api.problems` renders them as problem+json, `app.api.query.errors` in GraphQL's shape: nothing else does.
+`code` is stable and meant for programs. `detail` is meant for people and says what to do. Neither contains a secret.
+Only `app.api.problems` (problem+json, RFC 9457) and `app.api.query.errors` (GraphQL) turn errors into responses.
 """
 
 from typing import ClassVar
@@ -39,7 +52,7 @@ class BrokerError(Exception):
     def __init__(
         self, detail: str, *, code: str | None = None, retry_after: float | None = None, reason: str | None = None
     ) -> None:
-        """`retry_after` is in seconds and becomes the `Retry-After` header. `reason` is for operators alone."""
+        """`retry_after` is in seconds and becomes the `Retry-After` header. `reason` is shown to operators only."""
         super().__init__(detail)
         self.detail = detail
         self.code = code or self.default_code
@@ -48,7 +61,7 @@ class BrokerError(Exception):
 
 
 class InvalidRequest(BrokerError):
-    """The request cannot be understood."""
+    """The request is malformed."""
 
     status = 400
     title = "The request is not valid"
@@ -56,16 +69,23 @@ class InvalidRequest(BrokerError):
     graphql_code = "BAD_REQUEST"
 
 
-class UnprocessableRequest(InvalidRequest):
-    """The request is well-formed, but its content cannot be acted on."""
+class MethodNotAllowed(InvalidRequest):
+    """The path does not support this HTTP method."""
 
-    status = 422
-    title = "The request cannot be processed"
-    default_code = "unprocessable_request"
+    status = 405
+    default_code = "method_not_allowed"
+
+
+class RequestTimeout(InvalidRequest):
+    """The request body did not arrive in time."""
+
+    status = 408
+    title = "The request did not come in time"
+    default_code = "request_too_slow"
 
 
 class RequestTooLarge(InvalidRequest):
-    """The body is larger than the broker accepts."""
+    """The request body is larger than the broker accepts."""
 
     status = 413
     title = "The request is too large"
@@ -73,16 +93,16 @@ class RequestTooLarge(InvalidRequest):
     graphql_code = "REQUEST_TOO_LARGE"
 
 
-class RequestTooSlow(InvalidRequest):
-    """The body did not come within the time that it is waited for."""
+class UnprocessableRequest(InvalidRequest):
+    """The request is well-formed, but its content is not acceptable."""
 
-    status = 408
-    title = "The request did not come in time"
-    default_code = "request_too_slow"
+    status = 422
+    title = "The request cannot be processed"
+    default_code = "unprocessable_request"
 
 
 class UnauthorizedCaller(BrokerError):
-    """No API key, or one that is unknown, expired or revoked."""
+    """The API key is missing, unknown, expired or revoked."""
 
     status = 401
     title = "The caller is not authenticated"
@@ -90,8 +110,14 @@ class UnauthorizedCaller(BrokerError):
     graphql_code = "UNAUTHORIZED_CALLER"
 
 
+class ServiceTokenInvalid(UnauthorizedCaller):
+    """The service token failed validation; `code` names the check."""
+
+    default_code = "service_token_invalid"
+
+
 class PermissionDenied(BrokerError):
-    """The caller is known, but was not granted this."""
+    """The caller does not have the permission that this request needs."""
 
     status = 403
     title = "The caller lacks a permission"
@@ -100,7 +126,7 @@ class PermissionDenied(BrokerError):
 
 
 class NotFound(BrokerError):
-    """Nothing of that name exists for this caller; another tenant's rows do not exist for it either."""
+    """The resource does not exist, or belongs to another tenant."""
 
     status = 404
     title = "Not found"
@@ -108,7 +134,7 @@ class NotFound(BrokerError):
 
 
 class ConnectionNotFound(NotFound):
-    """No such connection for this caller."""
+    """The caller's tenant has no connection with this id."""
 
     default_code = "connection_not_found"
     graphql_code = "CONNECTION_NOT_FOUND"
@@ -118,7 +144,7 @@ class ConnectionNotFound(NotFound):
 
 
 class Conflict(BrokerError):
-    """The thing exists, but is not in a state that allows this."""
+    """The resource is in a state that does not allow this request."""
 
     status = 409
     title = "The current state does not allow this"
@@ -127,13 +153,13 @@ class Conflict(BrokerError):
 
 
 class ConnectionNotReady(Conflict):
-    """The connection awaits its caller's confirmation."""
+    """The connection still has to be confirmed by its caller."""
 
     default_code = "connection_not_ready"
 
 
 class ConnectionRevoked(Conflict):
-    """The connection was disconnected; link the account anew."""
+    """The connection was disconnected; link the account again."""
 
     default_code = "connection_revoked"
     graphql_code = "CONNECTION_REVOKED"
@@ -147,7 +173,7 @@ class ReauthorizationRequired(Conflict):
 
 
 class RateLimited(BrokerError):
-    """The caller asks for more than it may."""
+    """The caller has exceeded a rate limit."""
 
     status = 429
     title = "Too many requests"
@@ -156,12 +182,60 @@ class RateLimited(BrokerError):
 
 
 class BankError(BrokerError):
-    """The bank refused, failed or could not be reached; the tokens are kept."""
+    """The bank refused the request, failed or could not be reached; the tokens are kept."""
 
     status = 502
     title = "The bank cannot be used at the moment"
     default_code = "bank_unavailable"
     graphql_code = "BANK_UNAVAILABLE"
+
+
+class BankUnreachable(BankError):
+    """No connection to the bank could be opened. Nothing was sent, so the request may be repeated."""
+
+    default_code = "bank_unreachable"
+
+
+class BankResponseInvalid(BankError):
+    """The bank's response cannot be understood."""
+
+    default_code = "bank_bad_answer"
+
+
+class BankServerError(BankError):
+    """The bank answered with a server error."""
+
+    default_code = "bank_failed"
+
+
+class BankRateLimited(BankError):
+    """The bank asked for fewer requests; `retry_after` holds its `Retry-After`, if any."""
+
+    default_code = "bank_rate_limited"
+
+
+class BankRequestRejected(BankError):
+    """The bank rejected the request with another OAuth error, which `detail` names."""
+
+    default_code = "bank_refused_request"
+
+
+class InvalidClient(BankError):
+    """The bank does not accept the broker's client credentials. No user's consent is affected."""
+
+    default_code = "bank_refused_client"
+
+
+class InvalidGrant(BankError):
+    """The authorization code or refresh token is invalid, expired, used or revoked."""
+
+    default_code = "invalid_grant"
+
+
+class RevocationUnsupported(BankError):
+    """The bank's revocation endpoint is not known. Tokens are kept until it is."""
+
+    default_code = "revocation_unsupported"
 
 
 class BankTimeout(BankError):
@@ -173,6 +247,12 @@ class BankTimeout(BankError):
     graphql_code = "BANK_TIMEOUT"
 
 
+class BankOutcomeUnknown(BankTimeout):
+    """The request may have reached the bank, but no response came, so its outcome is unknown."""
+
+    default_code = "bank_outcome_unknown"
+
+
 class BrokerUnavailable(BrokerError):
     """The broker cannot do this now; the same request may succeed later."""
 
@@ -182,21 +262,35 @@ class BrokerUnavailable(BrokerError):
 
 
 class DatabaseUnavailable(BrokerUnavailable):
-    """PostgreSQL cannot be reached, or refuses to work at the moment."""
+    """PostgreSQL cannot be reached, or cannot serve requests at the moment."""
 
     default_code = "database_unavailable"
 
 
+class DecryptionError(BrokerError):
+    """Stored data cannot be decrypted: its key is not configured, or the data was altered or moved."""
+
+    status = 503
+    title = "Stored data cannot be read"
+    default_code = "decryption_failed"
+
+
 class LoginError(BrokerError):
-    """A login that must not succeed. The session keeps `code` and `detail`."""
+    """The login must not succeed. The session keeps `code` and `detail`."""
 
     status = 400
     title = "The login was refused"
     default_code = "login_failed"
 
 
+class IdTokenInvalid(LoginError):
+    """The id_token failed validation; `code` names the check."""
+
+    default_code = "id_token_invalid"
+
+
 class ConfigurationError(BrokerError):
-    """A setting, or the machine, does not allow a start. The message is one line that names it."""
+    """A setting or the machine prevents the start. `detail` is one line that names the setting."""
 
     title = "The broker is not configured"
     default_code = "configuration_error"

@@ -8,8 +8,8 @@ import httpx
 
 from app.bank.providers import client_authentication, open_provider
 from app.base.clock import SystemClock
+from app.errors import InvalidGrant
 from app.oidc.back_channel import BackChannel
-from app.oidc.oauth_errors import InvalidGrant
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
 from app.settings import Settings

@@ -4,8 +4,6 @@ from typing import Any, NamedTuple
 
 from app import errors
 from app.api.problems import MEDIA_TYPE
-from app.oidc import oauth_errors as refusals
-from app.oidc import transport
 
 PROBLEM = "#/components/schemas/Problem"
 
@@ -63,13 +61,13 @@ INTERACTION_URL_NOT_ALLOWED = Refusal(
 )
 INVALID_CURSOR = Refusal(errors.InvalidRequest, "invalid_cursor", "`cursor` must be a `next_cursor` of the same list")
 # The bank, when it is asked for its discovery document; and when it is asked for tokens.
-DISCOVERY = (own(transport.BankUnreachable), own(transport.BankBadAnswer), own(transport.BankSilent))
+DISCOVERY = (own(errors.BankUnreachable), own(errors.BankResponseInvalid), own(errors.BankOutcomeUnknown))
 TOKENS = (
     *DISCOVERY,
-    own(refusals.BankFailed),
-    own(refusals.BankRateLimited),
-    own(refusals.ClientRefused),
-    own(refusals.TokenRequestRefused),
+    own(errors.BankServerError),
+    own(errors.BankRateLimited),
+    own(errors.InvalidClient),
+    own(errors.BankRequestRejected),
     Refusal(
         errors.BankError,
         "bank_left_alone",

@@ -15,20 +15,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import SecretStr
 
 from app.base.randomness import random_bytes
-from app.errors import BrokerError, ConfigurationError
+from app.errors import ConfigurationError, DecryptionError
 
 _FORMAT = "v1"
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
-
-
-class DecryptionError(BrokerError):
-    """A ciphertext does not open: its key is not in the ring, or it was altered or moved."""
-
-    status = 503
-    title = "Stored data cannot be read"
-    default_code = "decryption_failed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pydantic import SecretStr
 
 from app.base.clock import Clock
-from app.errors import BankError, BrokerUnavailable, UnauthorizedCaller
+from app.errors import BankError, BrokerUnavailable, ServiceTokenInvalid
 from app.oidc.jwt import Claims, read_header, text_claim, time_claim, verify_signature
 from app.oidc.provider import Provider
 
@@ -20,12 +20,6 @@ MAX_LIFETIME = timedelta(hours=24)
 _MAX_LENGTH = 16_384
 # RFC 7519 section 5.1, RFC 9068 section 2.1.
 _TYPES = ("jwt", "at+jwt")
-
-
-class ServiceTokenRefused(UnauthorizedCaller):
-    """The token must not be believed; `code` says why."""
-
-    default_code = "service_token_invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +50,7 @@ class ServiceTokens:
         self._clock = clock
 
     async def validate(self, token: SecretStr) -> ServiceIdentity:
-        """Check signature and claims. Raises ServiceTokenRefused; BrokerUnavailable where the keys cannot be had."""
+        """Check signature and claims. Raises ServiceTokenInvalid; BrokerUnavailable where the keys cannot be had."""
         text = token.get_secret_value()
         if len(text) > _MAX_LENGTH:
             raise _refused("too_large", f"has more than {_MAX_LENGTH} characters")
@@ -85,8 +79,8 @@ class ServiceTokens:
             ) from error
 
 
-def _refused(check: str, what_is_wrong: str) -> ServiceTokenRefused:
-    return ServiceTokenRefused(f"the service token {what_is_wrong}", code=f"service_token_{check}")
+def _refused(check: str, what_is_wrong: str) -> ServiceTokenInvalid:
+    return ServiceTokenInvalid(f"the service token {what_is_wrong}", code=f"service_token_{check}")
 
 
 def _check_type(header: Mapping[str, object]) -> None:

@@ -14,9 +14,8 @@ from app.bank.providers import client_authentication, open_provider, open_servic
 from app.base.clock import SystemClock
 from app.base.encryption import KeyRing
 from app.cli.output import AsJson, show_all
-from app.errors import BrokerError
+from app.errors import BankRequestRejected, BrokerError, InvalidGrant
 from app.oidc.back_channel import BackChannel
-from app.oidc.oauth_errors import InvalidGrant, TokenRequestRefused
 from app.oidc.provider import Provider
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
@@ -167,7 +166,7 @@ async def _client_authentication(settings: Settings, client: httpx.AsyncClient, 
     clock = SystemClock()
     authentication = client_authentication(settings, clock)
     token_endpoint = TokenEndpoint(BackChannel(client, provider, authentication, clock))
-    with contextlib.suppress(InvalidGrant, TokenRequestRefused):
+    with contextlib.suppress(InvalidGrant, BankRequestRejected):
         await token_endpoint.refresh(_NO_TOKEN, deadline=10)
     return Finding("client authentication", True, f"{settings.stitch_client_auth}, which the bank accepts")
 

@@ -2,10 +2,10 @@
 
 from pydantic import SecretStr
 
-from app.base.encryption import DecryptionError, KeyRing
+from app.errors import BankResponseInvalid, DecryptionError
+from app.base.encryption import KeyRing
 from app.observability.logs import get_logger
 from app.oidc.token_endpoint import read_tokens
-from app.oidc.transport import BankBadAnswer
 from app.store import audit
 from app.store.connections import (
     Connection,
@@ -74,7 +74,7 @@ async def revoke_answer(
     """Have the bank revoke the tokens of an answer that is not to be used. One without tokens needs nothing."""
     try:
         tokens = read_tokens(body)
-    except BankBadAnswer:
+    except BankResponseInvalid:
         return
     await order_revocation(
         transaction,

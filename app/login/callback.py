@@ -12,16 +12,14 @@ from app.base.clock import Clock
 from app.base.encryption import KeyRing
 from app.base.randomness import digest, same
 from app.concurrency.background_tasks import BackgroundTasks
-from app.errors import BankError, InvalidRequest, LoginError
+from app.errors import BankError, BankRateLimited, BankUnreachable, InvalidRequest, LoginError
 from app.login.session_lease import LEASE, SessionLeases
 from app.login.token_response import Answers
 from app.observability.logs import get_logger
 from app.oidc.authorization import ERRORS, AuthorizationResponse, check_issuer
 from app.oidc.dpop import ProofKey
-from app.oidc.oauth_errors import BankRateLimited
 from app.oidc.provider import Provider
 from app.oidc.token_endpoint import TokenEndpoint
-from app.oidc.transport import BankUnreachable
 from app.spool.logins import UnsavedAnswer
 from app.store import audit
 from app.store.postgresql.database import Database, Transaction

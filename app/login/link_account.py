@@ -10,11 +10,10 @@ from app.base.clock import Clock
 from app.base.encryption import KeyRing
 from app.base.randomness import digest, identifier, opaque_value
 from app.connections.revoke import revoke_answer
-from app.errors import BankError, LoginError
+from app.errors import BankError, BankResponseInvalid, LoginError
 from app.oidc.id_token import Expectations, VerifiedClaims, validate_id_token
 from app.oidc.provider import Provider
 from app.oidc.token_endpoint import TokenResponse, read_tokens
-from app.oidc.transport import BankBadAnswer
 from app.store import audit
 from app.store.connections import (
     Connection,
@@ -67,7 +66,7 @@ class Linking:
         """Check the answer to a code. Raises LoginError; BankError where the bank's keys cannot be had."""
         try:
             tokens = self.tokens_of(session, body)
-        except BankBadAnswer as error:
+        except BankResponseInvalid as error:
             raise LoginError(error.detail, code=error.code) from error
         if tokens.access_token is None:
             raise LoginError("the bank sent no access token", code="access_token_missing")
@@ -87,7 +86,7 @@ class Linking:
         return Grant(tokens, claims)
 
     def tokens_of(self, session: Session, body: SecretStr) -> TokenResponse:
-        """Read the answer to a session's code. Raises BankBadAnswer."""
+        """Read the answer to a session's code. Raises BankResponseInvalid."""
         return read_tokens(body, proof_key_of(session, self._key_ring))
 
     def _check_unbound(self, tokens: TokenResponse) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from pydantic import SecretStr
 
-from app.base.randomness import opaque_value
+from app.base.randomness import random_urlsafe_text
 from app.errors import InvalidRequest, LoginError
 from app.oidc.dpop import ProofKey
 from app.oidc.provider import ProviderMetadata
@@ -52,7 +52,7 @@ def new_authorization_request(
 
     With `proof_key`, the code works with a proof of that key only (RFC 9449 section 10).
     """
-    state, nonce, verifier = opaque_value(), opaque_value(), opaque_value()
+    state, nonce, verifier = random_urlsafe_text(), random_urlsafe_text(), random_urlsafe_text()
     challenge = code_challenge(verifier)
     parameters = {
         "client_id": client_id,

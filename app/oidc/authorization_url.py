@@ -7,10 +7,10 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from pydantic import SecretStr
 
-from app.base.strict_json import read_json
+from app.base.strict_json import parse_json
+from app.errors import BankResponseInvalid
 from app.oidc.authorization import AuthorizationRequest, new_authorization_request
 from app.oidc.back_channel import BackChannel
-from app.oidc.transport import BankBadAnswer
 
 _REQUEST_URI = re.compile(r"[!-~]{1,2000}")
 
@@ -65,13 +65,13 @@ class FrontChannel:
 def _request_uri(body: bytes) -> str:
     """Read a pushed authorization response (RFC 9126 section 2.2)."""
     try:
-        values = read_json(body)
+        values = parse_json(body)
     except ValueError as error:
-        raise BankBadAnswer("the bank's answer to a pushed authorization request is not JSON") from error
+        raise BankResponseInvalid("the bank's answer to a pushed authorization request is not JSON") from error
     request_uri = values.get("request_uri") if isinstance(values, dict) else None
     # It goes through the browser, within an address.
     if not isinstance(request_uri, str) or not _REQUEST_URI.fullmatch(request_uri):
-        raise BankBadAnswer("the bank's answer to a pushed authorization request has no usable request_uri")
+        raise BankResponseInvalid("the bank's answer to a pushed authorization request has no usable request_uri")
     return request_uri
 
 

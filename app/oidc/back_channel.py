@@ -5,11 +5,12 @@ from collections.abc import Mapping
 import httpx
 
 from app.base.clock import Clock
+from app.errors import BankUnreachable
 from app.oidc.client_authentication import ClientAuthentication
 from app.oidc.dpop import NONCE_WANTED, ProofKey, Prover, target_of
 from app.oidc.oauth_errors import raise_for_refusal, read_error
 from app.oidc.provider import Provider, ProviderMetadata
-from app.oidc.transport import Answer, BankUnreachable, send
+from app.oidc.transport import Answer, send
 
 
 class BackChannel:

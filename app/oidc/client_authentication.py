@@ -12,7 +12,7 @@ from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 
 from app.base.clock import Clock
-from app.base.randomness import opaque_value
+from app.base.randomness import random_urlsafe_text
 from app.errors import ConfigurationError
 from app.oidc.provider import ProviderMetadata
 
@@ -63,7 +63,7 @@ class PrivateKeyJwt:
             "iss": self.client_id,
             "sub": self.client_id,
             "aud": metadata.assertion_audience,
-            "jti": opaque_value(),
+            "jti": random_urlsafe_text(),
             "iat": now,
             "nbf": now,
             "exp": now + _ASSERTION_LIFETIME,

@@ -11,7 +11,7 @@ from joserfc.jwk import ECKey
 from pydantic import SecretStr
 
 from app.base.clock import Clock
-from app.base.randomness import opaque_value
+from app.base.randomness import random_urlsafe_text
 
 ALGORITHM = "ES256"
 NONCE_WANTED = "use_dpop_nonce"
@@ -65,7 +65,7 @@ class Prover:
     def proof(self, key: ProofKey, target: str, access_token: SecretStr | None = None) -> str:
         """Return a proof for one POST to `target`, with the access token that goes along (RFC 9449 section 4.2)."""
         claims: dict[str, object] = {
-            "jti": opaque_value(),
+            "jti": random_urlsafe_text(),
             "htm": "POST",
             "htu": target,
             "iat": int(self._clock.now().timestamp()),

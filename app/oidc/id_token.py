@@ -13,19 +13,13 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from pydantic import SecretStr
 
-from app.base.randomness import same
-from app.errors import LoginError
+from app.base.hashing import constant_time_equal
+from app.errors import IdTokenInvalid
 from app.oidc.jwt import Claims, read_header, text_claim, time_claim, verify_signature
 from app.oidc.provider import Provider
 
 LEEWAY = timedelta(seconds=60)
 MAX_AGE = timedelta(minutes=15)
-
-
-class IdTokenRefused(LoginError):
-    """The id_token must not be believed; `code` says why."""
-
-    default_code = "id_token_invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +45,7 @@ async def validate_id_token(
 ) -> VerifiedClaims:
     """Check signature and claims, the times as of `received_at`: the keys may come only later.
 
-    Raises IdTokenRefused; BankError where the keys cannot be had.
+    Raises IdTokenInvalid; BankError where the keys cannot be had.
     """
     text = id_token.get_secret_value()
     claims = await verify_signature(text, read_header(text, _refused), provider, _refused)
@@ -77,24 +71,24 @@ def subject_of(id_token: SecretStr) -> str | None:
     return text_claim(payload, "sub") if isinstance(payload, dict) else None
 
 
-def _refused(check: str, what_is_wrong: str) -> IdTokenRefused:
-    return IdTokenRefused(f"the id_token {what_is_wrong}", code=f"id_token_{check}")
+def _refused(check: str, what_is_wrong: str) -> IdTokenInvalid:
+    return IdTokenInvalid(f"the id_token {what_is_wrong}", code=f"id_token_{check}")
 
 
 def _check_issuer(claims: Claims, issuer: str) -> None:
     if claims.get("iss") != issuer:
-        raise IdTokenRefused("the id_token is of another issuer", code="id_token_issuer")
+        raise IdTokenInvalid("the id_token is of another issuer", code="id_token_issuer")
 
 
 def _check_audience(claims: Claims, client_id: str) -> None:
     audience, authorized_party = claims.get("aud"), claims.get("azp")
     audiences = audience if isinstance(audience, list) else [audience]
     if client_id not in audiences:
-        raise IdTokenRefused("the id_token is for another client", code="id_token_audience")
+        raise IdTokenInvalid("the id_token is for another client", code="id_token_audience")
     if len(audiences) > 1 and authorized_party is None:
-        raise IdTokenRefused("the id_token has several audiences and no azp", code="id_token_authorized_party")
+        raise IdTokenInvalid("the id_token has several audiences and no azp", code="id_token_authorized_party")
     if authorized_party is not None and authorized_party != client_id:
-        raise IdTokenRefused("the id_token was issued to another client", code="id_token_authorized_party")
+        raise IdTokenInvalid("the id_token was issued to another client", code="id_token_authorized_party")
 
 
 def _check_times(claims: Claims, received_at: datetime) -> None:
@@ -102,23 +96,23 @@ def _check_times(claims: Claims, received_at: datetime) -> None:
     leeway = LEEWAY.total_seconds()
     expires_at, issued_at = time_claim(claims, "exp"), time_claim(claims, "iat")
     if expires_at is None or expires_at <= now - leeway:
-        raise IdTokenRefused("the id_token has expired or does not say when it does", code="id_token_expired")
+        raise IdTokenInvalid("the id_token has expired or does not say when it does", code="id_token_expired")
     if issued_at is None or not now - MAX_AGE.total_seconds() - leeway <= issued_at <= now + leeway:
-        raise IdTokenRefused(
+        raise IdTokenInvalid(
             "the id_token was not issued just now; check that this machine's clock is right", code="id_token_issued_at"
         )
     if "nbf" in claims and (not_before := time_claim(claims, "nbf")) is not None and not_before <= now + leeway:
         return
     if "nbf" in claims:
-        raise IdTokenRefused("the id_token is not valid yet", code="id_token_not_before")
+        raise IdTokenInvalid("the id_token is not valid yet", code="id_token_not_before")
 
 
 def _check_nonce(claims: Claims, nonce_digest: str | None) -> None:
     if nonce_digest is None:
         return
     nonce = text_claim(claims, "nonce")
-    if nonce is None or not same(hashlib.sha256(nonce.encode()).hexdigest(), nonce_digest):
-        raise IdTokenRefused("the id_token answers another login", code="id_token_nonce")
+    if nonce is None or not constant_time_equal(hashlib.sha256(nonce.encode()).hexdigest(), nonce_digest):
+        raise IdTokenInvalid("the id_token answers another login", code="id_token_nonce")
 
 
 def _check_hash(claims: Claims, name: str, digest: str | None) -> None:
@@ -127,12 +121,12 @@ def _check_hash(claims: Claims, name: str, digest: str | None) -> None:
         return
     value = text_claim(claims, name)
     expected = base64.urlsafe_b64encode(bytes.fromhex(digest)[:16]).decode().rstrip("=")
-    if value is None or not same(value.rstrip("="), expected):
-        raise IdTokenRefused(f"the id_token's {name} does not match", code=f"id_token_{name}")
+    if value is None or not constant_time_equal(value.rstrip("="), expected):
+        raise IdTokenInvalid(f"the id_token's {name} does not match", code=f"id_token_{name}")
 
 
 def _subject(claims: Claims) -> str:
     subject = text_claim(claims, "sub")
     if subject is None:
-        raise IdTokenRefused("the id_token does not say who the user is", code="id_token_subject")
+        raise IdTokenInvalid("the id_token does not say who the user is", code="id_token_subject")
     return subject

@@ -5,7 +5,7 @@ import contextlib
 from joserfc.errors import JoseError
 from joserfc.jwk import Key, KeySet
 
-from app.oidc.transport import BankBadAnswer
+from app.errors import BankResponseInvalid
 
 # Reading one takes a while, in which nobody else is served: the more the longer its numbers are, and very long where
 # it is a private one, of which only the public part is read.
@@ -16,16 +16,16 @@ _LONGEST_MODULUS, _LONGEST_MEMBER = 1_366, 255
 
 
 def read_keys(document: dict[str, object]) -> KeySet:
-    """Read a JWKS. Keys of kinds that are not supported are ignored (section 5). Raises BankBadAnswer."""
+    """Read a JWKS. Keys of kinds that are not supported are ignored (section 5). Raises BankResponseInvalid."""
     entries = document.get("keys")
     if not isinstance(entries, list):
-        raise BankBadAnswer("the bank's JWKS has no list of keys")
+        raise BankResponseInvalid("the bank's JWKS has no list of keys")
     keys: list[Key] = []
     for entry in entries[:_MOST_KEYS]:
         with contextlib.suppress(JoseError, ValueError, KeyError, TypeError):
             keys += KeySet.import_key_set({"keys": [_public_part(entry)]}).keys
     if not keys:
-        raise BankBadAnswer("the bank's JWKS has no key that can be used")
+        raise BankResponseInvalid("the bank's JWKS has no key that can be used")
     return KeySet(keys)
 
 

@@ -12,7 +12,7 @@ from joserfc.errors import BadSignatureError, JoseError
 from joserfc.jwk import Key, KeySet
 from joserfc.jws import JWSRegistry
 
-from app.base.strict_json import storable
+from app.base.strict_json import is_storable_in_postgresql
 from app.errors import BrokerError
 from app.oidc.provider import Provider
 
@@ -89,4 +89,4 @@ def time_claim(claims: Claims, name: str) -> float | None:
 def text_claim(claims: Claims, name: str) -> str | None:
     """Return a text that can be stored and is of 1 to 255 characters, as OpenID Connect Core section 2 has `sub`."""
     value = claims.get(name)
-    return value if isinstance(value, str) and 0 < len(value) <= 255 and storable(value) else None
+    return value if isinstance(value, str) and 0 < len(value) <= 255 and is_storable_in_postgresql(value) else None

@@ -5,11 +5,18 @@ from datetime import datetime
 
 import httpx
 
-from app.base.strict_json import read_json
-from app.errors import BankError
+from app.base.strict_json import parse_json
+from app.errors import (
+    BankRateLimited,
+    BankRequestRejected,
+    BankResponseInvalid,
+    BankServerError,
+    InvalidClient,
+    InvalidGrant,
+)
 from app.oidc.authorization import ERRORS
 from app.oidc.dpop import NONCE_WANTED
-from app.oidc.transport import Answer, BankBadAnswer
+from app.oidc.transport import Answer
 
 _MAX_RETRY_AFTER = 3_600.0
 # RFC 6749 section 5.2, RFC 7009 section 2.2.1, RFC 9126 section 2.3 with RFC 9101 and OpenID Connect Core 3.1.2.6, and
@@ -19,36 +26,6 @@ _ERRORS = ERRORS | {
     *("invalid_dpop_proof", NONCE_WANTED),
 }
 _UNKNOWN = "an error of its own"
-
-
-class InvalidGrant(BankError):
-    """The code or refresh token is not, or no longer, good."""
-
-    default_code = "invalid_grant"
-
-
-class ClientRefused(BankError):
-    """The bank does not accept the broker itself: a wrong secret, say. No user's consent is affected."""
-
-    default_code = "bank_refused_client"
-
-
-class BankRateLimited(BankError):
-    """The bank wants fewer requests; `retry_after` has its wish in seconds, if any."""
-
-    default_code = "bank_rate_limited"
-
-
-class BankFailed(BankError):
-    """The bank answered with a server error."""
-
-    default_code = "bank_failed"
-
-
-class TokenRequestRefused(BankError):
-    """The bank refused the request for another reason, which `code` keeps."""
-
-    default_code = "bank_refused_request"
 
 
 def raise_for_refusal(answer: Answer, now: datetime) -> None:
@@ -62,22 +39,22 @@ def raise_for_refusal(answer: Answer, now: datetime) -> None:
     if answer.status == 429:
         raise BankRateLimited("the bank wants fewer requests", retry_after=parse_retry_after(answer.headers, now))
     if answer.status >= 500:
-        raise BankFailed(
+        raise BankServerError(
             f"the bank failed with status {answer.status}", retry_after=parse_retry_after(answer.headers, now)
         )
     if error in ("invalid_client", "unauthorized_client") or (answer.status == 401 and error is None):
-        raise ClientRefused("the bank does not accept the broker's client credentials; check BROKER_STITCH_CLIENT_*")
+        raise InvalidClient("the bank does not accept the broker's client credentials; check BROKER_STITCH_CLIENT_*")
     if error == "invalid_grant":
         raise InvalidGrant("the bank says that the grant is not, or no longer, good")
     if error is not None:
-        raise TokenRequestRefused(f"the bank refused the request with {error}")
-    raise BankBadAnswer(f"the bank answered with status {answer.status} and no OAuth error")
+        raise BankRequestRejected(f"the bank refused the request with {error}")
+    raise BankResponseInvalid(f"the bank answered with status {answer.status} and no OAuth error")
 
 
 def read_error(body: bytes) -> str | None:
     """Return the OAuth error, if there is one; of a code that nobody knows, which may hold what was sent, only that."""
     try:
-        values = read_json(body)
+        values = parse_json(body)
     except ValueError:
         return None
     error = values.get("error") if isinstance(values, dict) else None

@@ -10,12 +10,12 @@ import httpx
 from joserfc.jwk import KeySet
 
 from app.base.clock import Clock
-from app.base.strict_json import read_json
-from app.errors import BankError
+from app.base.strict_json import parse_json
+from app.errors import BankError, BankResponseInvalid
 from app.observability.logs import get_logger
 from app.oidc.dpop import ALGORITHM
 from app.oidc.jwks import read_keys
-from app.oidc.transport import Answer, BankBadAnswer, send
+from app.oidc.transport import Answer, send
 
 METADATA_LIFETIME = 3_600.0
 METADATA_RETRY = 30.0
@@ -180,7 +180,7 @@ class Provider:
             found = _object(answer, "discovery")
             # Section 4.3: otherwise one provider could pass for another.
             if found.get("issuer") != self.issuer:
-                raise BankBadAnswer("the discovery document is of another issuer than BROKER_STITCH_ISSUER")
+                raise BankResponseInvalid("the discovery document is of another issuer than BROKER_STITCH_ISSUER")
         return ProviderMetadata(
             issuer=self.issuer,
             authorization_endpoint=self._address(found, "authorization_endpoint"),
@@ -229,8 +229,8 @@ class Provider:
         return urlsplit(self.issuer).scheme == "https" and urlsplit(url).scheme != "https"
 
 
-def _unusable(name: str) -> BankBadAnswer:
-    return BankBadAnswer(f"the discovery document has no usable {name}; set BROKER_STITCH_{name.upper()}")
+def _unusable(name: str) -> BankResponseInvalid:
+    return BankResponseInvalid(f"the discovery document has no usable {name}; set BROKER_STITCH_{name.upper()}")
 
 
 def _assertion_algorithm(found: dict[str, object]) -> str:
@@ -241,11 +241,11 @@ def _assertion_algorithm(found: dict[str, object]) -> str:
 
 def _object(answer: Answer, what: str) -> dict[str, object]:
     if answer.status != 200:
-        raise BankBadAnswer(f"the bank answered {answer.status} for its {what} document")
+        raise BankResponseInvalid(f"the bank answered {answer.status} for its {what} document")
     try:
-        value = read_json(answer.body)
+        value = parse_json(answer.body)
     except ValueError as error:
-        raise BankBadAnswer(f"the bank's {what} document is not JSON") from error
+        raise BankResponseInvalid(f"the bank's {what} document is not JSON") from error
     if not isinstance(value, dict):
-        raise BankBadAnswer(f"the bank's {what} document is not an object")
+        raise BankResponseInvalid(f"the bank's {what} document is not an object")
     return value

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from app.base.strict_json import read_json, storable
-from app.errors import BankError
+from app.base.strict_json import is_storable_in_postgresql, parse_json
+from app.errors import BankResponseInvalid, RevocationUnsupported
 from app.oidc.back_channel import BackChannel
 from app.oidc.dpop import ProofKey
-from app.oidc.transport import BankBadAnswer
 
 # Where the bank does not say, or not sensibly: short enough to be safe, long enough to be used.
 _DEFAULT_LIFETIME = 300
@@ -30,12 +29,6 @@ class TokenResponse:
     token_type: str
     scopes: list[str] | None
     proof_key: SecretStr | None = field(default=None, repr=False)
-
-
-class RevocationUnsupported(BankError):
-    """Nothing tells where tokens are revoked. They are kept until it is known."""
-
-    default_code = "revocation_unsupported"
 
 
 class TokenEndpoint:
@@ -105,17 +98,17 @@ def read_tokens(body: SecretStr, proof_key: SecretStr | None = None) -> TokenRes
     `proof_key` is the key whose proof went along. The answer tells whether the server bound the token to it
     (RFC 9449 section 5).
 
-    A rotated refresh token must never be lost over a detail, so only a body without any token raises BankBadAnswer.
+    A detail must never cost a rotated refresh token, so only a body without tokens raises BankResponseInvalid.
     """
     try:
-        values = read_json(body.get_secret_value())
+        values = parse_json(body.get_secret_value())
     except ValueError as error:
-        raise BankBadAnswer("the bank's token response is not JSON") from error
+        raise BankResponseInvalid("the bank's token response is not JSON") from error
     if not isinstance(values, dict):
-        raise BankBadAnswer("the bank's token response is not an object")
+        raise BankResponseInvalid("the bank's token response is not an object")
     access_token, refresh_token = _secret(values, "access_token"), _secret(values, "refresh_token")
     if access_token is None and refresh_token is None:
-        raise BankBadAnswer("the bank's token response has no token")
+        raise BankResponseInvalid("the bank's token response has no token")
     scope, token_type = values.get("scope"), values.get("token_type")
     token_type = token_type if isinstance(token_type, str) else ""
     return TokenResponse(
@@ -124,7 +117,7 @@ def read_tokens(body: SecretStr, proof_key: SecretStr | None = None) -> TokenRes
         id_token=_secret(values, "id_token"),
         lifetime=_lifetime(values.get("expires_in")),
         token_type=token_type,
-        scopes=scope.split() if isinstance(scope, str) and storable(scope) else None,
+        scopes=scope.split() if isinstance(scope, str) and is_storable_in_postgresql(scope) else None,
         proof_key=proof_key if token_type.lower() == "dpop" else None,
     )
 

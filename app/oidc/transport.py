@@ -20,31 +20,13 @@ from opentelemetry.trace import SpanKind
 from app.base.aiohttp_sessions import no_cookies, open_session
 from app.base.proxies import proxy_for
 from app.base.tls import verified
-from app.errors import BankError, BankTimeout
+from app.errors import BankError, BankOutcomeUnknown, BankResponseInvalid, BankUnreachable
 from app.observability.metrics import BANK_REQUESTS, BANK_SECONDS
 from app.observability.trace_context import current_trace_context
 from app.observability.tracing import span
 
 _MAX_ANSWER_BYTES = 1_048_576
 _LONGEST_OPENING = 5.0
-
-
-class BankUnreachable(BankError):
-    """No connection could be opened: nothing was sent, so the same request may be made again."""
-
-    default_code = "bank_unreachable"
-
-
-class BankSilent(BankTimeout):
-    """The request was sent, perhaps, and no answer came. What the bank made of it is not known."""
-
-    default_code = "bank_outcome_unknown"
-
-
-class BankBadAnswer(BankError):
-    """The bank answered something that cannot be understood."""
-
-    default_code = "bank_bad_answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +78,7 @@ async def send(
 ) -> Answer:
     """Send one request and read the answer within `deadline` seconds. `endpoint` names it in metrics and traces.
 
-    Raises BankUnreachable, BankSilent or BankBadAnswer. Redirects are not followed, and are bad answers.
+    Raises BankUnreachable, BankOutcomeUnknown or BankResponseInvalid. Redirects are not followed, and are bad answers.
     """
     with span(f"{method} {endpoint}", SpanKind.CLIENT, {"http.request.method": method}) as sending:
         answer = await _send(
@@ -104,7 +86,7 @@ async def send(
         )
         sending.set({"http.response.status_code": answer.status})
         if 300 <= answer.status < 400:
-            raise BankBadAnswer(f"the bank answered with a redirect ({answer.status}), which is not followed")
+            raise BankResponseInvalid(f"the bank answered with a redirect ({answer.status}), which is not followed")
         if answer.status >= 400:
             sending.fail(str(answer.status))
     return answer
@@ -141,7 +123,7 @@ async def _send(
             answer = Answer(response.status_code, response.headers, await _read(response))
         became = str(answer.status)
     except TimeoutError as error:
-        raise BankSilent(f"the bank did not answer within {deadline:g} s") from error
+        raise BankOutcomeUnknown(f"the bank did not answer within {deadline:g} s") from error
     except UnicodeError as error:
         # The word for a host name that none can be: an empty label, or one of more than 63 characters.
         became = "unreachable"
@@ -162,7 +144,7 @@ async def _read(response: httpx.Response) -> bytes:
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > _MAX_ANSWER_BYTES:
-            raise BankBadAnswer(f"the bank's answer is larger than {_MAX_ANSWER_BYTES} bytes")
+            raise BankResponseInvalid(f"the bank's answer is larger than {_MAX_ANSWER_BYTES} bytes")
     return bytes(body)
 
 
@@ -174,7 +156,7 @@ def _translate(error: Exception, *, answered: bool) -> BankError:
     if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):
         return BankUnreachable("the bank's address cannot be used")
     if answered:
-        return BankBadAnswer("the bank's answer broke off")
+        return BankResponseInvalid("the bank's answer broke off")
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
-        return BankSilent("the bank did not answer in time")
-    return BankSilent("the connection to the bank was lost before it answered")
+        return BankOutcomeUnknown("the bank did not answer in time")
+    return BankOutcomeUnknown("the connection to the bank was lost before it answered")

@@ -15,15 +15,26 @@ from app.base.clock import Clock
 from app.base.encryption import KeyRing
 from app.base.randomness import back_off, identifier
 from app.concurrency.retry import insist
-from app.errors import BankError, BrokerError, ConnectionRevoked, ReauthorizationRequired
+from app.errors import (
+    BankError,
+    BankOutcomeUnknown,
+    BankRateLimited,
+    BankRequestRejected,
+    BankResponseInvalid,
+    BankServerError,
+    BankUnreachable,
+    BrokerError,
+    ConnectionRevoked,
+    InvalidClient,
+    InvalidGrant,
+    ReauthorizationRequired,
+)
 from app.observability.logs import get_logger
 from app.observability.metrics import REFRESHES
 from app.observability.tracing import span
 from app.oidc.id_token import subject_of
-from app.oidc.oauth_errors import BankFailed, BankRateLimited, ClientRefused, InvalidGrant, TokenRequestRefused
 from app.oidc.provider import Provider
 from app.oidc.token_endpoint import TokenEndpoint, TokenResponse
-from app.oidc.transport import BankBadAnswer, BankSilent, BankUnreachable
 from app.spool.refreshes import Spool, Unsaved
 from app.store import audit
 from app.store.connections import TokenPair
@@ -43,12 +54,12 @@ from app.store.revocations import order_revocation
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _OUTCOMES: dict[type[BankError], Outcome] = {
     BankUnreachable: Outcome.NOT_SENT,
-    BankSilent: Outcome.UNKNOWN,
-    BankBadAnswer: Outcome.BAD_ANSWER,
-    BankFailed: Outcome.BANK_FAILED,
+    BankOutcomeUnknown: Outcome.UNKNOWN,
+    BankResponseInvalid: Outcome.BAD_ANSWER,
+    BankServerError: Outcome.BANK_FAILED,
     BankRateLimited: Outcome.RATE_LIMITED,
-    ClientRefused: Outcome.CLIENT_REFUSED,
-    TokenRequestRefused: Outcome.REQUEST_REFUSED,
+    InvalidClient: Outcome.CLIENT_REFUSED,
+    BankRequestRejected: Outcome.REQUEST_REFUSED,
 }
 _FAILURES: dict[str, type[BankError]] = {outcome: kind for kind, outcome in _OUTCOMES.items()}
 logger = get_logger(__name__)
@@ -124,7 +135,7 @@ class Refresher:
             self._breaker.succeeded()
             await self._believe_invalid_grant(claim)
         except BankError as error:
-            if isinstance(error, TokenRequestRefused):
+            if isinstance(error, BankRequestRejected):
                 self._breaker.succeeded()
             else:
                 self._breaker.failed(error.retry_after, tenant=claim.tenant)
@@ -134,7 +145,7 @@ class Refresher:
             self._breaker.succeeded()
             await self.save(Unsaved(claim, _new_tokens(response), asked_at))
             if response.access_token is None:
-                raise BankBadAnswer("the bank rotated the refresh token and sent no access token")
+                raise BankResponseInvalid("the bank rotated the refresh token and sent no access token")
 
     async def _require_time(self, claim: Claim) -> None:
         """Send nothing where this process was held up so long that the lease could end during the call."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from app.base.encryption import Binding, Ciphertext, DecryptionError, KeyRing
+from app.base.encryption import Binding, Ciphertext, KeyRing
+from app.errors import DecryptionError
 from app.observability.logs import get_logger
 from app.observability.metrics import SPOOLED
 

@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from app.base.encryption import Ciphertext, DecryptionError, KeyRing
+from app.base.encryption import Ciphertext, KeyRing
+from app.errors import DecryptionError
 from app.store.connections import hold
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from app.base.encryption import Binding, Ciphertext, DecryptionError, KeyRing, generate_key
-from app.errors import ConfigurationError
+from app.base.encryption import Binding, Ciphertext, KeyRing, generate_key
+from app.errors import ConfigurationError, DecryptionError
 
 HERE = Binding("tokens", "access_token", "con_1", 3)
 ELSEWHERE = [

@@ -6,13 +6,12 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 
+from app.errors import BankRateLimited, BankRequestRejected, BankResponseInvalid, InvalidClient
 from app.oidc.authorization import AuthorizationRequest, new_authorization_request
 from app.oidc.authorization_url import FrontChannel
 from app.oidc.back_channel import BackChannel
 from app.oidc.client_authentication import ClientSecret, PrivateKeyJwt
-from app.oidc.oauth_errors import BankRateLimited, ClientRefused, TokenRequestRefused
 from app.oidc.provider import EndpointOverrides, Extensions, Provider, Use
-from app.oidc.transport import BankBadAnswer
 from sandbox.browser import log_in_and_decide
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET, REDIRECT_URIS
@@ -106,7 +105,7 @@ async def test_off_means_never(
 async def test_on_without_an_endpoint_says_what_to_set(
     client: httpx.AsyncClient, clock: SteerableClock, bank: SandboxClient, bank_url: str
 ) -> None:
-    with pytest.raises(BankBadAnswer, match="set BROKER_STITCH_PUSHED_AUTHORIZATION_REQUEST_ENDPOINT"):
+    with pytest.raises(BankResponseInvalid, match="set BROKER_STITCH_PUSHED_AUTHORIZATION_REQUEST_ENDPOINT"):
         await front_channel_of(client, clock, bank_url, par="on").address_of(new_request().parameters)
 
 
@@ -175,10 +174,10 @@ async def test_an_assertion_is_signed_as_documented_or_else_as_announced(
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        ({"error": "invalid_request"}, TokenRequestRefused),
-        ({"error": "invalid_client"}, ClientRefused),
+        ({"error": "invalid_request"}, BankRequestRejected),
+        ({"error": "invalid_client"}, InvalidClient),
         ({"status": 429, "retry_after": 3}, BankRateLimited),
-        ({"garbage": True}, BankBadAnswer),
+        ({"garbage": True}, BankResponseInvalid),
     ],
     ids=str,
 )
@@ -200,5 +199,5 @@ async def test_an_answer_without_a_reference_is_none(
 ) -> None:
     hostile.announce(pushed_authorization_request_endpoint=f"{hostile.url}/par")
     hostile.replies["/par"] = json_reply(body, 201)
-    with pytest.raises(BankBadAnswer, match="request_uri"):
+    with pytest.raises(BankResponseInvalid, match="request_uri"):
         await front_channel_of(client, clock, hostile.url).address_of(new_request().parameters)

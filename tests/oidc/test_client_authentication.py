@@ -6,7 +6,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 from pydantic import SecretStr
 
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, InvalidClient
 from app.oidc.back_channel import BackChannel
 from app.oidc.client_authentication import (
     ClientAuthentication,
@@ -14,7 +14,6 @@ from app.oidc.client_authentication import (
     PrivateKeyJwt,
     load_private_key,
 )
-from app.oidc.oauth_errors import ClientRefused
 from app.oidc.provider import EndpointOverrides, Provider, ProviderMetadata
 from app.oidc.token_endpoint import TokenEndpoint
 from sandbox.client import SandboxClient
@@ -75,7 +74,7 @@ async def test_a_wrong_secret_is_the_brokers_fault_not_the_consents(
 ) -> None:
     authentication = ClientSecret(CLIENT_ID, SecretStr("wrong"), method)  # type: ignore[arg-type]
     tokens = await bank.link()
-    with pytest.raises(ClientRefused):
+    with pytest.raises(InvalidClient):
         await endpoint_at(client, clock, bank_url, authentication).refresh(
             SecretStr(tokens["refresh_token"]), deadline=20
         )

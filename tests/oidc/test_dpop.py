@@ -7,13 +7,12 @@ from joserfc import jws, jwt
 from joserfc.jwk import ECKey
 from pydantic import SecretStr
 
+from app.errors import BankRequestRejected, BankUnreachable, InvalidGrant
 from app.oidc.back_channel import BackChannel
 from app.oidc.client_authentication import ClientSecret
 from app.oidc.dpop import ProofKey, Prover, target_of
-from app.oidc.oauth_errors import InvalidGrant, TokenRequestRefused
 from app.oidc.provider import EndpointOverrides, Extensions, Provider, Use
 from app.oidc.token_endpoint import TokenEndpoint, TokenResponse, read_tokens
-from app.oidc.transport import BankUnreachable
 from sandbox.client import Login, SandboxClient
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET, REDIRECT_URIS
 from tests.support.clock import SteerableClock
@@ -179,7 +178,7 @@ async def test_a_bank_that_never_likes_its_own_nonce_is_asked_twice_only(
 ) -> None:
     hostile.announce(dpop_signing_alg_values_supported=["ES256"])
     hostile.replies["/token"] = json_reply({"error": "use_dpop_nonce"}, 400, dpop_nonce="n")
-    with pytest.raises(TokenRequestRefused, match="use_dpop_nonce"):
+    with pytest.raises(BankRequestRejected, match="use_dpop_nonce"):
         await TokenEndpoint(back_channel_of(client, clock, hostile.url)).refresh(SecretStr("rt"), deadline=20)
     proofs = [headers["dpop"] for path, headers, _ in hostile.received if path == "/token"]
     assert [opened(proof)[1].get("nonce") for proof in proofs] == [None, "n"]
@@ -191,7 +190,7 @@ async def test_a_wish_for_a_nonce_without_one_is_a_refusal(
 ) -> None:
     hostile.announce(dpop_signing_alg_values_supported=["ES256"])
     hostile.replies["/token"] = json_reply({"error": "use_dpop_nonce"}, 400)
-    with pytest.raises(TokenRequestRefused):
+    with pytest.raises(BankRequestRejected):
         await TokenEndpoint(back_channel_of(client, clock, hostile.url)).refresh(SecretStr("rt"), deadline=20)
     assert hostile.count("/token") == 1
 

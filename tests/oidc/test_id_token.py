@@ -12,9 +12,9 @@ from joserfc import jws
 from joserfc.jwk import ECKey, Key, RSAKey
 from pydantic import SecretStr
 
-from app.base.randomness import digest
-from app.errors import BankError
-from app.oidc.id_token import Expectations, IdTokenRefused, subject_of, validate_id_token
+from app.base.hashing import sha256_hex
+from app.errors import BankError, IdTokenInvalid
+from app.oidc.id_token import Expectations, subject_of, validate_id_token
 from app.oidc.provider import EndpointOverrides, Provider
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID
@@ -22,7 +22,7 @@ from tests.support.clock import SteerableClock
 from tests.support.hostile import HostileServer, json_reply
 
 NONCE, STATE, ACCESS_TOKEN = "the nonce", "the state", "the access token"
-EXPECTED = Expectations(CLIENT_ID, digest(NONCE), digest(STATE), digest(ACCESS_TOKEN))
+EXPECTED = Expectations(CLIENT_ID, sha256_hex(NONCE), sha256_hex(STATE), sha256_hex(ACCESS_TOKEN))
 
 
 def left_half(value: str) -> str:
@@ -89,7 +89,7 @@ class Issuer:
 
     async def refusal_of(self, id_token: str, expected: Expectations = EXPECTED) -> str:
         """Return the code of the refusal."""
-        with pytest.raises(IdTokenRefused) as refused:
+        with pytest.raises(IdTokenInvalid) as refused:
             await self.accepts(id_token, expected)
         assert not id_token or id_token not in refused.value.detail
         return refused.value.code
@@ -135,7 +135,7 @@ async def test_the_sandboxs_id_token_is_good(
     )
     login = await bank.log_in()
     tokens = (await bank.ask_token(login.code_grant())).json()
-    expected = Expectations(CLIENT_ID, digest(login.nonce), digest(login.state), digest(tokens["access_token"]))
+    expected = Expectations(CLIENT_ID, sha256_hex(login.nonce), sha256_hex(login.state), sha256_hex(tokens["access_token"]))
     claims = await validate_id_token(SecretStr(tokens["id_token"]), provider, expected, clock.now())
     assert claims.subject == await bank.sub_of("thandi")
 

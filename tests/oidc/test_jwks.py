@@ -1,8 +1,8 @@
 import pytest
 from joserfc.jwk import ECKey, RSAKey
 
+from app.errors import BankResponseInvalid
 from app.oidc.jwks import read_keys
-from app.oidc.transport import BankBadAnswer
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +31,11 @@ def test_of_a_private_key_that_was_published_only_the_public_part_is_read(rsa: R
 def test_an_entry_that_cannot_be_read_in_passing_is_ignored(rsa: RSAKey, changes: dict[str, object]) -> None:
     good = rsa.as_dict(private=False)
     assert [key.kid for key in read_keys({"keys": [{**good, **changes}, good]}).keys] == ["rsa"]
-    with pytest.raises(BankBadAnswer):
+    with pytest.raises(BankResponseInvalid):
         read_keys({"keys": [{**good, **changes}]})
 
 
 @pytest.mark.parametrize("document", [{}, {"keys": {}}, {"keys": []}, {"keys": [1, "x", None, []]}])
 def test_a_document_without_keys_is_refused(document: dict[str, object]) -> None:
-    with pytest.raises(BankBadAnswer):
+    with pytest.raises(BankResponseInvalid):
         read_keys(document)

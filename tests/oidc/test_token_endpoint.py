@@ -9,20 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from app.errors import BankError
+from app.errors import (
+    BankError,
+    BankOutcomeUnknown,
+    BankRateLimited,
+    BankRequestRejected,
+    BankResponseInvalid,
+    BankServerError,
+    InvalidClient,
+    InvalidGrant,
+    RevocationUnsupported,
+)
 from app.oidc.back_channel import BackChannel
 from app.oidc.client_authentication import ClientSecret
-from app.oidc.oauth_errors import (
-    BankFailed,
-    BankRateLimited,
-    ClientRefused,
-    InvalidGrant,
-    TokenRequestRefused,
-    parse_retry_after,
-)
+from app.oidc.oauth_errors import parse_retry_after
 from app.oidc.provider import EndpointOverrides, Provider
-from app.oidc.token_endpoint import RevocationUnsupported, TokenEndpoint, read_tokens
-from app.oidc.transport import BankBadAnswer, BankSilent
+from app.oidc.token_endpoint import TokenEndpoint, read_tokens
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET, REDIRECT_URIS
 from tests.support.clock import SteerableClock
@@ -108,22 +110,22 @@ async def test_a_token_does_not_count_as_revoked_where_nothing_tells_how(
     ("fault", "expected"),
     [
         ({"error": "invalid_grant"}, InvalidGrant),
-        ({"error": "invalid_client"}, ClientRefused),
-        ({"error": "unauthorized_client"}, ClientRefused),
-        ({"status": 401}, ClientRefused),
-        ({"error": "invalid_scope"}, TokenRequestRefused),
-        ({"error": "invalid_request"}, TokenRequestRefused),
+        ({"error": "invalid_client"}, InvalidClient),
+        ({"error": "unauthorized_client"}, InvalidClient),
+        ({"status": 401}, InvalidClient),
+        ({"error": "invalid_scope"}, BankRequestRejected),
+        ({"error": "invalid_request"}, BankRequestRejected),
         ({"status": 429}, BankRateLimited),
-        ({"status": 500}, BankFailed),
-        ({"status": 503, "retry_after": 7}, BankFailed),
-        ({"status": 403}, BankBadAnswer),
-        ({"status": 404}, BankBadAnswer),
-        ({"garbage": True}, BankBadAnswer),
-        ({"huge": 2_000_000}, BankBadAnswer),
-        ({"redirect": "https://evil.example/"}, BankBadAnswer),
-        ({"half_answer": True}, BankBadAnswer),
-        ({"lose_answer": True}, BankSilent),
-        ({"hang": 0.05}, BankSilent),
+        ({"status": 500}, BankServerError),
+        ({"status": 503, "retry_after": 7}, BankServerError),
+        ({"status": 403}, BankResponseInvalid),
+        ({"status": 404}, BankResponseInvalid),
+        ({"garbage": True}, BankResponseInvalid),
+        ({"huge": 2_000_000}, BankResponseInvalid),
+        ({"redirect": "https://evil.example/"}, BankResponseInvalid),
+        ({"half_answer": True}, BankResponseInvalid),
+        ({"lose_answer": True}, BankOutcomeUnknown),
+        ({"hang": 0.05}, BankOutcomeUnknown),
     ],
 )
 async def test_every_failure_is_told_apart(
@@ -143,23 +145,23 @@ async def test_an_answer_that_comes_too_late_leaves_the_outcome_unknown(
 ) -> None:
     tokens = await bank.link()
     await bank.set_faults(token={"delay_after": 4})
-    with pytest.raises(BankSilent):
+    with pytest.raises(BankOutcomeUnknown):
         await endpoint.refresh(SecretStr(tokens["refresh_token"]), deadline=1)
 
 
 @pytest.mark.parametrize(
     ("status", "answer", "expected"),
     [
-        (401, {"error": "invalid_client"}, ClientRefused),
+        (401, {"error": "invalid_client"}, InvalidClient),
         (401, {"error": "invalid_grant"}, InvalidGrant),
-        (400, {"error": 1}, BankBadAnswer),
-        (400, {"error": "not\u00e9ascii"}, TokenRequestRefused),
-        (400, {"error": "a\nb"}, TokenRequestRefused),
-        (400, ["invalid_grant"], BankBadAnswer),
-        (400, {}, BankBadAnswer),
-        (503, {"error": "invalid_grant"}, BankFailed),
+        (400, {"error": 1}, BankResponseInvalid),
+        (400, {"error": "not\u00e9ascii"}, BankRequestRejected),
+        (400, {"error": "a\nb"}, BankRequestRejected),
+        (400, ["invalid_grant"], BankResponseInvalid),
+        (400, {}, BankResponseInvalid),
+        (503, {"error": "invalid_grant"}, BankServerError),
         (429, {"error": "invalid_grant"}, BankRateLimited),
-        (302, {"access_token": "at"}, BankBadAnswer),
+        (302, {"access_token": "at"}, BankResponseInvalid),
     ],
 )
 async def test_odd_refusals_end_no_consent_by_mistake(
@@ -173,7 +175,7 @@ async def test_odd_refusals_end_no_consent_by_mistake(
 
 async def test_an_error_that_nobody_knows_is_not_shown(scripted: TokenEndpoint, hostile: HostileServer) -> None:
     hostile.replies["/token"] = json_reply({"error": f"bad token {LOST.get_secret_value()}"}, 400)
-    with pytest.raises(TokenRequestRefused, match=r"with an error of its own$"):
+    with pytest.raises(BankRequestRejected, match=r"with an error of its own$"):
         await scripted.refresh(LOST, deadline=20)
 
 
@@ -288,12 +290,12 @@ def test_a_rotated_refresh_token_alone_is_kept() -> None:
     ["", "x", "[]", "1", "null", "{}", '{"access_token": ""}', '{"access_token": 1, "refresh_token": []}', "{" * 9],
 )
 def test_an_answer_without_tokens_is_a_bad_one(text: str) -> None:
-    with pytest.raises(BankBadAnswer):
+    with pytest.raises(BankResponseInvalid):
         read_tokens(SecretStr(text))
 
 
 def test_an_answer_that_nests_without_end_is_a_bad_one() -> None:
-    with pytest.raises(BankBadAnswer):
+    with pytest.raises(BankResponseInvalid):
         read_tokens(SecretStr("[" * 100_000))
 
 
@@ -306,11 +308,11 @@ def test_scopes_that_cannot_be_stored_are_not_passed_on(text: str) -> None:
 
 
 def test_a_token_that_cannot_be_stored_is_a_bad_answer() -> None:
-    with pytest.raises(BankBadAnswer):
+    with pytest.raises(BankResponseInvalid):
         read_tokens(SecretStr('{"access_token": "\\ud800"}'))
 
 
 async def test_bytes_that_are_no_text_are_a_bad_answer(scripted: TokenEndpoint, hostile: HostileServer) -> None:
     hostile.replies["/token"] = Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n\xff\xfe")
-    with pytest.raises(BankBadAnswer):
+    with pytest.raises(BankResponseInvalid):
         await scripted.refresh(LOST, deadline=20)

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from joserfc.jwk import RSAKey
 
+from app.errors import BankOutcomeUnknown, BankResponseInvalid, BankUnreachable
 from app.observability.trace_context import TraceContext, set_trace_context
-from app.oidc.transport import Answer, BankBadAnswer, BankSilent, BankUnreachable, send
+from app.oidc.transport import Answer, send
 from tests.support.eventually import eventually
 from tests.support.hostile import DROP, HANG, HostileServer, Reply, json_reply
 
@@ -187,14 +188,14 @@ async def test_a_connection_dropped_without_an_answer_leaves_the_outcome_unknown
     client: httpx.AsyncClient, hostile: HostileServer
 ) -> None:
     hostile.replies["/token"] = DROP
-    with pytest.raises(BankSilent):
+    with pytest.raises(BankOutcomeUnknown):
         await ask(client, f"{hostile.url}/token")
     assert hostile.count("/token") == 1
 
 
 async def test_silence_leaves_the_outcome_unknown(client: httpx.AsyncClient, hostile: HostileServer) -> None:
     hostile.replies["/token"] = HANG
-    with pytest.raises(BankSilent):
+    with pytest.raises(BankOutcomeUnknown):
         await ask(client, f"{hostile.url}/token", deadline=3)
     assert hostile.count("/token") == 1
 
@@ -211,7 +212,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 )
 async def test_half_an_answer_is_a_bad_one(client: httpx.AsyncClient, hostile: HostileServer, data: bytes) -> None:
     hostile.replies["/token"] = Reply(data)
-    with pytest.raises(BankBadAnswer):
+    with pytest.raises(BankResponseInvalid):
         await ask(client, f"{hostile.url}/token")
 
 
@@ -219,7 +220,7 @@ async def test_an_answer_that_stops_half_way_ends_with_the_deadline(
     client: httpx.AsyncClient, hostile: HostileServer
 ) -> None:
     hostile.replies["/token"] = Reply(HEAD + b"content-length: 100\r\n\r\n{", then_hang=True)
-    with pytest.raises(BankSilent):
+    with pytest.raises(BankOutcomeUnknown):
         await ask(client, f"{hostile.url}/token", deadline=1)
 
 
@@ -228,21 +229,21 @@ async def test_what_is_not_http_leaves_the_outcome_unknown(
     client: httpx.AsyncClient, hostile: HostileServer, data: bytes
 ) -> None:
     hostile.replies["/token"] = Reply(data)
-    with pytest.raises((BankSilent, BankBadAnswer)):
+    with pytest.raises((BankOutcomeUnknown, BankResponseInvalid)):
         await ask(client, f"{hostile.url}/token")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirects_are_not_followed(client: httpx.AsyncClient, hostile: HostileServer, status: int) -> None:
     hostile.replies["/token"] = json_reply({}, status, location=f"{hostile.url}/elsewhere")
-    with pytest.raises(BankBadAnswer):
+    with pytest.raises(BankResponseInvalid):
         await ask(client, f"{hostile.url}/token")
     assert hostile.count("/elsewhere") == 0
 
 
 async def test_an_answer_without_end_is_not_read_to_its_end(client: httpx.AsyncClient, hostile: HostileServer) -> None:
     hostile.replies["/token"] = Reply(HEAD + b"connection: close\r\n\r\n" + b" " * 1_048_577, then_hang=True)
-    with pytest.raises(BankBadAnswer):
+    with pytest.raises(BankResponseInvalid):
         await ask(client, f"{hostile.url}/token")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from app.oidc.oauth_errors import InvalidGrant
+from app.errors import InvalidGrant
 from app.oidc.provider import Provider
 from app.oidc.token_endpoint import TokenEndpoint, TokenResponse
 from tests.support.flights import Step, reach

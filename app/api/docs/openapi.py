@@ -6,9 +6,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import __version__, errors
-from app.api.query.endpoint import ROUTE, MethodNotAllowed
+from app.api.query.endpoint import ROUTE
 from app.api.schemas.common import Problem
 from app.callers.authentication import Permission
+from app.errors import MethodNotAllowed
 
 _DESCRIPTION = """
 Links users' bank accounts at Stitch and queries them, so that no internal service ever holds a token.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from starlette.types import Message, Receive
 
-from app.errors import InvalidRequest, RequestTooLarge, RequestTooSlow
+from app.errors import InvalidRequest, RequestTimeout, RequestTooLarge
 
 # From the request's head, in seconds.
 _LONGEST_BODY = 30.0
@@ -17,7 +17,7 @@ async def read_body(
 ) -> bytes:
     """Return the body, of at most `limit` bytes. `keep_more` is told of what is kept while more is to come.
 
-    Raises InvalidRequest, RequestTooLarge or RequestTooSlow, and what `keep_more` raises.
+    Raises InvalidRequest, RequestTooLarge or RequestTimeout, and what `keep_more` raises.
     """
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise InvalidRequest("send the query uncompressed", code="content_encoding_unsupported")
@@ -37,7 +37,7 @@ async def read_body(
     except TimeoutError as error:
         if not patience.expired():
             raise
-        raise RequestTooSlow(f"a query has {_LONGEST_BODY:g} s to come") from error
+        raise RequestTimeout(f"a query has {_LONGEST_BODY:g} s to come") from error
 
 
 async def _read_on(message: Message, receive: Receive, limit: int, keep_more: Callable[[int], None]) -> bytes:

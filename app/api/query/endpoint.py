@@ -19,7 +19,7 @@ from app.api.query.headers import passed_on
 from app.api.request_context import admit, keep, require_once
 from app.callers.admission import AskingCaller
 from app.callers.authentication import Permission
-from app.errors import BrokerError, InvalidRequest
+from app.errors import BrokerError, InvalidRequest, MethodNotAllowed
 from app.observability.logs import get_logger
 from app.query.proxy import BankAnswer
 from app.runtime import Runtime
@@ -42,13 +42,6 @@ _WITHOUT_BODY = (204, 304)
 _JSON = (b"application/json", b"application/graphql+json")
 _UTF_8 = (b"", b"charset=utf-8", b'charset="utf-8"')
 logger = get_logger(__name__)
-
-
-class MethodNotAllowed(InvalidRequest):
-    """The query path takes POST alone."""
-
-    status = 405
-    default_code = "method_not_allowed"
 
 
 def matches(scope: Scope) -> str | None:
