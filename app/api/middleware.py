@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import problem
 from app.api.request_context import as_get, begin_request, dismiss
-from app.concurrency.shutdown import Stopping
+from app.concurrency.shutdown import ShutdownSignal
 from app.errors import RequestTooLarge
 from app.observability.access_log import Served
 from app.observability.logs import log_request, set_request_id
@@ -28,11 +28,11 @@ _LAST_ANSWER = (b"connection", b"close")
 class Accompaniment:
     """What goes along with a request from its first byte to the last of its answer."""
 
-    __slots__ = ("_began", "_method", "_scope", "_span", "_stopping", "request_id", "status")
+    __slots__ = ("_began", "_method", "_scope", "_span", "_shutdown", "request_id", "status")
 
-    def __init__(self, scope: Scope, stopping: Stopping, method: str) -> None:
+    def __init__(self, scope: Scope, shutdown: ShutdownSignal, method: str) -> None:
         self._scope = scope
-        self._stopping = stopping
+        self._shutdown = shutdown
         self._method = method if method in _METHODS else "other"
         self.request_id = request_id = begin_request(scope)
         set_request_id(request_id)
@@ -50,7 +50,7 @@ class Accompaniment:
     def fields(self) -> list[tuple[bytes, bytes]]:
         """Return the header fields that every answer has besides its own."""
         fields = [(b"x-request-id", self.request_id.encode()), _NO_SNIFFING]
-        if self._stopping.has_begun:
+        if self._shutdown.is_set:
             fields.append(_LAST_ANSWER)
         return fields
 
@@ -87,9 +87,9 @@ class Accompaniment:
 class RequestMiddleware:
     """Accompanies the requests that the web framework serves; the query path does so by itself."""
 
-    def __init__(self, app: ASGIApp, stopping: Stopping) -> None:
+    def __init__(self, app: ASGIApp, shutdown: ShutdownSignal) -> None:
         self._app = app
-        self._stopping = stopping
+        self._shutdown = shutdown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -100,7 +100,7 @@ class RequestMiddleware:
         scope = as_get(scope)
         query: bytes = scope["query_string"]
         app = _too_many_parameters if query.count(b"&") >= MOST_PARAMETERS else self._app
-        accompaniment = Accompaniment(scope, self._stopping, method)
+        accompaniment = Accompaniment(scope, self._shutdown, method)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

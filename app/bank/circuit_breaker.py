@@ -1,7 +1,7 @@
 """A bank that is down is left alone for a while, by the whole process."""
 
 from app.base.clock import Clock
-from app.base.randomness import back_off
+from app.concurrency.backoff import exponential_backoff
 from app.errors import BankError
 from app.observability.logs import get_logger
 from app.observability.metrics import BREAKER_OPEN
@@ -72,7 +72,7 @@ class Breaker:
             return
         beyond = max(self._failures - _THRESHOLD, 0)
         wish = min(retry_after or 0.0, float("inf") if is_general else _LONGEST_PAUSE)
-        pause = max(back_off(beyond, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE), wish)
+        pause = max(exponential_backoff(beyond, initial=_FIRST_PAUSE, maximum=_LONGEST_PAUSE), wish)
         self._open_until = self._clock.monotonic() + pause
         BREAKER_OPEN.set(1)
         logger.warning("bank_left_alone", failures=self._failures, seconds=round(pause, 1))

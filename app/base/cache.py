@@ -1,4 +1,4 @@
-"""A bounded memory of what the database said, which forgets on notice and in any case after its lifetime."""
+"""A bounded cache of values loaded from the database. Entries expire, and can be invalidated earlier."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable
@@ -10,113 +10,114 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-class _Read(Generic[Key, Value]):
-    """One that is under way."""
+class _Load(Generic[Key, Value]):
+    """A load that has not finished."""
 
-    __slots__ = ("doubts", "key", "task")
+    __slots__ = ("invalidations", "key", "task")
 
     def __init__(self, key: Key) -> None:
         self.key = key
         self.task: asyncio.Future[Value]
-        self.doubts: list[Callable[[Value], bool]] = []
-        """What notices meanwhile say of the values that are no longer to be remembered."""
+        self.invalidations: list[Callable[[Value], bool]] = []
+        """Predicates of the invalidations since the load began. A value that matches one is not cached."""
 
 
-class Memory(Generic[Key, Value]):
-    """Values by key. Concurrent readers of one key share one read.
+class ExpiringCache(Generic[Key, Value]):
+    """Values by key. Concurrent loads of one key share one call of the loader.
 
-    A notice that arrives while a value is being read makes it not be remembered, where the notice is of it: it may be
-    the old one. For the same reason nobody who comes after any notice shares a read that began before.
+    A value that is invalidated while it is being loaded may be outdated, so it is returned but not cached. For the same
+    reason, a load that starts after an invalidation never shares a load that started before it.
     """
 
     def __init__(self, *, lifetime: float, size: int, clock: Clock) -> None:
+        """`lifetime`: in seconds. `size`: the largest number of entries."""
         self._lifetime = lifetime
         self._size = size
         self._clock = clock
-        # Of one lifetime all, so the first is always the oldest: what a general cache does to know it costs more than
-        # the rest of a query's look-ups.
-        self._values: dict[Key, tuple[Value, float]] = {}
-        self._reading: dict[Key, dict[str, _Read[Key, Value]]] = {}
-        self._under_way: set[_Read[Key, Value]] = set()
-        self._sweep: asyncio.TimerHandle | None = None
+        # All entries have the same lifetime, so the first one is always the oldest. A general-purpose cache would spend
+        # more on finding the oldest entry than the rest of a query's lookups costs.
+        self._entries: dict[Key, tuple[Value, float]] = {}
+        self._loads_by_key: dict[Key, dict[str, _Load[Key, Value]]] = {}
+        self._all_loads: set[_Load[Key, Value]] = set()
+        self._cleanup: asyncio.TimerHandle | None = None
 
     def get(self, key: Key) -> Value | None:
-        """Return what is remembered and not too old."""
-        known = self._values.get(key)
-        return known[0] if known is not None and known[1] > self._clock.monotonic() else None
+        """Return the cached value, or None if there is none or it has expired."""
+        entry = self._entries.get(key)
+        return entry[0] if entry is not None and entry[1] > self._clock.monotonic() else None
 
-    async def read(self, key: Key, source: Callable[[], Awaitable[Value]], *, reader: str = "") -> Value:
-        """Return the value from `source`, and remember it unless a notice came in between.
+    async def load(self, key: Key, loader: Callable[[], Awaitable[Value]], *, scope: str = "") -> Value:
+        """Call `loader` for the value and cache it, unless it is invalidated meanwhile.
 
-        Where it depends on who reads whether there is a value at all, `reader` says who: only its reads are shared.
+        Only loads with the same `scope` share a call: pass one if the outcome depends on more than the key.
         """
-        readers = self._reading.setdefault(key, {})
-        under_way = readers.get(reader)
-        if under_way is None:
-            under_way = readers[reader] = _Read(key)
-            self._under_way.add(under_way)
-            under_way.task = asyncio.ensure_future(self._read(under_way, source, reader))
-        # One reader that goes away must not take the answer from the others.
-        return await asyncio.shield(under_way.task)
+        loads = self._loads_by_key.setdefault(key, {})
+        load = loads.get(scope)
+        if load is None:
+            load = loads[scope] = _Load(key)
+            self._all_loads.add(load)
+            load.task = asyncio.ensure_future(self._run(load, loader, scope))
+        # A waiting task that is cancelled must not cancel the load for the others.
+        return await asyncio.shield(load.task)
 
-    async def _read(self, this: _Read[Key, Value], source: Callable[[], Awaitable[Value]], reader: str) -> Value:
+    async def _run(self, load: _Load[Key, Value], loader: Callable[[], Awaitable[Value]], scope: str) -> Value:
         try:
-            value = await source()
-            is_latest = self._reading.get(this.key, {}).get(reader) is this
-            if is_latest or (this.key not in self._values and not any(doubts(value) for doubts in this.doubts)):
-                self._remember(this.key, value)
+            value = await loader()
+            is_latest = self._loads_by_key.get(load.key, {}).get(scope) is load
+            if is_latest or (load.key not in self._entries and not any(match(value) for match in load.invalidations)):
+                self._store(load.key, value)
             return value
         finally:
-            self._under_way.discard(this)
-            readers = self._reading.get(this.key, {})
-            if readers.get(reader) is this:
-                del readers[reader]
-                if not readers:
-                    del self._reading[this.key]
+            self._all_loads.discard(load)
+            loads = self._loads_by_key.get(load.key, {})
+            if loads.get(scope) is load:
+                del loads[scope]
+                if not loads:
+                    del self._loads_by_key[load.key]
 
-    def _remember(self, key: Key, value: Value) -> None:
-        self._values.pop(key, None)
-        while len(self._values) >= self._size:
-            del self._values[next(iter(self._values))]
-        self._values[key] = (value, self._clock.monotonic() + self._lifetime)
-        if self._sweep is None:
-            self._sweep = asyncio.get_running_loop().call_later(self._lifetime, self._forget_old)
+    def _store(self, key: Key, value: Value) -> None:
+        self._entries.pop(key, None)
+        while len(self._entries) >= self._size:
+            del self._entries[next(iter(self._entries))]
+        self._entries[key] = (value, self._clock.monotonic() + self._lifetime)
+        if self._cleanup is None:
+            self._cleanup = asyncio.get_running_loop().call_later(self._lifetime, self._remove_expired)
 
-    def _forget_old(self) -> None:
-        """Drop what can no longer be used: secrets are among it."""
+    def _remove_expired(self) -> None:
+        """Remove entries that can no longer be used, because some hold secrets."""
         now = self._clock.monotonic()
-        while self._values and self._values[oldest := next(iter(self._values))][1] <= now:
-            del self._values[oldest]
-        self._sweep = None
-        if self._values:
-            self._sweep = asyncio.get_running_loop().call_later(self._lifetime, self._forget_old)
+        while self._entries and self._entries[oldest := next(iter(self._entries))][1] <= now:
+            del self._entries[oldest]
+        self._cleanup = None
+        if self._entries:
+            self._cleanup = asyncio.get_running_loop().call_later(self._lifetime, self._remove_expired)
 
-    def forget(self, key: Key) -> None:
-        """Forget one value, and whatever is being read of it."""
-        self._values.pop(key, None)
-        self._reading.pop(key, None)
-        self._doubt(_all, [read for read in self._under_way if read.key == key])
+    def invalidate(self, key: Key) -> None:
+        """Remove the value of `key`, whether it is cached or being loaded."""
+        self._entries.pop(key, None)
+        self._loads_by_key.pop(key, None)
+        self._invalidate_loads(_always, [load for load in self._all_loads if load.key == key])
 
-    def forget_where(self, matches: Callable[[Value], bool]) -> None:
-        """Forget the values that match, those among them that are being read."""
-        for key in [key for key, (value, _) in self._values.items() if matches(value)]:
-            self.forget(key)
-        self._reading.clear()
-        self._doubt(matches, self._under_way)
+    def invalidate_where(self, matches: Callable[[Value], bool]) -> None:
+        """Remove the values that match, whether they are cached or being loaded."""
+        for key in [key for key, (value, _) in self._entries.items() if matches(value)]:
+            self.invalidate(key)
+        self._loads_by_key.clear()
+        self._invalidate_loads(matches, self._all_loads)
 
-    def forget_all(self) -> None:
-        """Forget everything."""
-        self._values.clear()
-        self._reading.clear()
-        self._doubt(_all, self._under_way)
+    def invalidate_all(self) -> None:
+        """Remove every value, whether it is cached or being loaded."""
+        self._entries.clear()
+        self._loads_by_key.clear()
+        self._invalidate_loads(_always, self._all_loads)
 
-    def _doubt(self, matches: Callable[[Value], bool], reads: Iterable[_Read[Key, Value]]) -> None:
-        for read in reads:
-            read.doubts.append(matches)
+    def _invalidate_loads(self, matches: Callable[[Value], bool], loads: Iterable[_Load[Key, Value]]) -> None:
+        for load in loads:
+            load.invalidations.append(matches)
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._entries)
 
 
-def _all(_value: object) -> bool:
+def _always(_value: object) -> bool:
     return True

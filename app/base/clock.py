@@ -1,7 +1,7 @@
-"""The one place that asks what time it is.
+"""The only module that reads the system clock.
 
-Leases and token expiry are decided on the database's clock, so replicas whose clocks differ still agree.
-This clock serves what has no database at hand: id_token claims and time spent within this process.
+Leases and token expiry use the database's clock, so that replicas whose clocks differ still agree.
+This clock serves everything else: the claims of an id_token, and durations within this process.
 """
 
 import time
@@ -10,14 +10,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall-clock time and a clock that never goes back."""
+    """Wall-clock time, and a monotonic clock."""
 
     def now(self) -> datetime:
-        """Return the current time, in UTC."""
+        """Return the current time in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Return seconds since an arbitrary moment; only differences mean anything."""
+        """Return seconds since an arbitrary time; only differences have a meaning."""
         ...
 
 
@@ -25,9 +25,9 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
-        """Return the current time, in UTC."""
+        """Return the current time in UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return seconds since an arbitrary moment; only differences mean anything."""
+        """Return seconds since an arbitrary time; only differences have a meaning."""
         return time.monotonic()

@@ -1,36 +1,36 @@
-"""JSON from outside, read without surprises."""
+"""Parsing of JSON from outside."""
 
 import json
 
 
-def read_json(text: str | bytes, *, members_once: bool = False) -> object:
-    """Return what `text` says. Raises ValueError for whatever is not JSON (RFC 8259), however it fails to be it.
+def parse_json(text: str | bytes, *, strict: bool = False) -> object:
+    """Return the parsed value. Raises ValueError for anything that is not JSON (RFC 8259), however it is malformed.
 
-    With `members_once`, a member that is there twice is refused, since who reads the first and who reads the last would
-    not read the same; and, for the same reason, what is not UTF-8, and NaN and Infinity, which are forgiven else.
+    With `strict`, text must be UTF-8, NaN and Infinity are refused, and an object must not repeat a member: one reader
+    would take the first value and another the last, so they would not see the same document.
     """
     try:
-        if members_once:
-            return _MEMBERS_ONCE.decode(text if isinstance(text, str) else text.decode())
+        if strict:
+            return _STRICT_DECODER.decode(text if isinstance(text, str) else text.decode())
         return json.loads(text)
     except RecursionError as error:
-        raise ValueError("nests too deeply") from error
+        raise ValueError("the JSON is nested too deeply") from error
 
 
-def storable(text: str) -> bool:
-    """Tell whether PostgreSQL can store a text: no U+0000, and no half of a surrogate pair, which JSON can spell."""
+def is_storable_in_postgresql(text: str) -> bool:
+    """Return whether PostgreSQL can store a text: no U+0000 and no lone surrogates, both of which JSON can spell."""
     return "\x00" not in text and text.encode(errors="ignore").decode() == text
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member is there twice")
-    return members
+def _unique_members(members: list[tuple[str, object]]) -> dict[str, object]:
+    result = dict(members)
+    if len(result) != len(members):
+        raise ValueError("a JSON object repeats a member")
+    return result
 
 
-def _refuse(constant: str) -> object:
-    raise ValueError(f"{constant} is no JSON")
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
 
 
-_MEMBERS_ONCE = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+_STRICT_DECODER = json.JSONDecoder(object_pairs_hook=_unique_members, parse_constant=_refuse_constant)

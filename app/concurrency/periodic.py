@@ -1,33 +1,33 @@
-"""Work that is done again and again, through whatever goes wrong."""
+"""Work that is repeated until the process stops."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from app.base.randomness import jitter
+from app.concurrency.backoff import with_jitter
 from app.errors import BrokerError
 from app.observability.logs import get_logger
 
-_PAUSE_AFTER_FAULT = 5.0
+_PAUSE_AFTER_ERROR = 5.0  # seconds
 logger = get_logger(__name__)
 
 
-async def periodically(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
-    """Do `work` every so many seconds, until cancelled. What goes wrong is logged, and tried again.
+async def run_periodically(period: float, work: Callable[[], Awaitable[object]]) -> None:
+    """Call `work` every `period` seconds until cancelled. Errors are logged, and the work is tried again soon.
 
-    An outage is logged where it begins, not at each attempt: what else there is to read must not drown in it.
+    Repeated errors of one kind are logged once, so that an outage does not fill the log.
     """
-    outage: str | None = None
+    logged_code: str | None = None
     while True:
-        pause = seconds
+        pause = period
         try:
             await work()
-            outage = None
+            logged_code = None
         except BrokerError as error:
-            if error.code != outage:
+            if error.code != logged_code:
                 logger.warning("housekeeping_paused", work=work.__name__, code=error.code, reason=error.reason)
-            outage = error.code
-            pause = _PAUSE_AFTER_FAULT
+            logged_code = error.code
+            pause = _PAUSE_AFTER_ERROR
         except Exception:
             logger.exception("housekeeping_failed", work=work.__name__)
-            pause = _PAUSE_AFTER_FAULT
-        await asyncio.sleep(jitter(pause))
+            pause = _PAUSE_AFTER_ERROR
+        await asyncio.sleep(with_jitter(pause))

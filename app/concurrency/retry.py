@@ -1,29 +1,38 @@
-"""Repeating a transaction until it has gone through, for what must not be lost to a database that is away."""
+"""Retries of work that must not be lost while the database is unavailable."""
 
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-from app.base.randomness import back_off
+from app.concurrency.backoff import exponential_backoff
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.observability.logs import get_logger
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_INITIAL_PAUSE, _MAX_PAUSE = 0.1, 2.0  # seconds
 Result = TypeVar("Result")
+Sleep: TypeAlias = Callable[[float], Awaitable[None]]
 logger = get_logger(__name__)
 
 
-async def insist(work: Callable[[], Awaitable[Result | None]], about: str) -> Result:
-    """Repeat `work` until it returns something, through any outage. `about` names a row for the log."""
+class RetryLater(Exception):
+    """Raised by work that has to wait for something other than the database."""
+
+
+async def retry_until_done(
+    work: Callable[[], Awaitable[Result]], *, about: str, sleep: Sleep = asyncio.sleep
+) -> Result:
+    """Retry `work` until it succeeds, however long the database is unavailable, and return its result.
+
+    `work` may raise RetryLater to be called again. `about` is the id that the log lines name.
+    """
     for attempt in itertools.count():
         try:
-            result = await work()
+            return await work()
+        except RetryLater:
+            pass
         except (DatabaseUnavailable, ConfigurationError) as error:
-            # One that refuses the broker's account will take it again, when its password has been changed here too.
+            # A database that rejects the broker's password accepts it again once it has been changed here too.
             logger.warning("waiting_for_database", about=about, attempt=attempt, reason=error.reason or error.detail)
-        else:
-            if result is not None:
-                return result
-        await asyncio.sleep(back_off(attempt, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE))
+        await sleep(exponential_backoff(attempt, initial=_INITIAL_PAUSE, maximum=_MAX_PAUSE))
     raise AssertionError

@@ -1,4 +1,4 @@
-"""Knowing early that the process is to stop, so that nobody is kept waiting for its end."""
+"""The signal that the process is to stop, known early so that long-running requests can end in time."""
 
 import asyncio
 import signal
@@ -8,46 +8,46 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 
 
-async def stop_with(supervisor: BaseProcess) -> None:
-    """Tell this process to stop when the one that began it is no more.
+async def stop_when_supervisor_ends(supervisor: BaseProcess) -> None:
+    """Send SIGTERM to this process once its supervisor is gone.
 
-    A worker whose supervisor was killed would go on for ever, and keep the port.
+    A worker whose supervisor was killed would otherwise run for ever and keep the port.
     """
-    while supervisor.is_alive():  # noqa: ASYNC110 - nobody tells of it
+    while supervisor.is_alive():  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(1)
     signal.raise_signal(signal.SIGTERM)
 
 
-class Stopping:
-    """Set by the first signal to stop; the server goes on with its own part of it."""
+class ShutdownSignal:
+    """Set by the first signal to stop. The server then shuts down as it would without this."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
 
     @property
-    def has_begun(self) -> bool:
-        """True once the process was told to stop."""
+    def is_set(self) -> bool:
+        """True once the process has been asked to stop."""
         return self._event.is_set()
 
-    def begin(self) -> None:
-        """Tell everybody."""
+    def set(self) -> None:
+        """Ask the process to stop."""
         self._event.set()
 
     @contextmanager
-    def on_signals(self, delay: float = 0) -> Iterator[None]:
-        """Hear of SIGTERM and SIGINT, and pass them on to whoever handled them before.
+    def set_on_signals(self, delay: float = 0) -> Iterator[None]:
+        """Handle SIGTERM and SIGINT within the block, and pass them on to the previous handlers.
 
-        The first SIGTERM is passed on after `delay` seconds: until then requests are served as before, so that a
-        gateway has time to notice that this process is no longer ready.
-        Only a main thread may do so; elsewhere, as in tests, nothing is changed.
+        The first SIGTERM is passed on after `delay` seconds. Until then requests are served as before, so that a load
+        balancer has time to notice that this process is no longer ready.
+        Outside the main thread, as in tests, signals cannot be handled and nothing changes.
         """
         loop = asyncio.get_running_loop()
-        previous = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+        previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         is_first = True
 
-        def heard(number: int, frame: FrameType | None) -> None:
+        def handle(number: int, frame: FrameType | None) -> None:
             nonlocal is_first
-            loop.call_soon_threadsafe(self.begin)
+            loop.call_soon_threadsafe(self.set)
             handler = previous[signal.Signals(number)]
             if not callable(handler):
                 return
@@ -59,7 +59,7 @@ class Stopping:
 
         try:
             for number in previous:
-                signal.signal(number, heard)
+                signal.signal(number, handle)
         except ValueError:
             yield
             return

@@ -7,7 +7,7 @@ without a word of what was decided; `node(id)` tells that.
 import json
 from urllib.parse import quote, unquote_plus, urlsplit
 
-from app.base.strict_json import read_json
+from app.base.strict_json import parse_json
 from app.errors import UnprocessableRequest
 
 _QUERY = """
@@ -48,7 +48,7 @@ def status_query(interaction_id: str) -> bytes:
 def read_decision(body: bytes, interaction_id: str) -> bool | None:
     """Tell whether the user has gone through with it; None where the answer does not say."""
     try:
-        answer = read_json(body)
+        answer = parse_json(body)
     except ValueError:
         return None
     match answer:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from app.base.randomness import identifier
+from app.base.randomness import new_id
 from app.observability.logs import get_logger
 from app.observability.tracing import exchange_tracer
 
@@ -81,7 +81,7 @@ def _open(exporters: list[str]) -> "TracerProvider":
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter  # noqa: PLC0415
 
-    resource = Resource.create({"service.version": version(_NAME), "service.instance.id": identifier("rep")})
+    resource = Resource.create({"service.version": version(_NAME), "service.instance.id": new_id("rep")})
     if str(resource.attributes["service.name"]).startswith("unknown_service"):
         resource = resource.merge(Resource({"service.name": _NAME}))
     # Not made the process's provider: libraries would record addresses, and what they are asked with.

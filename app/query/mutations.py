@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from graphql import DocumentNode, GraphQLError, OperationDefinitionNode, OperationType, Source
 from graphql.language.parser import Parser
 
-from app.base.strict_json import read_json
+from app.base.strict_json import parse_json
 from app.errors import InvalidRequest, RequestTooLarge
 from app.query.fair_queue import FairQueue
 
@@ -101,7 +101,7 @@ def _read(body: bytes) -> list[object]:
     if body.count(b"{") + body.count(b"[") > MOST_BRACKETS:
         raise _too_large(f"a request may hold {MOST_BRACKETS} objects and lists")
     try:
-        request = read_json(body, members_once=True)
+        request = parse_json(body, strict=True)
     except ValueError as error:
         raise InvalidRequest("the body must be JSON, with `query`, `variables`, `operationName` each once") from error
     if not isinstance(request, list):

@@ -7,7 +7,7 @@ Stitch says so with a 401, or with a 200 whose `extensions.code` stands at the t
 import zlib
 from enum import Enum
 
-from app.base.strict_json import read_json
+from app.base.strict_json import parse_json
 
 # An answer that is longer holds data.
 LONGEST_REFUSAL = 4_096
@@ -38,7 +38,7 @@ def refusal_in(body: bytes, content_encoding: str | None) -> Refusal:
     if _CODE not in text:
         return Refusal.NONE
     try:
-        answer = read_json(text)
+        answer = parse_json(text)
     except ValueError:
         return Refusal.NONE
     answers = answer if isinstance(answer, list) else [answer]

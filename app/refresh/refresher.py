@@ -10,11 +10,11 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from app.bank.circuit_breaker import Breaker
-from app.base.clock import Clock
-from app.base.encryption import KeyRing
-from app.base.randomness import back_off, identifier
-from app.concurrency.retry import insist
+from app.bank.bank import Bank
+from app.base.randomness import new_id
+from app.concurrency.backoff import exponential_backoff
+from app.concurrency.retry import RetryLater, Sleep, retry_until_done
+from app.core import Core
 from app.errors import (
     BankError,
     BankOutcomeUnknown,
@@ -33,13 +33,12 @@ from app.observability.logs import get_logger
 from app.observability.metrics import REFRESHES
 from app.observability.tracing import span
 from app.oidc.id_token import subject_of
-from app.oidc.provider import Provider
-from app.oidc.token_endpoint import TokenEndpoint, TokenResponse
+from app.oidc.token_endpoint import TokenResponse
 from app.spool.refreshes import Spool, Unsaved
 from app.store import audit
-from app.store.connections import TokenPair
-from app.store.postgresql.database import Database, Transaction
-from app.store.refresh_attempts import Outcome
+from app.store.connections import TokenSet
+from app.store.enums import RefreshOutcome
+from app.store.postgresql.database import ForTenant, Transaction
 from app.store.refreshes import (
     Claim,
     NewTokens,
@@ -49,17 +48,17 @@ from app.store.refreshes import (
     fail_refresh,
     save_refresh,
 )
-from app.store.revocations import order_revocation
+from app.store.revocations import enqueue_revocation
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-_OUTCOMES: dict[type[BankError], Outcome] = {
-    BankUnreachable: Outcome.NOT_SENT,
-    BankOutcomeUnknown: Outcome.UNKNOWN,
-    BankResponseInvalid: Outcome.BAD_ANSWER,
-    BankServerError: Outcome.BANK_FAILED,
-    BankRateLimited: Outcome.RATE_LIMITED,
-    InvalidClient: Outcome.CLIENT_REFUSED,
-    BankRequestRejected: Outcome.REQUEST_REFUSED,
+_OUTCOMES: dict[type[BankError], RefreshOutcome] = {
+    BankUnreachable: RefreshOutcome.NOT_SENT,
+    BankOutcomeUnknown: RefreshOutcome.UNKNOWN,
+    BankResponseInvalid: RefreshOutcome.BAD_ANSWER,
+    BankServerError: RefreshOutcome.BANK_FAILED,
+    BankRateLimited: RefreshOutcome.RATE_LIMITED,
+    InvalidClient: RefreshOutcome.CLIENT_REFUSED,
+    BankRequestRejected: RefreshOutcome.REQUEST_REFUSED,
 }
 _FAILURES: dict[str, type[BankError]] = {outcome: kind for kind, outcome in _OUTCOMES.items()}
 logger = get_logger(__name__)
@@ -76,34 +75,25 @@ class Timing:
 class Refresher:
     """Carries out single refreshes. Who may need one, and who waits for it, is decided in `tokens`."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        key_ring: KeyRing,
-        provider: Provider,
-        token_endpoint: TokenEndpoint,
-        spool: Spool,
-        breaker: Breaker,
-        clock: Clock,
-        timing: Timing,
-    ) -> None:
-        self._database = database
-        self._key_ring = key_ring
-        self._provider = provider
-        self._token_endpoint = token_endpoint
+    def __init__(self, core: Core, bank: Bank, *, spool: Spool, timing: Timing, sleep: Sleep = asyncio.sleep) -> None:
+        """`sleep` waits between attempts to save; tests pass their own."""
+        self._database = core.database
+        self._key_ring = core.key_ring
+        self._clock = core.clock
+        self._provider = bank.provider
+        self._token_endpoint = bank.token_endpoint
+        self._breaker = bank.circuit_breaker
         self._spool = spool
-        self._breaker = breaker
-        self._clock = clock
         self._timing = timing
-        self._replica = identifier("rep")
+        self._sleep = sleep
+        self._replica = new_id("rep")
 
     async def claim(self, *, tenant: str, connection_id: str, version: int, cause: str) -> Claim | None:
         """Step 1. Take the right to refresh; None where somebody else has it, or nothing is to be done now."""
         # A bank that is known to fail, or cannot even be discovered, must cost neither a claim nor a lease.
         self._breaker.require_closed(tenant)
         await self._provider.metadata()
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction(ForTenant(tenant)) as transaction:
             # From here on the lease may run; waiting for the pool before is nothing to count.
             began = self._clock.monotonic()
             claim = await claim_refresh(
@@ -158,7 +148,7 @@ class Refresher:
         """Step 3. Bring the answer into the database, however long that takes. Raises ConnectionRevoked."""
         claim = unsaved.claim
         await self._spool.keep(unsaved)
-        saved = await insist(lambda: self._store(unsaved), claim.connection_id)
+        saved = await retry_until_done(lambda: self._store(unsaved), about=claim.connection_id, sleep=self._sleep)
         await self._spool.discard(claim)
         self._tell(claim, saved)
         if saved is Saved.REVOKED:
@@ -177,19 +167,19 @@ class Refresher:
             if isinstance(result, Exception) and not isinstance(result, BrokerError):
                 logger.error("spool_not_saved", connection_id=unsaved.claim.connection_id, exc_info=result)
 
-    async def _store(self, unsaved: Unsaved) -> Saved | None:
+    async def _store(self, unsaved: Unsaved) -> Saved:
         claim, new = unsaved.claim, unsaved.new
         # The token's life began before the bank's answer; a clock that was set back must not prolong it.
         age = max(self._clock.now() - unsaved.asked_at, timedelta()).total_seconds()
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction(ForTenant(claim.tenant)) as transaction:
             saved = await save_refresh(transaction, self._key_ring, claim, new, age=age)
             if saved in (Saved.REVOKED, Saved.SUBJECT_MISMATCH):
-                await order_revocation(
+                await enqueue_revocation(
                     transaction,
                     self._key_ring,
                     tenant=claim.tenant,
                     connection_id=claim.connection_id,
-                    pair=new.pair,
+                    tokens=new.tokens,
                     reason=f"{saved}_while_refreshing",
                 )
             if saved is Saved.STORED:
@@ -204,34 +194,36 @@ class Refresher:
                 )
             elif saved is Saved.SUBJECT_MISMATCH:
                 await _write_down_end(transaction, claim, saved)
-        return None if saved is Saved.LATER_CLAIM_UNDER_WAY else saved
+        if saved is Saved.LATER_CLAIM_UNDER_WAY:
+            raise RetryLater
+        return saved
 
     async def _believe_invalid_grant(self, claim: Claim) -> None:
-        async def store() -> Outcome:
-            async with self._database.transaction() as transaction:
+        async def store() -> RefreshOutcome:
+            async with self._database.transaction(ForTenant(claim.tenant)) as transaction:
                 outcome = await end_connection(transaction, claim)
-                if outcome is not Outcome.SUPERSEDED:
+                if outcome is not RefreshOutcome.SUPERSEDED:
                     await _write_down_end(transaction, claim, outcome)
             return outcome
 
-        outcome = await insist(store, claim.connection_id)
+        outcome = await retry_until_done(store, about=claim.connection_id, sleep=self._sleep)
         self._tell(claim, outcome)
-        if outcome is not Outcome.SUPERSEDED:
+        if outcome is not RefreshOutcome.SUPERSEDED:
             raise ReauthorizationRequired(
                 "the bank no longer accepts the consent; start a session with this connection_id"
             )
 
     async def _record_failure(self, claim: Claim, error: BankError) -> None:
-        outcome = _OUTCOMES.get(type(error), Outcome.BAD_ANSWER)
-        pause = back_off(claim.failures, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
+        outcome = _OUTCOMES.get(type(error), RefreshOutcome.BAD_ANSWER)
+        pause = exponential_backoff(claim.failures, initial=_FIRST_PAUSE, maximum=_LONGEST_PAUSE)
         pause = max(pause, error.retry_after or 0.0)
 
-        async def store() -> Outcome:
-            async with self._database.transaction() as transaction:
+        async def store() -> None:
+            async with self._database.transaction(ForTenant(claim.tenant)) as transaction:
                 await fail_refresh(transaction, claim, outcome, retry_in=pause)
-            return outcome
 
-        self._tell(claim, await insist(store, claim.connection_id))
+        await retry_until_done(store, about=claim.connection_id, sleep=self._sleep)
+        self._tell(claim, outcome)
 
     def _tell(self, claim: Claim, outcome: str) -> None:
         logger.info(
@@ -260,8 +252,8 @@ def _new_tokens(response: TokenResponse) -> NewTokens:
     access_token = response.access_token or SecretStr("")
     lifetime = response.lifetime if response.access_token else 0
     subject = subject_of(response.id_token) if response.id_token else None
-    pair = TokenPair(access_token, response.refresh_token, response.proof_key)
-    return NewTokens(pair, lifetime, response.scopes, subject)
+    tokens = TokenSet(access_token, response.refresh_token, response.proof_key)
+    return NewTokens(tokens, lifetime, response.scopes, subject)
 
 
 def failure_of(outcome: str | None) -> type[BankError]:

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from app.base.randomness import identifier
+from app.base.randomness import new_id
 from app.main import create_api
 from app.store.postgresql.database import Database
 from app.store.postgresql.migrate import migrate
@@ -239,7 +239,7 @@ class TestDoctor:
 
     async def test_what_postgresql_says_is_said(self, cli: Cli, bank: SandboxClient, database_url: SecretStr) -> None:
         database = await asyncpg.connect(database_url.get_secret_value())
-        role = identifier("role")
+        role = new_id("role")
         await database.execute(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 0")
         try:
             address = re.sub("//[^@]*@", f"//{role}@", database_url.get_secret_value())

@@ -7,7 +7,7 @@ from app.errors import BankTimeout
 from tests.support.logs import logged_here
 
 
-async def test_a_caller_that_goes_away_cuts_nothing_short() -> None:
+async def test_a_cancelled_caller_does_not_cancel_its_background_task() -> None:
     tasks, go, done = BackgroundTasks(), asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
@@ -25,7 +25,7 @@ async def test_a_caller_that_goes_away_cuts_nothing_short() -> None:
     assert done.is_set()
 
 
-async def test_a_stop_waits_for_work_and_names_what_it_cancels() -> None:
+async def test_draining_waits_for_tasks_and_names_those_it_cancels() -> None:
     tasks = BackgroundTasks()
     quick = tasks.spawn(asyncio.sleep(0, "done"), "quick")
     tasks.spawn(asyncio.Event().wait(), "b stuck")
@@ -35,19 +35,19 @@ async def test_a_stop_waits_for_work_and_names_what_it_cancels() -> None:
     assert await tasks.drain(0) == []
 
 
-async def test_faults_of_ours_are_logged_and_reports_to_callers_are_not() -> None:
+async def test_unexpected_errors_are_logged_and_errors_for_the_caller_are_not() -> None:
     async def fail(error: Exception) -> None:
         raise error
 
     tasks = BackgroundTasks()
     with logged_here() as logs:
-        tasks.spawn(fail(BankTimeout("slow")), "reported")
+        tasks.spawn(fail(BankTimeout("slow")), "expected")
         tasks.spawn(fail(KeyError("oops")), "broken")
         assert await tasks.drain(5) == []
     assert [line["task"] for line in logs if line["event"] == "background_task_failed"] == ["broken"]
 
 
-async def test_the_result_is_there_for_who_waits() -> None:
+async def test_a_waiting_caller_gets_the_error() -> None:
     async def fail() -> None:
         raise BankTimeout("slow")
 
@@ -55,7 +55,7 @@ async def test_the_result_is_there_for_who_waits() -> None:
         await asyncio.shield(BackgroundTasks().spawn(fail(), "work"))
 
 
-async def test_a_stop_waits_for_what_the_work_begins_too() -> None:
+async def test_draining_waits_for_tasks_that_other_tasks_start() -> None:
     tasks, done = BackgroundTasks(), asyncio.Event()
 
     async def second() -> None:

@@ -1,4 +1,4 @@
-"""Being told to stop: readiness ends at once, the server a little later, and at once for whoever insists."""
+"""A signal to stop: readiness ends at once, and the server stops after a delay, or at once after a second signal."""
 
 import asyncio
 import os
@@ -8,13 +8,13 @@ from types import FrameType
 
 import pytest
 
-from app.concurrency.shutdown import Stopping
+from app.concurrency.shutdown import ShutdownSignal
 from tests.support.eventually import eventually
 
 
 @pytest.fixture
-def heard() -> Iterator[list[int]]:
-    """The signals that reached the server, which handled them before."""
+def received() -> Iterator[list[int]]:
+    """The signals that reach the server's handlers, which were installed before."""
     numbers: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -26,38 +26,38 @@ def heard() -> Iterator[list[int]]:
         signal.signal(number, handler)
 
 
-async def test_the_server_is_told_at_once_where_there_is_no_delay(heard: list[int]) -> None:
-    stopping = Stopping()
-    with stopping.on_signals():
+async def test_without_a_delay_the_server_gets_the_signal_at_once(received: list[int]) -> None:
+    shutdown = ShutdownSignal()
+    with shutdown.set_on_signals():
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.sleep(0)
-        assert heard == [signal.SIGTERM]
-        assert stopping.has_begun
+        assert received == [signal.SIGTERM]
+        assert shutdown.is_set
 
 
-async def test_the_server_is_told_when_the_delay_is_over(heard: list[int]) -> None:
-    stopping = Stopping()
-    with stopping.on_signals(delay=0.2):
+async def test_the_server_gets_the_signal_after_the_delay(received: list[int]) -> None:
+    shutdown = ShutdownSignal()
+    with shutdown.set_on_signals(delay=0.2):
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.sleep(0)
-        assert stopping.has_begun
-        assert heard == []
+        assert shutdown.is_set
+        assert received == []
 
-        async def is_told() -> bool:
-            return heard == [signal.SIGTERM]
+        async def is_received() -> bool:
+            return received == [signal.SIGTERM]
 
-        await eventually(is_told)
+        await eventually(is_received)
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-async def test_who_insists_does_not_wait(heard: list[int], second: int) -> None:
-    with Stopping().on_signals(delay=60):
+async def test_a_second_signal_reaches_the_server_at_once(received: list[int], second: int) -> None:
+    with ShutdownSignal().set_on_signals(delay=60):
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), second)
-        assert heard == [second]
+        assert received == [second]
 
 
-async def test_a_person_at_a_terminal_does_not_wait(heard: list[int]) -> None:
-    with Stopping().on_signals(delay=60):
+async def test_an_interrupt_from_a_terminal_reaches_the_server_at_once(received: list[int]) -> None:
+    with ShutdownSignal().set_on_signals(delay=60):
         os.kill(os.getpid(), signal.SIGINT)
-        assert heard == [signal.SIGINT]
+        assert received == [signal.SIGINT]

@@ -8,7 +8,6 @@ import os
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,11 +24,11 @@ from hypothesis.strategies import booleans, integers, sampled_from
 from pydantic import SecretStr
 
 from app.errors import BankOutcomeUnknown, BankServerError, BrokerError
-from app.store.connections import Held, TokenPair
+from app.store.connections import ConnectionWithTokens, TokenSet
 from app.store.enums import ConnectionStatus
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from tests.support.clock import SteerableClock
-from tests.support.flights import Flight, Step, SteppedSpool, stepped_pause
+from tests.support.flights import Flight, Step, SteppedSpool
 from tests.support.model_bank import ModelBank
 from tests.support.refresh_world import KEY_RING, TIMING, Process, World, opened_world
 from tests.support.rows import TENANT
@@ -64,8 +63,8 @@ class RefreshProtocol(RuleBasedStateMachine):
         self.clock = SteerableClock()
         self.database = self.world.database
         self.database.is_away = self.database.loses_next_commit = False
-        pair = TokenPair(SecretStr("access-1"), SecretStr(self.bank.current))
-        self.connection_id = self.world.run(self.world.rows.insert(pair, seconds_left=-1)).id
+        tokens = TokenSet(SecretStr("access-1"), SecretStr(self.bank.current))
+        self.connection_id = self.world.run(self.world.rows.insert(tokens, seconds_left=-1)).id
         self.processes: list[Process | None] = [None, None]
         self.directories = [next(self.world.directories) for _ in self.processes]
         self.version = 1
@@ -265,18 +264,20 @@ class RefreshProtocol(RuleBasedStateMachine):
     def _known_tokens(self) -> set[str | None]:
         flights = {flight.brings for flight in self._under_way()}
         spools = [SteppedSpool(directory, KEY_RING) for directory in self.directories]
-        spooled = [unsaved.new.pair.refresh_token for spool in spools for unsaved in spool.left_over()]
+        spooled = [unsaved.new.tokens.refresh_token for spool in spools for unsaved in spool.left_over()]
         return {_refresh_token(self._held()), *flights, *(token.get_secret_value() for token in spooled if token)}
 
-    def _held(self) -> Held:
+    def _held(self) -> ConnectionWithTokens:
         return self.world.run(self.world.rows.held(self.connection_id))
 
     async def _end_lease_and_pause(self) -> None:
         if (await self.world.rows.held(self.connection_id)).connection.status is ConnectionStatus.ACTIVE:
-            await self.world.rows.change_connection(self.connection_id, lease_until=from_now(-1), retry_at=from_now(-1))
+            await self.world.rows.change_connection(
+                self.connection_id, lease_until=seconds_from_now(-1), retry_at=seconds_from_now(-1)
+            )
 
 
-def _refresh_token(held: Held) -> str | None:
+def _refresh_token(held: ConnectionWithTokens) -> str | None:
     token = held.tokens.refresh_token if held.tokens else None
     return token.get_secret_value() if token else None
 
@@ -284,7 +285,6 @@ def _refresh_token(held: Held) -> str | None:
 def test_no_order_of_steps_crashes_and_outages_breaks_the_promises(
     postgresql: SecretStr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.concurrency.retry.asyncio", SimpleNamespace(sleep=stepped_pause))
     # The server of the tests may have started just now, and whoever is to save first is stepped by the machine.
     monkeypatch.setattr("app.store.refreshes._SETTLING_TIME", 0.0)
     with opened_world(postgresql, tmp_path) as world, structlog.testing.capture_logs():

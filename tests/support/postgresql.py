@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 from pydantic import SecretStr
 
-from app.base.randomness import identifier
+from app.base.randomness import new_id
 from app.store.postgresql.database import Database
 from app.store.postgresql.embedded import EmbeddedPostgreSQL
 from app.store.postgresql.migrate import migrate
@@ -72,7 +72,7 @@ class Databases:
     def __init__(self, server: SecretStr, administrator: asyncpg.Connection) -> None:
         self._server = server
         self._administrator = administrator
-        self._template = identifier("template")
+        self._template = new_id("template")
 
     async def prepare(self) -> None:
         """Make the template."""
@@ -87,7 +87,7 @@ class Databases:
     @asynccontextmanager
     async def fresh(self, *, migrated: bool = True) -> AsyncIterator[SecretStr]:
         """Yield the address of a database that nobody else knows; an empty one where it is not `migrated`."""
-        name = identifier("test")
+        name = new_id("test")
         template = self._template if migrated else "template0"
         await self._administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         try:

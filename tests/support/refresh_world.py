@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
-from app.bank.circuit_breaker import Breaker
 from app.base.encryption import KeyRing
 from app.refresh.refresher import Refresher, Timing
 from app.store.postgresql.database import Database
 from app.store.refreshes import Claim
 from tests.support.clock import SteerableClock
+from tests.support.core import core_of
 from tests.support.flights import FlakyDatabase, Flight, SteppedSpool
-from tests.support.model_bank import ModelBank, ModelProvider, ModelTokenEndpoint
+from tests.support.model_bank import ModelBank, model_bank
 from tests.support.postgresql import opened_databases
 from tests.support.rows import Rows
 
@@ -33,16 +33,8 @@ class Process:
         self.flights: list[Flight] = []
         # Won, but held up before the call.
         self.idle_claim: Claim | None = None
-        self.refresher = Refresher(
-            database=database,
-            key_ring=KEY_RING,
-            provider=ModelProvider(),
-            token_endpoint=ModelTokenEndpoint(bank),
-            spool=self.spool,
-            breaker=Breaker(clock),
-            clock=clock,
-            timing=TIMING,
-        )
+        core, model = core_of(database, KEY_RING, clock), model_bank(bank, clock)
+        self.refresher = Refresher(core, model, spool=self.spool, timing=TIMING)
 
 
 class World:

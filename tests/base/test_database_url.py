@@ -3,7 +3,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from app.base.dsn import as_the_driver_has_it, check_address
+from app.base.database_url import check_database_url, to_asyncpg_url
 
 
 @pytest.mark.parametrize(
@@ -18,12 +18,12 @@ from app.base.dsn import as_the_driver_has_it, check_address
         "postgresql://db/broker?channel_binding=prefer&gssencmode=disable&sslmode=verify-full",
     ],
 )
-def test_what_libpq_takes_is_taken(url: str) -> None:
-    check_address(url)
+def test_urls_that_libpq_accepts_are_accepted(url: str) -> None:
+    check_database_url(url)
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "reason"),
     [
         ("mysql://db/broker", "postgresql://"),
         ("postgresql://db:notaport/broker", "port"),
@@ -32,31 +32,34 @@ def test_what_libpq_takes_is_taken(url: str) -> None:
         ("postgresql://db/broker?require_auth=scram-sha-256", "require_auth"),
         ("postgresql://db/broker?sslrootcert=system", "needs sslmode=verify-full"),
         ("postgresql://db/broker?sslmode=require&sslrootcert=%73ystem", "needs sslmode=verify-full"),
-        ("postgresql://db/broker?sslmode=verify-full&sslrootcert=/nowhere/ca.pem", "file of sslrootcert is not there"),
+        (
+            "postgresql://db/broker?sslmode=verify-full&sslrootcert=/nowhere/ca",
+            "file of sslrootcert does not exist",
+        ),
     ],
 )
-def test_what_cannot_be_used_or_kept_is_refused_and_named(url: str, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        check_address(url)
+def test_unsupported_urls_are_refused_with_the_reason(url: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        check_database_url(url)
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:se\uff1acret@h/db", "postgresql://u:[secret]x@h/db"])
-def test_a_password_that_spoils_the_address_is_not_shown(url: str) -> None:
+def test_a_password_that_makes_the_url_invalid_is_not_shown(url: str) -> None:
     with pytest.raises(ValueError, match="percent-encode") as refused:
-        check_address(url)
+        check_database_url(url)
     assert "cret" not in str(refused.value)
 
 
-def test_what_the_driver_would_take_for_a_setting_of_the_server_is_left_out() -> None:
+def test_parameters_that_asyncpg_would_send_to_the_server_are_removed() -> None:
     url = "postgresql://u:p%40@a:1,b:2/broker?connect_timeout=5&host=%2Frun&keepalives_idle=3&application_name=x%20y"
     kept = "postgresql://u:p%40@a:1,b:2/broker?host=%2Frun&application_name=x%20y"
-    assert as_the_driver_has_it(url) == kept
-    assert as_the_driver_has_it("postgresql:///broker") == "postgresql:///broker"
+    assert to_asyncpg_url(url) == kept
+    assert to_asyncpg_url("postgresql:///broker") == "postgresql:///broker"
 
 
-def test_the_certificates_that_this_machine_trusts_are_found_for_the_driver() -> None:
-    url = as_the_driver_has_it("postgresql://db/broker?sslmode=verify-full&sslrootcert=system")
+def test_system_certificates_are_replaced_by_their_path() -> None:
+    url = to_asyncpg_url("postgresql://db/broker?sslmode=verify-full&sslrootcert=system")
     name, _, path = url.rpartition("=")
     assert name == "postgresql://db/broker?sslmode=verify-full&sslrootcert"
     assert Path(unquote(path)).is_absolute()
-    check_address("postgresql://db/broker?sslmode=verify-full&sslrootcert=system")
+    check_database_url("postgresql://db/broker?sslmode=verify-full&sslrootcert=system")
