@@ -10,9 +10,10 @@ import httpx
 import typer
 from pydantic import SecretStr
 
-from app.bank.providers import client_authentication, open_provider, open_service_tokens
+from app.bank.providers import client_authentication, open_provider
 from app.base.clock import SystemClock
 from app.base.encryption import KeyRing
+from app.callers.build import open_service_tokens
 from app.cli.output import AsJson, show_all
 from app.errors import BankRequestRejected, BrokerError, InvalidGrant
 from app.oidc.back_channel import BackChannel

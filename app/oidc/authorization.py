@@ -1,8 +1,5 @@
 """The authorization request and its response (RFC 6749 section 4.1, RFC 7636, RFC 9207, OpenID Connect Core 3.1.2)."""
 
-import base64
-import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
@@ -12,10 +9,10 @@ from pydantic import SecretStr
 from app.base.randomness import random_urlsafe_text
 from app.errors import InvalidRequest, LoginError
 from app.oidc.dpop import ProofKey
+from app.oidc.pkce import code_challenge
 from app.oidc.provider import ProviderMetadata
 
 _MAX_VALUE = 4_096
-_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 # RFC 6749 section 4.1.2.1 and OpenID Connect Core 3.1.2.6. Whoever holds a state can put any text in their place.
 ERRORS = frozenset(
     {
@@ -76,17 +73,6 @@ def new_authorization_request(
         parameters=SecretStr(urlencode(parameters, quote_via=quote)),
         proof_key=proof_key,
     )
-
-
-def code_challenge(verifier: str) -> str:
-    """Return the S256 challenge of a verifier (RFC 7636 section 4.2)."""
-    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode("ascii")).digest()).rstrip(b"=").decode()
-
-
-def check_verifier(verifier: str) -> None:
-    """Raise InvalidRequest unless the verifier has the form of RFC 7636 section 4.1."""
-    if not _VERIFIER.fullmatch(verifier):
-        raise InvalidRequest("a code_verifier has 43 to 128 characters of A-Z a-z 0-9 - . _ ~")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ import pytest
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.base.randomness import identifier
+from app.base.randomness import new_id
 from app.maintenance.key_reload import reload_keys
 from app.runtime import open_runtime
-from app.store.connections import TokenPair, insert_connection, store_tokens
+from app.store.connections import TokenSet, insert_connection, store_tokens
 from app.store.encryption_keys import count_by_key, keys_in_use
 from app.store.postgresql.database import Database
 from sandbox.client import SandboxClient
@@ -38,14 +38,14 @@ IDLE = 450
 
 async def insert_idle(database: Database, key_ring: KeyRing) -> None:
     """Make connections that nobody uses, so that only a rewrap brings them to another key."""
-    pair = TokenPair(SecretStr("an access token"), SecretStr("a refresh token"))
+    tokens = TokenSet(SecretStr("an access token"), SecretStr("a refresh token"))
     async with database.transaction() as transaction:
         for _ in range(IDLE):
-            connection_id = identifier("con")
+            connection_id = new_id("con")
             values = {"id": connection_id, "tenant": TENANT, "user_id": "u", "status": "active", "subject": "s"}
             more = {"version": 1, "refreshable": True, "access_token_lifetime": 900}
             await insert_connection(transaction, values | more)
-            await store_tokens(transaction, key_ring, tenant=TENANT, connection_id=connection_id, version=1, pair=pair)
+            await store_tokens(transaction, key_ring, tenant=TENANT, connection_id=connection_id, version=1, tokens=tokens)
 
 
 class Load:
@@ -197,10 +197,10 @@ async def test_a_ring_that_cannot_be_used_changes_nothing(
     async with open_runtime(settings_for(bank_url, database_url, tmp_path)) as runtime:
         monkeypatch.setenv("BROKER_ENCRYPTION_KEYS_FILE", str(file))
         with captured_logs() as logs:
-            await reload_keys(runtime)
+            await reload_keys(runtime.core)
         assert logs.of("keys_not_reloaded")
-        assert (await runtime.tokens.usable(TENANT, connection.id)).version == 1
+        assert (await runtime.refresh.tokens.usable(TENANT, connection.id)).version == 1
         file.write_text(f"{NEW},{OLD}")
-        await reload_keys(runtime)
-        assert runtime.key_ring.key_ids == ("new", "test")
-        assert (await runtime.tokens.usable(TENANT, connection.id)).version == 1
+        await reload_keys(runtime.core)
+        assert runtime.core.key_ring.key_ids == ("new", "test")
+        assert (await runtime.refresh.tokens.usable(TENANT, connection.id)).version == 1

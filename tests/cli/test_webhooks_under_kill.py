@@ -7,7 +7,6 @@ from collections import defaultdict
 from standardwebhooks.webhooks import Webhook
 
 from app.base.encryption import KeyRing
-from app.callers.authentication import Caller
 from app.store.enums import EventType
 from app.store.outbox import publish
 from app.store.postgresql.database import Database
@@ -15,6 +14,7 @@ from app.store.tables import webhook_queues
 from app.webhooks.address_guard import AddressGuard
 from app.webhooks.service import Webhooks
 from tests.cli.conftest import Servers
+from tests.support.core import core_of
 from tests.support.eventually import eventually
 from tests.support.hostile import HANG, HostileServer, Reply, json_reply
 from tests.support.replica import CALLER
@@ -24,14 +24,14 @@ STREAMS = [f"con_{number}" for number in range(8)]
 EACH = 5
 
 
-async def write_events(database: Database, caller: Caller) -> None:
+async def write_events(database: Database, tenant: str) -> None:
     """Publish what would be the deeds of several connections."""
     for version, stream in itertools.product(range(EACH), STREAMS):
         async with database.transaction() as transaction:
             await publish(
                 transaction,
                 EventType.CONNECTION_REFRESHED,
-                tenant=caller.tenant,
+                tenant=tenant,
                 user_id="user-1",
                 stream=stream,
                 data={"connection_id": stream, "version": version},
@@ -41,9 +41,9 @@ async def write_events(database: Database, caller: Caller) -> None:
 async def test_each_event_arrives_and_none_before_its_time(
     *, servers: Servers, free_port: int, database: Database, key_ring: KeyRing, rows: Rows, hostile: HostileServer
 ) -> None:
-    webhooks = Webhooks(database=database, key_ring=key_ring, guard=AddressGuard(("127.0.0.0/8",)))
+    webhooks = Webhooks(core_of(database, key_ring), guard=AddressGuard(("127.0.0.0/8",)))
     _, secret = await webhooks.create(CALLER, f"{hostile.url}/events", [])
-    await write_events(database, CALLER)
+    await write_events(database, CALLER.tenant)
     answers: list[Reply] = []
 
     def take_some_and_hang() -> Reply:

@@ -15,9 +15,9 @@ from app.errors import (
 )
 from app.login.connect_links import OpenedLink
 from app.login.sessions import LoginRequest
-from app.oidc.authorization import code_challenge
+from app.oidc.pkce import code_challenge
 from app.store.enums import ConnectionStatus, SessionStatus
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import session_binding
 from app.store.tables import sessions
 from sandbox.client import SandboxClient
@@ -25,17 +25,17 @@ from tests.conftest import ReplicaFactory
 from tests.support.eventually import eventually
 from tests.support.hostile import HostileServer
 from tests.support.replica import BASE_URL, CALLER, STRANGER, Replica, consent
-from tests.support.rows import TENANT, Rows
+from tests.support.rows import Rows
 
 
 async def test_a_session_is_pending_and_leads_to_the_bank(replica: Replica, bank_url: str) -> None:
     wanted = LoginRequest("user-1", return_url="https://shop.example/done", metadata={"order": 1})
-    session = await replica.logins.start(CALLER, wanted, None)
+    session = await replica.login.sessions.start(CALLER, wanted, None)
     assert session.status is SessionStatus.PENDING
     assert (session.user_id, session.return_url, session.metadata) == ("user-1", wanted.return_url, {"order": 1})
     assert session.scopes == ["openid", "accounts", "offline_access"]
     assert 890 < session.seconds_left <= 900
-    links = replica.logins.links(session)
+    links = replica.login.sessions.links(session)
     assert links.authorization_url is not None
     assert links.connect_url is not None
     assert links.authorization_url.startswith(f"{bank_url}/connect/authorize?client_id=")
@@ -50,10 +50,10 @@ async def test_what_is_kept_of_a_login_is_digested_or_sealed(replica: Replica, r
     assert session.stitch_state == sha256_hex(state)
     assert session.nonce_digest == sha256_hex(nonce)
     assert session.code_verifier is not None
-    verifier = replica.key_ring.decrypt(session.code_verifier, session_binding("code_verifier", session.id))
+    verifier = replica.core.key_ring.decrypt(session.code_verifier, session_binding("code_verifier", session.id))
     assert query["code_challenge"] == [session.code_challenge]
     assert code_challenge(verifier.get_secret_value()) == session.code_challenge
-    connect_url = replica.logins.links(session).connect_url
+    connect_url = replica.login.sessions.links(session).connect_url
     assert connect_url is not None
     ticket = connect_url.rpartition("/")[2]
     for name in sessions.c:
@@ -74,14 +74,14 @@ async def test_what_is_kept_of_a_login_is_digested_or_sealed(replica: Replica, r
 async def test_openid_is_always_asked_for_and_nothing_twice(
     replica: Replica, scopes: list[str], asked: list[str]
 ) -> None:
-    session = await replica.logins.start(CALLER, LoginRequest("user-1", scopes=scopes), None)
+    session = await replica.login.sessions.start(CALLER, LoginRequest("user-1", scopes=scopes), None)
     assert session.scopes == asked
     assert parse_qs(urlsplit(replica.authorization_url(session)).query)["scope"] == [" ".join(asked)]
 
 
 async def test_a_return_url_that_is_not_allowed_is_refused(replica: Replica, rows: Rows) -> None:
     with pytest.raises(UnprocessableRequest):
-        await replica.logins.start(CALLER, LoginRequest("user-1", return_url="https://evil.example/"), None)
+        await replica.login.sessions.start(CALLER, LoginRequest("user-1", return_url="https://evil.example/"), None)
     assert await rows.count(sessions) == 0
 
 
@@ -96,18 +96,18 @@ async def test_a_bank_that_cannot_be_discovered_starts_nothing(
 async def test_the_same_idempotency_key_gives_the_same_session(replica: Replica, rows: Rows) -> None:
     wanted = LoginRequest("user-1", metadata={"b": 1, "a": 2})
     same = LoginRequest("user-1", metadata={"a": 2, "b": 1})
-    started = await asyncio.gather(*(replica.logins.start(CALLER, one, "key") for one in (wanted, same) * 5))
+    started = await asyncio.gather(*(replica.login.sessions.start(CALLER, one, "key") for one in (wanted, same) * 5))
     assert len({session.id for session in started}) == 1
     assert await rows.count(sessions) == 1
-    other = await replica.logins.start(STRANGER, wanted, "key")
+    other = await replica.login.sessions.start(STRANGER, wanted, "key")
     assert other.id != started[0].id
 
 
 async def test_an_idempotency_key_is_not_for_another_request(replica: Replica) -> None:
-    await replica.logins.start(CALLER, LoginRequest("user-1"), "key")
+    await replica.login.sessions.start(CALLER, LoginRequest("user-1"), "key")
     for other in (LoginRequest("user-2"), LoginRequest("user-1", require_confirmation=True)):
         with pytest.raises(UnprocessableRequest) as refused:
-            await replica.logins.start(CALLER, other, "key")
+            await replica.login.sessions.start(CALLER, other, "key")
         assert refused.value.code == "idempotency_key_reused"
 
 
@@ -121,7 +121,7 @@ async def test_only_a_users_own_living_connection_is_renewed(replica: Replica, r
     with pytest.raises(ConnectionNotFound):
         await replica.start_login(connection_id="con_unknown")
     with pytest.raises(ConnectionNotFound):
-        await replica.logins.start(STRANGER, LoginRequest("user-1", connection_id=connection.id), None)
+        await replica.login.sessions.start(STRANGER, LoginRequest("user-1", connection_id=connection.id), None)
     await rows.change_connection(connection.id, status=ConnectionStatus.REVOKED)
     with pytest.raises(ConnectionRevoked):
         await replica.start_login(connection_id=connection.id)
@@ -129,14 +129,16 @@ async def test_only_a_users_own_living_connection_is_renewed(replica: Replica, r
 
 async def test_a_session_is_its_tenants_only(replica: Replica) -> None:
     session = await replica.start_login()
-    assert (await replica.logins.get(TENANT, session.id)).id == session.id
+    assert (await replica.login.sessions.get(CALLER, session.id)).id == session.id
     with pytest.raises(NotFound):
-        await replica.logins.get(STRANGER.tenant, session.id)
+        await replica.login.sessions.get(STRANGER, session.id)
     with pytest.raises(NotFound):
-        await replica.logins.cancel(STRANGER, session.id)
-    elsewhere = await replica.logins.page(STRANGER.tenant, user_id=None, status=None, limit=9, cursor=None)
+        await replica.login.sessions.cancel(STRANGER, session.id)
+    elsewhere = await replica.login.sessions.page(STRANGER, user_id=None, status=None, limit=9, cursor=None)
     assert elsewhere.items == []
-    page = await replica.logins.page(TENANT, user_id="user-1", status=SessionStatus.PENDING, limit=9, cursor=None)
+    page = await replica.login.sessions.page(
+        CALLER, user_id="user-1", status=SessionStatus.PENDING, limit=9, cursor=None
+    )
     assert [one.id for one in page.items] == [session.id]
 
 
@@ -145,23 +147,23 @@ async def test_whoever_waits_is_woken_by_the_end_on_another_replica(replicas: Re
     session = await first.start_login()
     waiting = asyncio.create_task(first.ended(session, wait=60))
     await asyncio.sleep(0)
-    await second.logins.cancel(CALLER, session.id)
+    await second.login.sessions.cancel(CALLER, session.id)
     assert (await waiting).status is SessionStatus.CANCELLED
 
 
 async def test_waiting_ends_with_its_time_or_with_the_process(replica: Replica) -> None:
     session = await replica.start_login()
     assert (await replica.ended(session, wait=0.05)).status is SessionStatus.PENDING
-    replica.shutdown.set()
+    replica.core.shutdown.set()
     assert (await replica.ended(session, wait=1_000)).status is SessionStatus.PENDING
 
 
 async def test_a_lapsed_session_counts_as_ended(replica: Replica, rows: Rows) -> None:
     session = await replica.start_login()
-    await rows.change_session(session.id, expires_at=from_now(0.3))
+    await rows.change_session(session.id, expires_at=seconds_from_now(0.3))
     ended = await replica.ended(session)
     assert ended.status is SessionStatus.EXPIRED
-    assert replica.logins.links(ended).authorization_url is None
+    assert replica.login.sessions.links(ended).authorization_url is None
 
 
 async def test_a_pending_login_can_be_called_off_once_or_again(
@@ -170,11 +172,11 @@ async def test_a_pending_login_can_be_called_off_once_or_again(
     session = await replica.start_login()
     location = await consent(bank, replica.authorization_url(session))
     for _ in range(2):
-        await replica.logins.cancel(CALLER, session.id)
-    cancelled = await replica.logins.get(TENANT, session.id)
+        await replica.login.sessions.cancel(CALLER, session.id)
+    cancelled = await replica.login.sessions.get(CALLER, session.id)
     assert cancelled.status is SessionStatus.CANCELLED
     assert (cancelled.code_verifier, cancelled.ticket, cancelled.authorization_url) == (None, None, None)
-    assert replica.logins.links(cancelled).connect_url is None
+    assert replica.login.sessions.links(cancelled).connect_url is None
     assert (await replica.call_back(location)).status is SessionStatus.CANCELLED
     assert (await bank.ledger()).totals.codes_exchanged == 0
 
@@ -182,19 +184,19 @@ async def test_a_pending_login_can_be_called_off_once_or_again(
 async def test_a_login_that_has_gone_on_is_not_called_off(replica: Replica, bank: SandboxClient) -> None:
     session = await replica.log_in(bank)
     with pytest.raises(Conflict) as refused:
-        await replica.logins.cancel(CALLER, session.id)
+        await replica.login.sessions.cancel(CALLER, session.id)
     assert refused.value.code == "session_not_pending"
 
 
 def ticket_of(replica: Replica, session: object) -> str:
-    url = replica.logins.links(session).connect_url  # type: ignore[arg-type]
+    url = replica.login.sessions.links(session).connect_url  # type: ignore[arg-type]
     assert url is not None
     return url.rpartition("/")[2]
 
 
 async def open_link(replica: Replica, ticket: str, browser: str | None = None) -> OpenedLink:
     """Open a link in a browser that says this of itself, in whichever login."""
-    opened = await replica.links.open(ticket, lambda _login: browser)
+    opened = await replica.login.connect_links.open(ticket, lambda _login: browser)
     assert isinstance(opened, OpenedLink)
     return opened
 
@@ -206,7 +208,7 @@ async def test_a_link_binds_the_first_browser_and_goes_on_to_the_bank(replica: R
     browser = opened.browser
     assert opened.bank_url.get_secret_value() == replica.authorization_url(session)
     assert await open_link(replica, ticket, browser) == opened
-    bound = await replica.logins.get(TENANT, session.id)
+    bound = await replica.login.sessions.get(CALLER, session.id)
     assert bound.browser_digest == sha256_hex(browser)
     for other in (None, "", "another"):
         with pytest.raises(InvalidRequest) as refused:
@@ -235,7 +237,7 @@ async def test_a_link_that_is_unknown_used_or_expired_leads_nowhere(
     session, lapsed = await replica.start_login(), await replica.start_login()
     used_ticket, lapsed_ticket = ticket_of(replica, session), ticket_of(replica, lapsed)
     await replica.call_back(await consent(bank, replica.authorization_url(session)))
-    await rows.change_session(lapsed.id, expires_at=from_now(-1))
+    await rows.change_session(lapsed.id, expires_at=seconds_from_now(-1))
     for ticket in (used_ticket, lapsed_ticket):
         with pytest.raises(InvalidRequest) as refused:
             await open_link(replica, ticket)
@@ -255,6 +257,6 @@ async def test_a_login_can_be_ended_only_in_the_browser_that_opened_its_link(
     assert (await replica.call_back(location, browser=browser)).status is SessionStatus.COMPLETED
 
     async def is_ended() -> bool:
-        return (await replica.logins.get(TENANT, session.id)).ended_at is not None
+        return (await replica.login.sessions.get(CALLER, session.id)).ended_at is not None
 
     await eventually(is_ended)

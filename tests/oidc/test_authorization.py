@@ -7,11 +7,10 @@ from app.errors import InvalidRequest, LoginError
 from app.oidc.authorization import (
     AuthorizationRequest,
     check_issuer,
-    check_verifier,
-    code_challenge,
     new_authorization_request,
     parse_authorization_response,
 )
+from app.oidc.pkce import check_verifier, code_challenge
 from app.oidc.provider import ProviderMetadata
 
 ISSUER = "https://secure.stitch.money"

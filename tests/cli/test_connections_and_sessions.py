@@ -70,7 +70,7 @@ async def test_a_revoked_connection_is_revoked_at_the_bank_by_a_running_broker(
     assert held.tokens is None
     again = cli("connections", "revoke", connection.id, "--json")
     assert json.loads(again.out)["status"] == "revoked"
-    await replica.revoker.revoke_due()
+    await replica.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 0
 
 
