@@ -1,13 +1,14 @@
-"""The settings, read once at the start and passed down from there.
+"""The settings, read from the environment once at start-up and passed down from there.
 
-Every variable has the prefix `BROKER_`. A secret may also come from a file named by the same variable with `_FILE`
-appended, as container secrets do. What is wrong stops the start with one line that names the variable.
+Every variable has the prefix `BROKER_`. A secret may also come from a file whose path is in the same variable with
+`_FILE` appended, as is usual for container secrets. A wrong setting stops the start with one line that names the
+variable.
 """
 
 import os
 import re
 from functools import cached_property
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -15,30 +16,34 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.base.dsn import check_address
+from app.base.database_url import check_database_url
 from app.base.encryption import KeyRing
+from app.base.urls import require_https_or_loopback
 from app.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PREFIX = "BROKER_"
-# The database refuses to remove younger audit events (migration 0007). Days.
-SHORTEST_AUDIT = 30
+# The database refuses to delete younger audit events (migration 0007).
+MIN_AUDIT_RETENTION_DAYS = 30
 _PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_-]+)*/*")
-_FROM_FILES = ("database_url", "database_listen_url", "stitch_client_secret", "encryption_keys")
+_MAY_COME_FROM_FILE = ("database_url", "database_listen_url", "stitch_client_secret", "encryption_keys")
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 SpaceSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
 class DatabaseSettings(BaseSettings):
-    """Where the data lives; enough for migrations."""
+    """Where the data is stored; all that migrations need."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
 
+    # None: an embedded PostgreSQL in `data_dir`.
     database_url: SecretStr | None = None
+    # A direct connection for LISTEN, if `database_url` leads to a transaction pooler.
     database_listen_url: SecretStr | None = None
+    # Holds the spool and the embedded PostgreSQL.
     data_dir: Path = Path(".data")
 
     @field_validator("database_url", "database_listen_url")
@@ -47,11 +52,12 @@ class DatabaseSettings(BaseSettings):
         if value is not None and not value.get_secret_value():
             return None
         if value is not None:
-            check_address(value.get_secret_value())
+            check_database_url(value.get_secret_value())
         return value
 
 
 class _EncryptionSettings(DatabaseSettings):
+    # `name:base64 of 32 bytes`, comma-separated. The first key encrypts, all of them decrypt.
     encryption_keys: SecretStr
 
     @field_validator("encryption_keys")
@@ -65,64 +71,76 @@ class _EncryptionSettings(DatabaseSettings):
 
 
 class Settings(_EncryptionSettings):
-    """Everything that can be set."""
+    """All settings, in the order of docs/settings.md, which explains each. Durations are in seconds."""
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "console"] = "json"
-
+    # The service
     public_url: str
     return_urls: CommaSeparated = ()
     trusted_proxies: CommaSeparated = ()
-    query_page: bool = False
     stop_delay: float = Field(default=0, ge=0, le=60)
-    session_retention_days: int = Field(default=90, ge=0)
-    refresh_retention_days: int = Field(default=30, ge=0)
-    tombstone_retention_days: int = Field(default=0, ge=0)
-    audit_retention_days: int = Field(default=0, ge=0)
-    session_ttl: int = Field(default=900, ge=1, le=86_400)
-    cache_ttl: float = Field(default=5, ge=0, le=300)
     metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    query_page: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
 
+    # The bank
     stitch_issuer: str = "https://secure.stitch.money"
     stitch_client_id: str = Field(min_length=1)
     stitch_client_secret: SecretStr | None = None
     stitch_client_auth: Literal["client_secret_post", "client_secret_basic", "private_key_jwt"] = "client_secret_post"
     stitch_private_key_file: Path | None = None
+    # None: the key's thumbprint (RFC 7638).
     stitch_private_key_id: str | None = None
+    # The only URL that user tokens are sent to.
     stitch_graphql_url: str = "https://api.stitch.money/graphql"
     stitch_scopes: SpaceSeparated = ("openid", "accounts", "balances", "transactions", "offline_access")
+    # Each of these overrides the endpoint in the discovery document.
     stitch_authorization_endpoint: str | None = None
     stitch_token_endpoint: str | None = None
     stitch_revocation_endpoint: str | None = None
     stitch_jwks_uri: str | None = None
     stitch_pushed_authorization_request_endpoint: str | None = None
     stitch_prompt: Literal["login", "consent", "select_account"] | None = None
+    # Pushed authorization requests (RFC 9126) and DPoP (RFC 9449); auto: if the bank announces them.
     stitch_par: Literal["auto", "on", "off"] = "auto"
     stitch_dpop: Literal["auto", "on", "off"] = "auto"
 
+    # Sessions, caching, retention; 0 days: forever
+    session_ttl: int = Field(default=900, ge=1, le=86_400)
+    cache_ttl: float = Field(default=5, ge=0, le=300)
+    session_retention_days: int = Field(default=90, ge=0)
+    refresh_retention_days: int = Field(default=30, ge=0)
+    tombstone_retention_days: int = Field(default=0, ge=0)
+    audit_retention_days: int = Field(default=0, ge=0)
+
+    # JWTs that callers may present instead of an API key; off unless issuer and audience are set
     service_token_issuer: str | None = None
     service_token_audience: str | None = Field(default=None, min_length=1)
     service_token_tenant_claim: str = Field(default="tenant", min_length=1)
     service_token_permissions_claim: str = Field(default="permissions", min_length=1)
 
+    # Webhooks; they may reach these networks in addition to public addresses
     webhook_private_networks: CommaSeparated = ()
     webhook_timeout: float = Field(default=10, ge=1, le=30)
 
+    # Limits and timeouts of one replica; a rate or concurrency of 0 for callers: no limit
     caller_rate: int = Field(default=0, ge=0)
     caller_concurrency: int = Field(default=500, ge=0)
-    bank_timeout: float = Field(default=10, gt=0, le=120)
-    query_timeout: float = Field(default=60, gt=0, le=600)
     query_concurrency: int = Field(default=2_000, ge=1, le=50_000)
     max_query_bytes: int = Field(default=1_048_576, ge=1_024)
     max_body_bytes: int = Field(default=65_536, ge=1_024)
+    # Without a byte from the bank.
+    query_timeout: float = Field(default=60, gt=0, le=600)
+    # For discovery and JWKS.
+    bank_timeout: float = Field(default=10, gt=0, le=120)
     refresh_deadline: float = Field(default=10, gt=0, le=120)
     refresh_lease: float = Field(default=20, gt=0, le=300)
 
     @field_validator("audit_retention_days")
     @classmethod
-    def _leaves_time_to_look(cls, value: int) -> int:
-        if 0 < value < SHORTEST_AUDIT:
-            raise ValueError(f"must be 0, which keeps everything, or {SHORTEST_AUDIT} at least")
+    def _allows_an_investigation(cls, value: int) -> int:
+        if 0 < value < MIN_AUDIT_RETENTION_DAYS:
+            raise ValueError(f"must be 0, which keeps everything, or at least {MIN_AUDIT_RETENTION_DAYS}")
         return value
 
     @field_validator("return_urls", "trusted_proxies", "webhook_private_networks", mode="before")
@@ -139,21 +157,21 @@ class Settings(_EncryptionSettings):
 
     @field_validator("stitch_scopes")
     @classmethod
-    def _has_openid(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _contains_openid(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if "openid" not in value:
             raise ValueError("must contain openid")
         return value
 
     @field_validator("return_urls")
     @classmethod
-    def _are_web_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for url in value:
-            address = url.removesuffix("*")
-            _check_web_address(address)
-            if "*" in address or (address != url and not address.endswith("/")):
-                raise ValueError("may have a * at the end only, after a slash")
-            if address != url and ("?" in url or "#" in url):
-                raise ValueError("may have neither query nor fragment where it ends in /*")
+    def _are_url_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            url = pattern.removesuffix("*")
+            require_https_or_loopback(url)
+            if "*" in url or (url != pattern and not url.endswith("/")):
+                raise ValueError("may contain a * only at the end, after a slash")
+            if url != pattern and ("?" in pattern or "#" in pattern):
+                raise ValueError("must not have a query or fragment if it ends in /*")
         return value
 
     @field_validator("trusted_proxies", "webhook_private_networks")
@@ -170,7 +188,7 @@ class Settings(_EncryptionSettings):
     @classmethod
     def _has_a_plain_path(cls, value: str) -> str:
         if not _PLAIN_PATH.fullmatch(urlsplit(value).path):
-            raise ValueError("may have a path of letters, digits, dashes and underscores alone")
+            raise ValueError("must have a path of letters, digits, dashes and underscores only, or no path")
         return value
 
     @field_validator(
@@ -185,20 +203,20 @@ class Settings(_EncryptionSettings):
         "service_token_issuer",
     )
     @classmethod
-    def _is_secure(cls, value: str | None) -> str | None:
+    def _is_https_or_loopback(cls, value: str | None) -> str | None:
         if value is not None:
-            _check_web_address(value)
+            require_https_or_loopback(value)
         return value
 
     @field_validator("public_url", "stitch_issuer", "service_token_issuer")
     @classmethod
     def _has_no_query(cls, value: str | None) -> str | None:
         if value is not None and (urlsplit(value).query or urlsplit(value).fragment):
-            raise ValueError("must have neither query nor fragment")
+            raise ValueError("must not have a query or fragment")
         return value
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _are_consistent(self) -> Self:
         if self.stitch_client_auth == "private_key_jwt":
             if self.stitch_private_key_file is None:
                 raise ValueError("STITCH_PRIVATE_KEY_FILE is needed for STITCH_CLIENT_AUTH=private_key_jwt")
@@ -209,75 +227,39 @@ class Settings(_EncryptionSettings):
         if (self.service_token_issuer is None) != (self.service_token_audience is None):
             raise ValueError("SERVICE_TOKEN_ISSUER and SERVICE_TOKEN_AUDIENCE go together; set both or neither")
         if self.service_token_issuer == self.stitch_issuer:
-            raise ValueError("SERVICE_TOKEN_ISSUER must not be STITCH_ISSUER, or a user could pass for a caller")
+            raise ValueError("SERVICE_TOKEN_ISSUER must differ from STITCH_ISSUER, or a user could pose as a caller")
         if self.refresh_lease <= self.refresh_deadline:
             raise ValueError(
-                "REFRESH_LEASE must be longer than REFRESH_DEADLINE, or two replicas could refresh at once"
+                "REFRESH_LEASE must be longer than REFRESH_DEADLINE, or two replicas could refresh at the same time"
             )
         return self
 
     @cached_property
     def base_url(self) -> str:
-        """The public address without a slash at its end."""
+        """The public URL without a trailing slash."""
         return self.public_url.rstrip("/")
 
     @cached_property
     def path_prefix(self) -> str:
-        """The path of the public address, below which browsers find everything: empty, or /without/a/last/slash."""
+        """The path of the public URL without a trailing slash; empty if there is none."""
         return urlsplit(self.base_url).path
 
     @property
     def redirect_uri(self) -> str:
-        """The address that the bank sends the browser back to (RFC 6749 section 3.1.2)."""
+        """The URL that the bank sends the browser back to (RFC 6749 section 3.1.2)."""
         return f"{self.base_url}/callback"
 
 
 AnySettings = TypeVar("AnySettings", bound=DatabaseSettings)
 
 
-def _check_web_address(url: str) -> None:
-    if any(character.isspace() or not character.isprintable() for character in url):
-        raise ValueError("must hold neither blanks nor control characters")
-    parts = urlsplit(url)
-    # Raises ValueError for a port that cannot be.
-    _ = parts.port
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an https:// address")
-    try:
-        parts.hostname.encode("idna")
-    except UnicodeError:
-        raise ValueError("must have a host name, whose parts have 1 to 63 characters each") from None
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold credentials")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise ValueError("must be an https:// address, except on loopback")
-
-
-def is_acceptable_address(url: str) -> bool:
-    """Tell whether the broker would send a secret there: HTTPS, or loopback."""
-    try:
-        _check_web_address(url)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def load_settings() -> Settings:
-    """Read all settings from the environment. Raises ConfigurationError with one line."""
+    """Read all settings. Raises ConfigurationError with one line."""
     return _load(Settings)
 
 
 def load_database_settings() -> DatabaseSettings:
-    """Read only where the data lives. Raises ConfigurationError with one line."""
+    """Read only the settings of the database. Raises ConfigurationError with one line."""
     return _load(DatabaseSettings)
 
 
@@ -295,7 +277,7 @@ def _load(kind: type[AnySettings]) -> AnySettings:
 
 def _secrets_from_files(kind: type[DatabaseSettings]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name in _FROM_FILES:
+    for name in _MAY_COME_FROM_FILE:
         variable = f"{PREFIX}{name.upper()}"
         path = os.environ.get(f"{variable}_FILE")
         if not path or name not in kind.model_fields:
