@@ -1,41 +1,42 @@
-"""A lean HTTP/1.1 client for one origin, on asyncio's transports and llhttp's parser (RFC 9110, RFC 9112).
+"""A lean HTTP/1.1 client for a single origin, built on asyncio transports and the llhttp parser (RFC 9110, RFC 9112).
 
-Knows nothing of the broker. `OriginPool` is the way in; `errors` tells what may have become of a request that failed.
+It is independent of the rest of the application. `ConnectionPool` is the entry point, and `errors` says what the origin
+may have done with a request that failed.
 """
 
 from app.http_client.errors import (
-    BetweenBytesTimedOut,
-    Broken,
-    Congested,
-    ConnectTimedOut,
-    FirstByteTimedOut,
-    Malformed,
-    NotSent,
+    BetweenBytesTimeout,
+    ConnectError,
+    ConnectTimeout,
+    FirstByteTimeout,
+    HttpClientError,
+    HttpTimeout,
+    IncompleteResponse,
+    InvalidResponse,
+    NoResponse,
     PoolClosed,
-    TimedOut,
-    Unanswered,
-    WholeTimedOut,
-    WireError,
+    PoolExhausted,
+    TotalTimeout,
 )
 from app.http_client.headers import HeaderLines, header_lines
-from app.http_client.pool import OriginPool
-from app.http_client.response import WireResponse
+from app.http_client.pool import ConnectionPool
+from app.http_client.response import Response
 
 __all__ = [
-    "BetweenBytesTimedOut",
-    "Broken",
-    "Congested",
-    "ConnectTimedOut",
-    "FirstByteTimedOut",
+    "BetweenBytesTimeout",
+    "ConnectError",
+    "ConnectTimeout",
+    "ConnectionPool",
+    "FirstByteTimeout",
     "HeaderLines",
-    "Malformed",
-    "NotSent",
-    "OriginPool",
+    "HttpClientError",
+    "HttpTimeout",
+    "IncompleteResponse",
+    "InvalidResponse",
+    "NoResponse",
     "PoolClosed",
-    "TimedOut",
-    "Unanswered",
-    "WholeTimedOut",
-    "WireError",
-    "WireResponse",
+    "PoolExhausted",
+    "Response",
+    "TotalTimeout",
     "header_lines",
 ]

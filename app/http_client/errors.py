@@ -1,65 +1,65 @@
-"""What can go wrong between a request and the end of its answer, told apart by what the origin may have done with it.
+"""What can go wrong with a request, by what the origin may have done with it.
 
-    WireError
-    ├── Congested              every connection is taken, and so is the queue: nothing was written
-    ├── NotSent                no connection could be opened: nothing was written, so it may be tried again
-    │   ├── ConnectTimedOut
+    HttpClientError
+    ├── PoolExhausted          no connection became free, or the queue is full: nothing was sent
+    ├── ConnectError           no connection could be opened: nothing was sent, so the request may be sent again
+    │   ├── ConnectTimeout
     │   └── PoolClosed
-    ├── Unanswered             written, perhaps in part, and not a byte came back: it may have been processed
-    │   └── FirstByteTimedOut
-    └── Broken                 the answer ended, or ceased to be HTTP, in the middle: it was processed
-        ├── BetweenBytesTimedOut
-        ├── WholeTimedOut
-        └── Malformed
+    ├── NoResponse             sent, perhaps in part, and no byte came back: the origin may have processed it
+    │   └── FirstByteTimeout
+    └── IncompleteResponse     the response ended early or is invalid: the origin processed the request
+        ├── BetweenBytesTimeout
+        ├── TotalTimeout
+        └── InvalidResponse
 
-`TimedOut` stands beside the tree and catches all that are for want of time. No message holds anything of a request or
-of an answer.
+`HttpTimeout` is a second base class of every timeout above. No error message contains any part of a request or a
+response.
 """
 
 
-class WireError(Exception):
-    """A request that did not end with a whole answer."""
+class HttpClientError(Exception):
+    """The request did not end with a complete response."""
 
 
-class TimedOut(Exception):
-    """Beside a WireError: it was for want of time."""
+class HttpTimeout(Exception):
+    """Second base class of errors that are caused by a timeout."""
 
 
-class Congested(WireError):
-    """Too many requests are waiting for a connection already, or this one has waited for too long."""
+class PoolExhausted(HttpClientError):
+    """Too many requests are waiting for a connection already, or this one has waited too long."""
 
 
-class NotSent(WireError):
-    """No connection could be opened; nothing of the request was written."""
+class ConnectError(HttpClientError):
+    """No connection could be opened. No part of the request was sent."""
 
 
-class ConnectTimedOut(NotSent, TimedOut):
+class ConnectTimeout(ConnectError, HttpTimeout):
     """No connection could be opened in time."""
 
 
-class PoolClosed(NotSent):
-    """The pool takes no requests any more."""
+class PoolClosed(ConnectError):
+    """The pool is closed and accepts no requests."""
 
 
-class Unanswered(WireError):
-    """The request was written, at least in part, and nothing came back."""
+class NoResponse(HttpClientError):
+    """The request was sent, at least in part, and nothing came back."""
 
 
-class FirstByteTimedOut(Unanswered, TimedOut):
-    """The request was written, and nothing came back in time."""
+class FirstByteTimeout(NoResponse, HttpTimeout):
+    """The request was sent, and nothing came back in time."""
 
 
-class Broken(WireError):
-    """The answer has begun, and cannot be had to its end."""
+class IncompleteResponse(HttpClientError):
+    """The response has started, but did not arrive completely."""
 
 
-class BetweenBytesTimedOut(Broken, TimedOut):
-    """The answer has begun, and then nothing more of it came for too long."""
+class BetweenBytesTimeout(IncompleteResponse, HttpTimeout):
+    """The response has started, and then no further byte arrived in time."""
 
 
-class WholeTimedOut(Broken, TimedOut):
-    """The answer has begun, and has not come to its end within the time for the whole exchange."""
+class TotalTimeout(IncompleteResponse, HttpTimeout):
+    """The response has started, and did not end within the time for the whole exchange."""
 
 
-class Malformed(Broken):
-    """What came is not an HTTP/1.1 response, or one that nobody should send."""
+class InvalidResponse(IncompleteResponse):
+    """What arrived is not a valid HTTP/1.1 response, or not one that the client accepts."""

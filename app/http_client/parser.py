@@ -1,117 +1,127 @@
-"""Makes answers of bytes: the parser of one connection.
+"""Parses the responses of one connection.
 
-llhttp in its strict mode parses: it refuses bare line feeds, a Content-Length beside a Transfer-Encoding, a repeated
-Content-Length, and folded lines. What it leaves to its user is done here: interim answers, limits, transfer codings
-that were not asked for, and what follows the end of an answer (RFC 9112, section 9.2).
+llhttp parses in its strict mode: it rejects bare line feeds, Content-Length together with Transfer-Encoding, repeated
+Content-Length, and folded lines. The rest is done here: interim responses, size limits, unexpected transfer codings,
+and data after the end of a response (RFC 9112, section 9.2).
 """
 
 import asyncio
 
 import httptools
 
-from app.http_client.errors import Malformed
-from app.http_client.response import Source, WireResponse
+from app.http_client.errors import InvalidResponse
+from app.http_client.response import BodySource, Response
 
-# How much may come without a byte of body among it: a head with all interim ones, chunk extensions, trailers.
-LONGEST_HEAD = 65_536
+# The limit for what arrives without a byte of body in between: heads, interim responses, chunk extensions, trailers.
+MAX_HEAD_BYTES = 65_536
 
 
-class AnswerReader:
-    """Parses one answer after another. Its `on_` methods are what the parser calls."""
+class ResponseParser:
+    """Parses one response after another. llhttp calls the `on_…` methods."""
 
-    __slots__ = ("_asked", "_fields", "_loop", "_parser", "_room", "_source", "is_complete", "keeps_alive", "response")
+    __slots__ = (
+        "_bytes_left",
+        "_header_fields",
+        "_loop",
+        "_parser",
+        "_response_future",
+        "_source",
+        "is_complete",
+        "keep_alive",
+        "response",
+    )
 
-    def __init__(self, source: Source, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, source: BodySource, loop: asyncio.AbstractEventLoop) -> None:
         self._source = source
         self._loop = loop
-        self._asked: asyncio.Future[WireResponse] | None = None
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._room = LONGEST_HEAD
-        self.response: WireResponse | None = None
-        """The answer under way, from the end of its head."""
+        self._response_future: asyncio.Future[Response] | None = None
+        self._header_fields: list[tuple[bytes, bytes]] = []
+        self._bytes_left = MAX_HEAD_BYTES
+        self.response: Response | None = None
+        """The current response, once its head is complete."""
         self.is_complete = False
-        self.keeps_alive = False
-        """Whether the connection can be used again: the answer has come to its end, and nothing after it."""
+        self.keep_alive = False
+        """Whether the connection can be reused: the response is complete, and nothing followed it."""
         self._parser = httptools.HttpResponseParser(self)
 
     @property
-    def has_begun(self) -> bool:
-        """Whether anything of the answer has come."""
-        return self._room < LONGEST_HEAD or self.response is not None
+    def has_started(self) -> bool:
+        """Whether any byte of the response has arrived."""
+        return self._bytes_left < MAX_HEAD_BYTES or self.response is not None
 
-    def expect(self, asked: "asyncio.Future[WireResponse]") -> None:
-        """Make ready for the next answer, which will be the future's result as soon as its head is there."""
-        self._asked = asked
-        self._fields = []
-        self._room = LONGEST_HEAD
+    def expect_response(self, response_future: "asyncio.Future[Response]") -> None:
+        """Prepare for the next response. The future gets it as its result as soon as its head is complete."""
+        self._response_future = response_future
+        self._header_fields = []
+        self._bytes_left = MAX_HEAD_BYTES
         self.response = None
-        self.is_complete = self.keeps_alive = False
+        self.is_complete = self.keep_alive = False
 
-    def feed(self, data: bytes) -> None:
-        """Parse what came. Raises Malformed, except for what is wrong after the end of the answer."""
+    def feed_data(self, data: bytes) -> None:
+        """Parse what has arrived. Raises InvalidResponse, except for errors after the end of the response."""
         try:
-            if len(data) <= self._room:
-                self._room -= len(data)
+            if len(data) <= self._bytes_left:
+                self._bytes_left -= len(data)
                 self._parser.feed_data(data)
             else:
-                self._feed_by_room(memoryview(data))
+                self._feed_in_pieces(memoryview(data))
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            # More came than was asked for: none of it may be taken for the answer to the next request.
-            self.keeps_alive = False
+            # Data after the end of a response must never be taken for the response to the next request.
+            self.keep_alive = False
             if self.is_complete:
                 return
-            if isinstance(error.__context__, Malformed):
+            if isinstance(error.__context__, InvalidResponse):
                 raise error.__context__ from None
-            raise Malformed("the answer is not HTTP/1.1") from error
+            raise InvalidResponse("the response is not HTTP/1.1") from error
 
-    def _feed_by_room(self, data: memoryview) -> None:
-        """Feed what may be too much. Each byte of body makes room again."""
+    def _feed_in_pieces(self, data: memoryview) -> None:
+        """Parse data that may exceed the limit. Every byte of body resets the limit."""
         while data:
-            if not self._room:
-                raise Malformed("the answer's head, or what stands between its body, is too long")
-            piece = data[: self._room]
-            data = data[self._room :]
-            self._room -= len(piece)
+            if not self._bytes_left:
+                raise InvalidResponse("the response's head, or what separates its body's chunks, is too long")
+            piece = data[: self._bytes_left]
+            data = data[self._bytes_left :]
+            self._bytes_left -= len(piece)
             self._parser.feed_data(piece)
 
     def on_message_begin(self) -> None:
-        """Refuse a second answer to one request."""
+        """Reject a second response to the same request."""
         if self.is_complete:
-            raise Malformed("more came after the answer")
+            raise InvalidResponse("there is data after the response")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a field of the head. Those of trailers end in a list that nobody looks at."""
-        self._fields.append((name.lower(), value))
+        """Keep a header field. Trailer fields are added to a list that is never read."""
+        self._header_fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Hand the answer over, unless it is an interim one (RFC 9110, section 15.2)."""
+        """Deliver the response, unless it is an interim response (RFC 9110, section 15.2)."""
         status = self._parser.get_status_code()
-        fields, self._fields = self._fields, []
+        header_fields, self._header_fields = self._header_fields, []
         if status < 200:
             if status == 101:
-                raise Malformed("the origin changes to a protocol that nobody asked for")
+                raise InvalidResponse("the origin switched to a protocol that was not requested")
             return
-        table = dict(fields)
-        if b"transfer-encoding" in table:
-            # No other coding was asked for, nor could be taken off (RFC 9112, sections 6.1 and 7).
-            codings = [value.strip().lower() for name, value in fields if name == b"transfer-encoding"]
+        headers_by_name = dict(header_fields)
+        if b"transfer-encoding" in headers_by_name:
+            # The client announces no other coding and could not decode one (RFC 9112, sections 6.1 and 7).
+            codings = [value.strip().lower() for name, value in header_fields if name == b"transfer-encoding"]
             if codings != [b"chunked"]:
-                raise Malformed("the answer has a transfer coding that nobody asked for")
-        self._room = LONGEST_HEAD
-        asked = self._asked
-        self.response = response = WireResponse(self._source, self._loop, status, fields, table)
-        # Not where the caller has gone in the meantime.
-        if asked is not None and not asked.done():
-            asked.set_result(response)
+                raise InvalidResponse("the response has a transfer coding that was not requested")
+        self._bytes_left = MAX_HEAD_BYTES
+        response_future = self._response_future
+        self.response = response = Response(self._source, self._loop, status, header_fields, headers_by_name)
+        # The future is done already if the caller was cancelled.
+        if response_future is not None and not response_future.done():
+            response_future.set_result(response)
 
     def on_body(self, chunk: bytes) -> None:
-        """Pass on a piece of the body."""
-        self._room = LONGEST_HEAD
+        """Pass on a part of the body."""
+        self._bytes_left = MAX_HEAD_BYTES
         assert self.response is not None
-        self.response.feed(chunk)
+        self.response.feed_data(chunk)
 
     def on_message_complete(self) -> None:
-        """Note the end, unless it is an interim answer's."""
+        """Note the end of the response, but not the end of an interim one."""
         if self.response is not None:
             self.is_complete = True
-            self.keeps_alive = self._parser.should_keep_alive()
+            self.keep_alive = self._parser.should_keep_alive()

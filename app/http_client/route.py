@@ -1,4 +1,4 @@
-"""How an origin is reached: where the TCP connection goes, what secures it, and how each request begins."""
+"""How an origin is reached: the address to connect to, the TLS settings, and the start of every request."""
 
 import base64
 import re
@@ -7,65 +7,69 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# Visible ASCII: what may stand in a request target (RFC 9112, section 3.2) without a doubt where it ends.
+# Visible ASCII: what a request target may contain (RFC 9112, section 3.2) so that its end is unambiguous.
 _TARGET = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way to one origin, made once and used for every connection."""
+    """The route to one origin. It is made once and used for every connection."""
 
     host: str
-    """Whom to dial: the origin, or its proxy."""
+    """The host to connect to: the origin, or its proxy."""
     port: int
-    dial_tls: ssl.SSLContext | None
-    """What secures the connection from its first byte; the certificate must be for `host`."""
-    connect: bytes | None
-    """The CONNECT request that opens a tunnel through the proxy, or None."""
-    tunnel_tls: ssl.SSLContext | None
-    """What secures the tunnel."""
+    ssl_context: ssl.SSLContext | None
+    """TLS for the connection to `host`, whose certificate must be valid for that name. None for plain TCP."""
+    connect_request: bytes | None
+    """The CONNECT request that opens a tunnel through the proxy, or None without a tunnel."""
+    tunnel_ssl_context: ssl.SSLContext | None
+    """TLS inside the tunnel, whose certificate must be valid for `origin_host`."""
     origin_host: str
-    beginning: bytes
-    """The request line and the header lines that every request has."""
+    request_head: bytes
+    """The request line and the header lines that all requests share."""
 
 
 def route_to(url: str, *, ssl_context: ssl.SSLContext | None, proxy: str | None) -> Route:
-    """Work out the way to `url`, an absolute http or https address, straight or through an HTTP proxy.
+    """Return the route to `url`, an absolute http or https URL, directly or through an HTTP proxy.
 
-    Raises ValueError for addresses that cannot be used; userinfo in `url` is refused, as it would be sent nowhere.
+    Raises ValueError if a URL cannot be used. User information in `url` is rejected, since it would not be sent.
     """
-    parts, host, port = _parsed(url)
+    parts, host, port = _parse(url)
     if parts.username is not None:
         raise ValueError("an origin's address has no user and no password")
     authority = _authority(host, port, parts.scheme)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    tls = None
+    origin_tls = None
     if parts.scheme == "https":
-        tls = ssl_context or default_tls()
+        origin_tls = ssl_context or default_ssl_context()
     if proxy is None:
-        return Route(host, port, tls, None, None, host, _beginning(target, authority))
-    # The environment's variables often leave the scheme of a proxy out.
-    proxy_parts, proxy_host, proxy_port = _parsed(proxy if "://" in proxy else f"http://{proxy}")
-    dial_tls = default_tls() if proxy_parts.scheme == "https" else None
-    credentials = _credentials(proxy_parts)
-    if tls is None:
+        return Route(host, port, origin_tls, None, None, host, _request_head(target, authority))
+    # Proxy variables in the environment often have no scheme.
+    proxy_parts, proxy_host, proxy_port = _parse(proxy if "://" in proxy else f"http://{proxy}")
+    proxy_tls = default_ssl_context() if proxy_parts.scheme == "https" else None
+    authorization = _proxy_authorization(proxy_parts)
+    if origin_tls is None:
         # RFC 9112, section 3.2.2: a request to a proxy has the absolute form.
-        beginning = _beginning(f"http://{authority}{target}", authority) + credentials
-        return Route(proxy_host, proxy_port, dial_tls, None, None, host, beginning)
+        request_head = _request_head(f"http://{authority}{target}", authority) + authorization
+        return Route(proxy_host, proxy_port, proxy_tls, None, None, host, request_head)
     # RFC 9112, section 3.2.3: the authority form, always with a port.
     bracketed = f"[{host}]" if ":" in host else host
-    tunnel = f"CONNECT {bracketed}:{port} HTTP/1.1\r\nHost: {bracketed}:{port}\r\n".encode() + credentials + b"\r\n"
-    return Route(proxy_host, proxy_port, dial_tls, tunnel, tls, host, _beginning(target, authority))
+    connect_request = (
+        f"CONNECT {bracketed}:{port} HTTP/1.1\r\nHost: {bracketed}:{port}\r\n".encode() + authorization + b"\r\n"
+    )
+    request_head = _request_head(target, authority)
+    return Route(proxy_host, proxy_port, proxy_tls, connect_request, origin_tls, host, request_head)
 
 
-def default_tls() -> ssl.SSLContext:
-    """Make a context that verifies certificates and host names, and speaks HTTP/1.1."""
+def default_ssl_context() -> ssl.SSLContext:
+    """Return a context that verifies certificates and host names and offers HTTP/1.1 only."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
-def _parsed(url: str) -> tuple[SplitResult, str, int]:
+def _parse(url: str) -> tuple[SplitResult, str, int]:
+    """Return the parts of a URL, its host in ASCII, and its port."""
     parts = urlsplit(url)
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise ValueError("only absolute http and https addresses can be used")
@@ -78,15 +82,15 @@ def _authority(host: str, port: int, scheme: str) -> str:
     return bracketed if port == _DEFAULT_PORTS[scheme] else f"{bracketed}:{port}"
 
 
-def _beginning(target: str, authority: str) -> bytes:
+def _request_head(target: str, authority: str) -> bytes:
     if not _TARGET.fullmatch(target) or not _TARGET.fullmatch(authority):
         raise ValueError("an address has visible ASCII characters only; encode all others")
     return f"POST {target} HTTP/1.1\r\nHost: {authority}\r\n".encode()
 
 
-def _credentials(proxy: SplitResult) -> bytes:
-    """Write the proxy's user and password as a header line (RFC 7617), if it has any."""
+def _proxy_authorization(proxy: SplitResult) -> bytes:
+    """Return the proxy's user and password as a header line (RFC 7617), or nothing if it has none."""
     if proxy.username is None:
         return b""
-    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    return b"Proxy-Authorization: Basic " + base64.b64encode(pair.encode()) + b"\r\n"
+    credentials = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return b"Proxy-Authorization: Basic " + base64.b64encode(credentials.encode()) + b"\r\n"

@@ -6,43 +6,35 @@ sent; only a connection that could not be opened is tried again.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import lru_cache
 
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter
 
-from app.bank.dpop_proofs import QueryProofs
-from app.base.proxies import proxy_for
-from app.callers.admission import Asker
+from app.bank.bank import Bank
 from app.errors import BankError, BankTimeout, BrokerError, BrokerUnavailable, InvalidRequest
 from app.http_client import (
-    Congested,
+    PoolExhausted,
     HeaderLines,
-    NotSent,
-    OriginPool,
-    TimedOut,
-    WireError,
-    WireResponse,
+    ConnectError,
+    HttpTimeout,
+    HttpClientError,
+    Response,
     header_lines,
 )
 from app.observability.metrics import BANK_REQUESTS
 from app.observability.trace_context import current_trace_context
 from app.observability.tracing import span
 from app.query.mutations import Documents
+from app.query.sender import Sender
 from app.query.token_expiry import LONGEST_REFUSAL, Refusal, may_be_refusal, refusal_in
 from app.refresh.connection_cache import UsableToken
 from app.refresh.tokens import Tokens
 
-# Below what servers allow an idle connection: one that closes just as it is used leaves a query without an answer.
-_KEEP_ALIVE = 15.0
-_CONNECT_TIMEOUT = 5.0
-_QUEUE_TIMEOUT = 5.0
-_WHOLE_TIMEOUT = 3_600.0
 _ATTRIBUTES = {"http.request.method": "POST"}
 _NO_LINES = header_lines(())
 # What a query that got no answer is counted as.
-_BECAME: dict[type[WireError], str] = {NotSent: "unreachable", Congested: "not_sent"}
+_BECAME: dict[type[HttpClientError], str] = {ConnectError: "unreachable", PoolExhausted: "not_sent"}
 
 
 class BankAnswer:
@@ -50,7 +42,7 @@ class BankAnswer:
 
     __slots__ = ("_response", "token_version")
 
-    def __init__(self, response: WireResponse, token_version: int) -> None:
+    def __init__(self, response: Response, token_version: int) -> None:
         self._response = response
         self.token_version = token_version
 
@@ -66,7 +58,7 @@ class BankAnswer:
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:
         """The header fields in their order, names in lower case."""
-        return self._response.fields
+        return self._response.header_fields
 
     async def refusal(self) -> Refusal:
         """Tell whether the bank calls the token expired; looks at no more than the beginning of the body."""
@@ -75,21 +67,21 @@ class BankAnswer:
             return Refusal.OF_THE_REQUEST if response.status == 401 else Refusal.NONE
         if not may_be_refusal(response.header("content-type") or "", response.content_length):
             return Refusal.NONE
-        beginning = await response.beginning(LONGEST_REFUSAL)
+        beginning = await response.peek(LONGEST_REFUSAL)
         if not response.is_complete or len(beginning) > LONGEST_REFUSAL:
             return Refusal.NONE
         return refusal_in(beginning, response.header("content-encoding"))
 
     def whole(self) -> bytes | None:
         """Return the body where all of it has come already, else None."""
-        return self._response.whole()
+        return self._response.read_if_complete()
 
     async def body(self) -> AsyncIterator[bytes]:
         """Give the body as the bank sent it, compressed or not. Raises BankError where it breaks off."""
         try:
             async for chunk in self._response.stream():
                 yield chunk
-        except WireError as error:
+        except HttpClientError as error:
             raise BankError("the bank's answer broke off", code="bank_answer_broken") from error
 
     def close(self) -> None:
@@ -100,28 +92,28 @@ class BankAnswer:
 class QueryProxy:
     """Sends queries to the one GraphQL address of the settings."""
 
-    def __init__(self, pool: OriginPool, tokens: Tokens, proofs: QueryProofs, documents: Documents) -> None:
-        self._pool = pool
+    def __init__(self, bank: Bank, *, tokens: Tokens, documents: Documents) -> None:
+        self._pool = bank.query_pool
+        self._proofs = bank.query_proofs
         self._tokens = tokens
-        self._proofs = proofs
         self._documents = documents
 
-    async def send(self, asker: Asker, connection_id: str, headers: HeaderLines, body: bytes) -> BankAnswer:
+    async def send(self, sender: Sender, connection_id: str, headers: HeaderLines, body: bytes) -> BankAnswer:
         """Send a query and return the answer. `headers` go on as they are, beside the token.
 
-        Raises what `Tokens.usable` and `Asker.confirm` raise, and BankError, BankTimeout or BrokerUnavailable.
+        Raises what `Tokens.usable` and `Sender.confirm` raise, and BankError, BankTimeout or BrokerUnavailable.
         """
-        token = await self._tokens.usable(asker.tenant, connection_id)
-        await asker.confirm()
+        token = await self._tokens.usable(sender.tenant, connection_id)
+        await sender.confirm()
         ask = self._ask if token.proof_key is None else self._ask_with_proof
         answer, refusal = await ask(token, headers, body)
         if refusal is Refusal.NONE:
             return answer
         may_have_run = False
         try:
-            may_have_run = refusal is Refusal.OF_A_FIELD and await self._may_mutate(asker, body)
-            successor = await self._tokens.instead_of(asker.tenant, token)
-            await asker.confirm()
+            may_have_run = refusal is Refusal.OF_A_FIELD and await self._may_mutate(sender, body)
+            successor = await self._tokens.instead_of(sender.tenant, token)
+            await sender.confirm()
         except BaseException as error:
             # Of what may have run, the bank's own answer tells more.
             if may_have_run and isinstance(error, BrokerError):
@@ -138,9 +130,9 @@ class QueryProxy:
             self._tokens.was_accepted(successor)
         return answer
 
-    async def _may_mutate(self, asker: Asker, body: bytes) -> bool:
+    async def _may_mutate(self, sender: Sender, body: bytes) -> bool:
         try:
-            return await self._documents.may_mutate(asker.tenant, asker.id, body)
+            return await self._documents.may_mutate(sender.tenant, sender.id, body)
         except (InvalidRequest, BrokerUnavailable):
             # Nobody knows: of one that may have run, the bank's answer tells more.
             return True
@@ -149,11 +141,13 @@ class QueryProxy:
         self, token: UsableToken, headers: HeaderLines, body: bytes
     ) -> tuple[BankAnswer, Refusal]:
         """Send with a proof of the token's key; once more where the bank did not run it for the lack of its nonce."""
-        answer, refusal = await self._ask(token, self._proofs.with_proof(token, headers), body)
+        assert token.proof_key is not None
+        key, secret = token.proof_key, token.access_token
+        answer, refusal = await self._ask(token, self._proofs.with_proof(key, secret, headers), body)
         if not self._proofs.wants_nonce(answer):
             return answer, refusal
         answer.close()
-        answer, refusal = await self._ask(token, self._proofs.with_proof(token, headers), body)
+        answer, refusal = await self._ask(token, self._proofs.with_proof(key, secret, headers), body)
         return answer, Refusal.NONE if self._proofs.wants_nonce(answer) else refusal
 
     async def _ask(self, token: UsableToken, headers: HeaderLines, body: bytes) -> tuple[BankAnswer, Refusal]:
@@ -165,7 +159,7 @@ class QueryProxy:
             try:
                 try:
                     response = await self._pool.post(lines, body)
-                except NotSent:
+                except ConnectError:
                     # The address may have moved to a server that is there.
                     response = await self._pool.post(lines, body)
                 answer = BankAnswer(response, token.version)
@@ -174,7 +168,7 @@ class QueryProxy:
                 except BaseException:
                     answer.close()
                     raise
-            except WireError as error:
+            except HttpClientError as error:
                 _counter(_BECAME.get(type(error), "no_answer")).inc()
                 raise _translate(error) from error
             _counter(response.status).inc()
@@ -185,31 +179,10 @@ class QueryProxy:
             return answer, refusal
 
 
-@asynccontextmanager
-async def query_pool(graphql_url: str, *, patience: float, concurrency: int) -> AsyncIterator[OriginPool]:
-    """Open the pool of connections for queries. `patience` seconds without a byte from the bank end a query."""
-    pool = OriginPool(
-        graphql_url,
-        max_connections=concurrency,
-        queue_length=concurrency,
-        queue_timeout=_QUEUE_TIMEOUT,
-        connect_timeout=_CONNECT_TIMEOUT,
-        first_byte_timeout=patience,
-        between_bytes_timeout=patience,
-        whole_timeout=_WHOLE_TIMEOUT,
-        keep_alive_seconds=_KEEP_ALIVE,
-        proxy=proxy_for(graphql_url),
-    )
-    try:
-        yield pool
-    finally:
-        await pool.close()
-
-
-def _translate(error: WireError) -> BrokerError:
-    if isinstance(error, Congested):
+def _translate(error: HttpClientError) -> BrokerError:
+    if isinstance(error, PoolExhausted):
         return BrokerUnavailable("too many queries wait for the bank", code="too_many_queries", retry_after=1)
-    if isinstance(error, TimedOut):
+    if isinstance(error, HttpTimeout):
         return BankTimeout("the bank did not answer in time")
     return BankError("the bank cannot be reached, or broke off")
 
