@@ -5,10 +5,10 @@ from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
 from app.base.randomness import new_id
-from app.store.connections import TokenPair, insert_connection, store_tokens
+from app.store.connections import NewConnection, TokenSet, insert_connection, store_tokens
 from app.store.enums import ConnectionStatus
 from app.store.postgresql.database import Database
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 
 _TENANT = "default"
 _SCOPES = ["openid", "accounts", "balances", "transactions", "offline_access"]
@@ -38,26 +38,26 @@ class Links:
 
     async def make(self, count: int) -> list[str]:
         """Make connections that queries can use, and return their ids."""
-        pair = TokenPair(SecretStr("a" * 43), SecretStr("r" * 43))
+        tokens = TokenSet(SecretStr("a" * 43), SecretStr("r" * 43))
         made = [new_id("con") for _ in range(count)]
         async with self._database.transaction() as transaction:
             for number, connection_id in enumerate(made):
-                values = {
-                    "id": connection_id,
-                    "tenant": _TENANT,
-                    "user_id": f"live-{number}",
-                    "status": ConnectionStatus.ACTIVE,
-                    "subject": f"subject-{number}",
-                    "scopes": _SCOPES,
-                    "version": 1,
-                    "refreshable": True,
-                    "access_token_expires_at": from_now(_LIFETIME),
-                    "access_token_lifetime": _LIFETIME,
-                    "metadata": {},
-                }
-                await insert_connection(transaction, values)
+                new_connection = NewConnection(
+                    id=connection_id,
+                    tenant=_TENANT,
+                    user_id=f"live-{number}",
+                    status=ConnectionStatus.ACTIVE,
+                    subject=f"subject-{number}",
+                    scopes=_SCOPES,
+                    version=1,
+                    refreshable=True,
+                    access_token_expires_at=seconds_from_now(_LIFETIME),
+                    access_token_lifetime=_LIFETIME,
+                    metadata={},
+                )
+                await insert_connection(transaction, new_connection)
                 await store_tokens(
-                    transaction, self._key_ring, tenant=_TENANT, connection_id=connection_id, version=1, pair=pair
+                    transaction, self._key_ring, tenant=_TENANT, connection_id=connection_id, version=1, tokens=tokens
                 )
         return made
 

@@ -8,10 +8,10 @@ from sqlalchemy import select
 
 from app.base.encryption import KeyRing
 from app.base.randomness import new_id
-from app.store.connections import TokenPair, change_connection, insert_connection, store_tokens
+from app.store.connections import NewConnection, TokenSet, change_connection, insert_connection, store_tokens
 from app.store.enums import ConnectionStatus
 from app.store.postgresql.database import Database
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.revocations import count_revocations
 from app.store.tables import connections, refresh_attempts
 from chaos.bank import SCOPES, Bank
@@ -40,24 +40,24 @@ class Links:
         subject, grants = await self._bank.grant(count)
         async with self._database.transaction() as transaction:
             for grant in grants:
-                pair = TokenPair(SecretStr(grant["access_token"]), SecretStr(grant["refresh_token"]))
-                assert pair.refresh_token is not None
-                link = Link(new_id("con"), digest(pair.refresh_token))
-                values = {
-                    "id": link.id,
-                    "tenant": TENANT,
-                    "user_id": "chaos",
-                    "status": ConnectionStatus.ACTIVE,
-                    "subject": subject,
-                    "scopes": SCOPES.split(),
-                    "version": 1,
-                    "refreshable": True,
-                    "access_token_expires_at": from_now(seconds_left),
-                    "access_token_lifetime": 900,
-                }
-                await insert_connection(transaction, values)
+                tokens = TokenSet(SecretStr(grant["access_token"]), SecretStr(grant["refresh_token"]))
+                assert tokens.refresh_token is not None
+                link = Link(new_id("con"), digest(tokens.refresh_token))
+                new_connection = NewConnection(
+                    id=link.id,
+                    tenant=TENANT,
+                    user_id="chaos",
+                    status=ConnectionStatus.ACTIVE,
+                    subject=subject,
+                    scopes=SCOPES.split(),
+                    version=1,
+                    refreshable=True,
+                    access_token_expires_at=seconds_from_now(seconds_left),
+                    access_token_lifetime=900,
+                )
+                await insert_connection(transaction, new_connection)
                 await store_tokens(
-                    transaction, self._key_ring, tenant=TENANT, connection_id=link.id, version=1, pair=pair
+                    transaction, self._key_ring, tenant=TENANT, connection_id=link.id, version=1, tokens=tokens
                 )
                 made.append(link)
         return made
@@ -65,7 +65,7 @@ class Links:
     async def expire(self, link: Link) -> None:
         """Let the access token's time be over, and tell the replicas."""
         async with self._database.transaction() as transaction:
-            await change_connection(transaction, link.id, access_token_expires_at=from_now(-1))
+            await change_connection(transaction, link.id, access_token_expires_at=seconds_from_now(-1))
 
     async def version(self, link: Link) -> int:
         """Return the present version."""

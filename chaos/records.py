@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from app.base.encryption import KeyRing
 from app.spool.refreshes import Spool
-from app.store.connections import hold
+from app.store.connections import get_connection_with_tokens
 from app.store.postgresql.database import Database, Transaction
 from app.store.tables import audit_events, refresh_attempts
 
@@ -57,7 +57,7 @@ async def read_records(
         audited = await _audited(transaction, connection_ids)
         records = []
         for connection_id in connection_ids:
-            held = await hold(transaction, key_ring, TENANT, connection_id)
+            held = await get_connection_with_tokens(transaction, key_ring, TENANT, connection_id)
             assert held is not None, f"{connection_id} has vanished"
             refresh_token = held.tokens.refresh_token if held.tokens else None
             records.append(
@@ -83,8 +83,8 @@ def digest(token: SecretStr) -> str:
 def _spooled(key_ring: KeyRing, data_dirs: Iterable[Path]) -> Iterator[tuple[str, str]]:
     for data_dir in data_dirs:
         for unsaved in Spool(data_dir / "spool", key_ring).left_over():
-            if unsaved.new.pair.refresh_token:
-                yield unsaved.claim.connection_id, digest(unsaved.new.pair.refresh_token)
+            if unsaved.new.tokens.refresh_token:
+                yield unsaved.claim.connection_id, digest(unsaved.new.tokens.refresh_token)
 
 
 async def _attempts(transaction: Transaction, connection_ids: Sequence[str]) -> dict[str, list[Attempt]]:

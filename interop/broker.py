@@ -14,7 +14,7 @@ from app.base.encryption import KeyRing
 from app.callers.authentication import Permission
 from app.callers.registry import CallerRegistry
 from app.settings import Settings
-from app.store.connections import TokenPair, hold
+from app.store.connections import TokenSet, get_connection_with_tokens
 from app.store.postgresql.database import Database
 from chaos.replicas import Replica
 from interop.provider import OtherSide
@@ -60,10 +60,12 @@ class Home:
         """Return the same as the broker reads them."""
         return Settings(**{name.removeprefix("BROKER_").lower(): value for name, value in environment.items()})  # type: ignore[arg-type]
 
-    async def tokens_of(self, connection_id: str) -> TokenPair:
+    async def tokens_of(self, connection_id: str) -> TokenSet:
         """Return the tokens of a connection, decrypted."""
         async with self.database.transaction() as transaction:
-            held = await hold(transaction, KeyRing.parse(self.encryption_keys), "default", connection_id)
+            held = await get_connection_with_tokens(
+                transaction, KeyRing.parse(self.encryption_keys), "default", connection_id
+            )
         assert held is not None
         assert held.tokens is not None
         return held.tokens

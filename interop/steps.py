@@ -13,7 +13,7 @@ from app.oidc.back_channel import BackChannel
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
 from app.settings import Settings
-from app.store.connections import TokenPair
+from app.store.connections import TokenSet
 from interop.broker import QUERY, Broker, Home
 from interop.browser import Browser
 from interop.provider import OtherSide
@@ -47,7 +47,7 @@ class Scene:
         expect(ended["status"] == "completed", f"the session is {ended['status']}: {ended['error']}")
         return str(ended["connection_id"])
 
-    async def present(self, tokens: TokenPair) -> None:
+    async def present(self, tokens: TokenSet) -> None:
         """Present a refresh token as the broker's client would, beside the broker. Raises InvalidGrant."""
         assert tokens.refresh_token is not None
         async with bank_client() as client:

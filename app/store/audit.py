@@ -6,7 +6,7 @@ The database refuses to change or delete an event, and chains it to its tenant's
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import insert, select
 
@@ -18,6 +18,20 @@ from app.store.tables import audit_chain
 from app.store.tables import audit_events as table
 
 BROKER = "broker"
+
+
+class Subject(Protocol):
+    """A row that an event is about."""
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that the row belongs to."""
+        ...
+
+    @property
+    def audit_ids(self) -> dict[str, str]:
+        """The ids by which the event names the row, for example `session_id`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +57,28 @@ _EVENTS = select(*columns_of(AuditEvent, table, position=audit_chain.c.position,
 
 async def record(
     transaction: Transaction,
-    *,
-    tenant: str,
-    actor: str,
     action: str,
-    session_id: str | None = None,
-    connection_id: str | None = None,
+    *,
+    of: Subject | None = None,
+    tenant: str | None = None,
+    actor: str = BROKER,
     **detail: str | int | bool | list[str] | None,
 ) -> None:
-    """Write down a deed of `actor`, a caller's id or the broker itself. `detail` holds no secret."""
+    """Append an event to the audit log of the tenant of `of`, or of `tenant` if no row is concerned.
+
+    `actor` is the id of a caller, or the broker itself. `session_id` and `connection_id`, whether of the subject or in
+    `detail`, have columns of their own. `detail` must not hold secrets.
+    """
+    values = {**(of.audit_ids if of else {}), **detail}
     await transaction.execute(
         insert(table).values(
-            tenant=tenant,
+            tenant=of.tenant if of else tenant,
             actor=actor,
             action=action,
-            session_id=session_id,
-            connection_id=connection_id,
+            session_id=values.pop("session_id", None),
+            connection_id=values.pop("connection_id", None),
             request_id=current_request_id(),
-            detail=detail,
+            detail=values,
         )
     )
 

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.base.encryption import Binding, KeyRing, generate_key
+from app.base.encryption import AssociatedData, KeyRing, generate_key
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.notifications import caller_topic, notify
 from app.store.postgresql.pagination import Page, fetch_page
@@ -28,6 +28,11 @@ class CallerRecord:
     created_at: datetime
     disabled_at: datetime | None
 
+    @property
+    def audit_ids(self) -> dict[str, str]:
+        """What the audit log names it by."""
+        return {"caller_id": self.id}
+
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyRecord:
@@ -42,6 +47,11 @@ class ApiKeyRecord:
     revoked_at: datetime | None
     last_used_at: datetime | None
 
+    @property
+    def audit_ids(self) -> dict[str, str]:
+        """What the audit log names it by."""
+        return {"caller_id": self.caller_id, "key_id": self.id}
+
 
 _CALLER_COLUMNS = columns_of(CallerRecord, callers)
 _KEY_COLUMNS = columns_of(ApiKeyRecord, api_keys)
@@ -49,7 +59,7 @@ _KEY_COLUMNS = columns_of(ApiKeyRecord, api_keys)
 
 async def hashing_key(transaction: Transaction, key_ring: KeyRing) -> SecretStr:
     """Return the key under which API keys are hashed, made at the first use and stored encrypted."""
-    binding = Binding("hashing_keys", "key", _HASHING_KEY)
+    binding = AssociatedData("hashing_keys", "key", _HASHING_KEY)
     await transaction.execute(
         upsert(hashing_keys)
         .values(name=_HASHING_KEY, key=key_ring.encrypt(generate_key(), binding))

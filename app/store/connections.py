@@ -2,21 +2,21 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from pydantic import SecretStr
 from sqlalchemy import delete, func, insert, select, update
 
-from app.base.encryption import Binding, KeyRing
+from app.base.encryption import AssociatedData, KeyRing
 from app.store.enums import ConnectionStatus, EventType
 from app.store.outbox import publish
 from app.store.postgresql.database import Transaction
-from app.store.postgresql.database_time import seconds_until
+from app.store.postgresql.database_time import TimeValue, seconds_until
 from app.store.postgresql.notifications import connection_topic, notify
 from app.store.postgresql.pagination import Page, fetch_page
-from app.store.postgresql.records import columns_of, fetch_all, fetch_first, to_record
+from app.store.postgresql.records import columns_of, fetch_all, fetch_first, to_record, values_of
 from app.store.tables import connections as table
-from app.store.tables import tokens
+from app.store.tables import tokens as tokens_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,52 @@ class Connection:
     last_refreshed_at: datetime | None
     last_used_at: datetime | None
 
+    @property
+    def audit_ids(self) -> dict[str, str]:
+        """What the audit log names it by."""
+        return {"connection_id": self.id}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewConnection:
+    """A connection to insert."""
+
+    id: str
+    tenant: str
+    user_id: str
+    status: ConnectionStatus
+    subject: str
+    scopes: list[str]
+    version: int
+    refreshable: bool
+    access_token_expires_at: TimeValue
+    access_token_lifetime: int
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class ConnectionChanges(TypedDict, total=False):
+    """The columns of a connection that change."""
+
+    status: ConnectionStatus
+    subject: str
+    scopes: list[str]
+    version: int
+    refreshable: bool
+    access_token_expires_at: TimeValue | None
+    access_token_lifetime: int
+    fence: int
+    lease_until: TimeValue | None
+    retry_at: TimeValue | None
+    failures: int
+    last_failure: str | None
+    reauthorization_reason: str | None
+    metadata: dict[str, Any]
+    last_refreshed_at: TimeValue
+    revoked_at: TimeValue
+
 
 @dataclass(frozen=True, slots=True)
-class TokenPair:
+class TokenSet:
     """The tokens of one version, and the key that the access token is bound to, if it is. None of them prints."""
 
     access_token: SecretStr = field(repr=False)
@@ -55,11 +98,11 @@ class TokenPair:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ConnectionWithTokens:
     """A connection, its tokens, and times as seconds from now on the database's clock."""
 
     connection: Connection
-    tokens: TokenPair | None
+    tokens: TokenSet | None
     seconds_left: float
     seconds_leased: float
     seconds_until_retry: float
@@ -111,26 +154,28 @@ async def count_connections(transaction: Transaction) -> dict[ConnectionStatus, 
     return {row.status: row.number for row in await transaction.execute(query)}
 
 
-async def hold(transaction: Transaction, key_ring: KeyRing, tenant: str, connection_id: str) -> Held | None:
+async def get_connection_with_tokens(
+    transaction: Transaction, key_ring: KeyRing, tenant: str, connection_id: str
+) -> ConnectionWithTokens | None:
     """Return a tenant's connection with its tokens, in one query. Raises DecryptionError."""
     query = (
         select(
             *columns_of(Connection, table),
-            tokens.c.access_token,
-            tokens.c.refresh_token,
-            tokens.c.proof_key,
-            tokens.c.version.label("token_version"),
+            tokens_table.c.access_token,
+            tokens_table.c.refresh_token,
+            tokens_table.c.proof_key,
+            tokens_table.c.version.label("token_version"),
             seconds_until(table.c.access_token_expires_at).label("seconds_left"),
             seconds_until(table.c.lease_until).label("seconds_leased"),
             seconds_until(table.c.retry_at).label("seconds_until_retry"),
         )
-        .select_from(table.outerjoin(tokens, tokens.c.connection_id == table.c.id))
+        .select_from(table.outerjoin(tokens_table, tokens_table.c.connection_id == table.c.id))
         .where(table.c.id == connection_id, table.c.tenant == tenant)
     )
     row = (await transaction.execute(query)).first()
     if row is None:
         return None
-    pair = None
+    token_set = None
     if row.access_token is not None:
         access_token, refresh_token, proof_key = (
             sealed and key_ring.decrypt(sealed, _binding(column, connection_id, row.token_version))
@@ -140,28 +185,28 @@ async def hold(transaction: Transaction, key_ring: KeyRing, tenant: str, connect
                 ("proof_key", row.proof_key),
             )
         )
-        pair = TokenPair(access_token, refresh_token, proof_key)
-    return Held(
+        token_set = TokenSet(access_token, refresh_token, proof_key)
+    return ConnectionWithTokens(
         to_record(Connection, row),
-        pair,
+        token_set,
         float(row.seconds_left),
         float(row.seconds_leased),
         float(row.seconds_until_retry),
     )
 
 
-async def insert_connection(transaction: Transaction, values: dict[str, Any]) -> None:
-    """Insert a connection. Its tokens follow with `store_tokens`."""
-    await transaction.execute(insert(table).values(**values))
+async def insert_connection(transaction: Transaction, connection: NewConnection) -> None:
+    """Insert a connection. Its tokens are inserted by `store_tokens`."""
+    await transaction.execute(insert(table).values(**values_of(connection)))
 
 
-async def change_connection(transaction: Transaction, connection_id: str, **values: object) -> None:
-    """Write `values` and tell every replica."""
-    await transaction.execute(update(table).where(table.c.id == connection_id).values(**values))
+async def change_connection(transaction: Transaction, connection_id: str, **changes: Unpack[ConnectionChanges]) -> None:
+    """Update columns of a connection, and notify all replicas."""
+    await transaction.execute(update(table).where(table.c.id == connection_id).values(**changes))
     await notify(transaction, connection_topic(connection_id))
 
 
-async def tell(
+async def publish_connection_event(
     transaction: Transaction, event: EventType, connection: Connection, *, version: int, reason: str | None = None
 ) -> None:
     """Publish what has happened to a locked connection, which now has this `version`."""
@@ -182,27 +227,27 @@ async def store_tokens(
     tenant: str,
     connection_id: str,
     version: int,
-    pair: TokenPair,
+    tokens: TokenSet,
 ) -> None:
-    """Put `pair` in the place of the connection's tokens, sealed for this version."""
+    """Replace the connection's tokens, encrypted for this version."""
     await erase_tokens(transaction, connection_id)
     secrets = {
-        "access_token": pair.access_token,
-        "refresh_token": pair.refresh_token,
-        "proof_key": pair.proof_key,
+        "access_token": tokens.access_token,
+        "refresh_token": tokens.refresh_token,
+        "proof_key": tokens.proof_key,
     }
     sealed = {
         column: None if secret is None else key_ring.encrypt(secret, _binding(column, connection_id, version))
         for column, secret in secrets.items()
     }
     await transaction.execute(
-        insert(tokens).values(connection_id=connection_id, tenant=tenant, version=version, **sealed)
+        insert(tokens_table).values(connection_id=connection_id, tenant=tenant, version=version, **sealed)
     )
 
 
 async def erase_tokens(transaction: Transaction, connection_id: str) -> None:
     """Erase the connection's tokens."""
-    await transaction.execute(delete(tokens).where(tokens.c.connection_id == connection_id))
+    await transaction.execute(delete(tokens_table).where(tokens_table.c.connection_id == connection_id))
 
 
 async def record_use(transaction: Transaction, connection_ids: list[str]) -> None:
@@ -211,5 +256,5 @@ async def record_use(transaction: Transaction, connection_ids: list[str]) -> Non
     await transaction.execute(statement)
 
 
-def _binding(column: str, connection_id: str, version: int) -> Binding:
-    return Binding("tokens", column, connection_id, version)
+def _binding(column: str, connection_id: str, version: int) -> AssociatedData:
+    return AssociatedData("tokens", column, connection_id, version)

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.store.enums import DeliveryStatus
 from app.store.outbox import PATIENCE
 from app.store.postgresql.database import Transaction
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.postgresql.notifications import OUTBOX_TOPIC, notify
 from app.store.postgresql.pagination import Page, fetch_page
 from app.store.postgresql.records import columns_of, fetch_first
@@ -74,12 +74,12 @@ async def send_again(transaction: Transaction, tenant: str, webhook_id: str, del
     await transaction.execute(
         upsert(queues)
         .from_select(["webhook_id", "stream", "tenant"], queue)
-        .on_conflict_do_update(index_elements=["webhook_id", "stream"], set_={"next_attempt_at": from_now(0)})
+        .on_conflict_do_update(index_elements=["webhook_id", "stream"], set_={"next_attempt_at": seconds_from_now(0)})
     )
     await transaction.execute(
         update(table)
         .where(table.c.webhook_id == webhook_id, table.c.id == delivery_id)
-        .values(status=DeliveryStatus.PENDING, ended_at=None, give_up_at=from_now(PATIENCE))
+        .values(status=DeliveryStatus.PENDING, ended_at=None, give_up_at=seconds_from_now(PATIENCE))
     )
     await notify(transaction, OUTBOX_TOPIC)
 
@@ -113,14 +113,14 @@ async def remove_old_deliveries(transaction: Transaction, *, kept_for: float) ->
     deleted = select(webhooks.c.id).where(webhooks.c.deleted_at.is_not(None))
     # Before the deliveries in them: whoever writes down how one went locks its queue first.
     await transaction.execute(delete(queues).where(queues.c.webhook_id.in_(deleted)))
-    is_old = table.c.ended_at <= from_now(-kept_for)
+    is_old = table.c.ended_at <= seconds_from_now(-kept_for)
     removed = 0
     for condition in (is_old, table.c.webhook_id.in_(deleted)):
         chosen = select(table.c.webhook_id, table.c.id).where(condition).limit(_BATCH).with_for_update(skip_locked=True)
         removed += (
             await transaction.execute(delete(table).where(tuple_(table.c.webhook_id, table.c.id).in_(chosen)))
         ).rowcount
-    await transaction.execute(delete(webhooks).where(webhooks.c.deleted_at <= from_now(-kept_for)))
+    await transaction.execute(delete(webhooks).where(webhooks.c.deleted_at <= seconds_from_now(-kept_for)))
     return removed
 
 

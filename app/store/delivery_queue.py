@@ -13,7 +13,7 @@ from app.errors import DecryptionError
 from app.observability.logs import get_logger
 from app.store.enums import DeliveryStatus
 from app.store.postgresql.database import Transaction
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.postgresql.tenants import tenants_of
 from app.store.tables import webhook_deliveries as deliveries
 from app.store.tables import webhook_queues as queues
@@ -69,7 +69,7 @@ async def claim_delivery(
     await transaction.execute(
         update(queues)
         .where(*_queue(queue.webhook_id, queue.stream))
-        .values(lease=lease_id, lease_until=from_now(lease))
+        .values(lease=lease_id, lease_until=seconds_from_now(lease))
     )
     return Due(
         id=delivery.id,
@@ -228,7 +228,7 @@ async def _release(transaction: Transaction, due: Due, *, failures: int, retry_i
         await transaction.execute(
             update(queues)
             .where(*_queue(due.webhook_id, due.stream))
-            .values(failures=failures, next_attempt_at=from_now(retry_in), lease=None, lease_until=None)
+            .values(failures=failures, next_attempt_at=seconds_from_now(retry_in), lease=None, lease_until=None)
         )
 
 

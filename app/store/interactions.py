@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import and_, case, delete, func, insert, literal, or_, select, update
 
-from app.base.encryption import Binding, Ciphertext
+from app.base.encryption import AssociatedData, Ciphertext
 from app.store.enums import InteractionStatus
 from app.store.postgresql.database import Transaction
-from app.store.postgresql.database_time import from_now, from_start
+from app.store.postgresql.database_time import seconds_from_now, seconds_from_transaction_start
 from app.store.postgresql.notifications import interaction_topic, notify
-from app.store.postgresql.records import columns_of, fetch_all, fetch_first
+from app.store.postgresql.records import columns_of, fetch_all, fetch_first, values_of
 from app.store.tables import interactions as table
 
 
@@ -36,6 +35,31 @@ class Interaction:
     returned_at: datetime | None
     ended_at: datetime | None
 
+    @property
+    def audit_ids(self) -> dict[str, str]:
+        """What the audit log names it by."""
+        return {"connection_id": self.connection_id, "interaction_id": self.id}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewInteraction:
+    """A pending interaction to insert. `interaction_id` is the bank's."""
+
+    id: str
+    tenant: str
+    user_id: str
+    connection_id: str
+    interaction_id: str
+    bank_url: Ciphertext
+    ticket: Ciphertext
+    ticket_digest: str
+    return_url: str | None
+
+    @property
+    def audit_ids(self) -> dict[str, str]:
+        """What the audit log names it by."""
+        return {"connection_id": self.connection_id, "interaction_id": self.id}
+
 
 # A pending interaction reads as failed once its time is over. Its row is not changed for that.
 _has_expired = and_(table.c.status == InteractionStatus.PENDING, table.c.expires_at <= func.now())
@@ -50,10 +74,14 @@ _INTERACTIONS = select(
 )
 
 
-async def insert_interaction(transaction: Transaction, values: dict[str, Any], *, seconds_to_live: int) -> None:
+async def insert_interaction(transaction: Transaction, interaction: NewInteraction, *, seconds_to_live: int) -> None:
     """Insert a pending interaction."""
     await transaction.execute(
-        insert(table).values(**values, status=InteractionStatus.PENDING, expires_at=from_start(seconds_to_live))
+        insert(table).values(
+            **values_of(interaction),
+            status=InteractionStatus.PENDING,
+            expires_at=seconds_from_transaction_start(seconds_to_live),
+        )
     )
 
 
@@ -67,7 +95,7 @@ async def get_interaction(
     return await fetch_first(transaction, query, Interaction)
 
 
-async def lock_by_ticket(transaction: Transaction, ticket_digest: str) -> Interaction | None:
+async def lock_interaction_by_ticket(transaction: Transaction, ticket_digest: str) -> Interaction | None:
     """Return the interaction of a link and keep it from others until the transaction ends."""
     query = _INTERACTIONS.where(table.c.ticket_digest == ticket_digest).with_for_update()
     return await fetch_first(transaction, query, Interaction)
@@ -81,20 +109,25 @@ async def interactions_of_browser(transaction: Transaction, browser_digests: lis
     return await fetch_all(transaction, query, Interaction)
 
 
-async def change_interaction(transaction: Transaction, interaction: str, **values: object) -> None:
-    """Write `values`."""
-    await transaction.execute(update(table).where(table.c.id == interaction).values(**values))
+async def bind_interaction_to_browser(transaction: Transaction, interaction: str, browser_digest: str) -> None:
+    """Record the browser that has opened an interaction's link."""
+    await transaction.execute(update(table).where(table.c.id == interaction).values(browser_digest=browser_digest))
 
 
-async def take_turn_to_ask(transaction: Transaction, interaction: str, *, pause: float) -> bool:
+async def mark_interaction_returned(transaction: Transaction, interaction: str) -> None:
+    """Record that the browser has come back from the bank."""
+    await transaction.execute(update(table).where(table.c.id == interaction).values(returned_at=func.clock_timestamp()))
+
+
+async def claim_status_check(transaction: Transaction, interaction: str, *, pause: float) -> bool:
     """Tell whether the bank is to be asked now: the user is back, and nobody has asked for `pause` seconds."""
-    due = or_(table.c.asked_at.is_(None), table.c.asked_at <= from_now(-pause))
+    due = or_(table.c.asked_at.is_(None), table.c.asked_at <= seconds_from_now(-pause))
     taken = await transaction.execute(
         update(table)
         .where(
             table.c.id == interaction, table.c.ended_at.is_(None), ~_has_expired, table.c.returned_at.is_not(None), due
         )
-        .values(asked_at=from_now(0))
+        .values(asked_at=seconds_from_now(0))
         .returning(table.c.id)
     )
     return taken.first() is not None
@@ -121,9 +154,9 @@ async def erase_interactions_of_user(transaction: Transaction, tenant: str, user
 
 async def remove_old_interactions(transaction: Transaction, *, kept_for: float) -> None:
     """Remove those whose time was over `kept_for` seconds ago."""
-    await transaction.execute(delete(table).where(table.c.expires_at <= from_now(-kept_for)))
+    await transaction.execute(delete(table).where(table.c.expires_at <= seconds_from_now(-kept_for)))
 
 
-def interaction_binding(column: str, interaction: str) -> Binding:
+def interaction_binding(column: str, interaction: str) -> AssociatedData:
     """Name the place of a sealed column of an interaction."""
-    return Binding("interactions", column, interaction)
+    return AssociatedData("interactions", column, interaction)

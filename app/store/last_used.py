@@ -9,7 +9,7 @@ from app.store.postgresql.database import Database, Transaction
 _AT_ONCE = 1_000
 
 
-class Usage:
+class LastUsedTimes:
     """Gathers uses; `flush` writes them."""
 
     def __init__(self) -> None:

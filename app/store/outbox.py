@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.base.randomness import new_id
 from app.store.enums import DeliveryStatus, EventType
 from app.store.postgresql.database import Transaction
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.postgresql.notifications import OUTBOX_TOPIC, notify
 from app.store.tables import webhook_deliveries as deliveries
 from app.store.tables import webhook_queues as queues
@@ -59,7 +59,7 @@ async def publish(
     names = ["webhook_id", "give_up_at", *values]
     chosen = [literal(value, deliveries.c[name].type) for name, value in values.items()]
     written = await transaction.execute(
-        insert(deliveries).from_select(names, select(queued.c.webhook_id, from_now(PATIENCE), *chosen))
+        insert(deliveries).from_select(names, select(queued.c.webhook_id, seconds_from_now(PATIENCE), *chosen))
     )
     if written.rowcount:
         await notify(transaction, OUTBOX_TOPIC)

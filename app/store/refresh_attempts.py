@@ -4,7 +4,7 @@ from sqlalchemy import exists, func, insert, or_, select, update
 
 from app.store.enums import RefreshOutcome
 from app.store.postgresql.database import Transaction
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.tables import refresh_attempts
 
 # After these the bank may have used the refresh token up, so a later `invalid_grant` is no word of the user's.
@@ -75,6 +75,6 @@ async def rejections_within(transaction: Transaction, connection_id: str, second
         refresh_attempts.c.connection_id == connection_id,
         refresh_attempts.c.cause == "rejected",
         refresh_attempts.c.outcome == RefreshOutcome.REFRESHED,
-        refresh_attempts.c.started_at > from_now(-seconds),
+        refresh_attempts.c.started_at > seconds_from_now(-seconds),
     )
     return int((await transaction.execute(query)).scalar_one())

@@ -13,17 +13,17 @@ from sqlalchemy import exists, func, not_, or_, select, update
 from app.base.encryption import KeyRing
 from app.store.connections import (
     Connection,
-    TokenPair,
+    TokenSet,
     change_connection,
     erase_tokens,
-    hold,
+    get_connection_with_tokens,
     lock_connection,
+    publish_connection_event,
     store_tokens,
-    tell,
 )
 from app.store.enums import ConnectionStatus, EventType, RefreshOutcome
 from app.store.postgresql.database import Transaction
-from app.store.postgresql.database_time import from_now, seconds_until
+from app.store.postgresql.database_time import seconds_from_now, seconds_until
 from app.store.refresh_attempts import begin_attempt, close_abandoned, end_attempt
 from app.store.tables import connections, refresh_attempts
 
@@ -56,6 +56,11 @@ class Claim:
     # When the claim was begun, on the monotonic clock of the process that holds it.
     claimed_at: float = field(default=float("inf"), compare=False)
 
+    @property
+    def audit_ids(self) -> dict[str, str]:
+        """What the audit log names it by."""
+        return {"connection_id": self.connection_id}
+
 
 @dataclass(frozen=True, slots=True)
 class NewTokens:
@@ -64,7 +69,7 @@ class NewTokens:
     `subject` is whom the answer's id_token names, if it had one.
     """
 
-    pair: TokenPair
+    tokens: TokenSet
     lifetime: int
     scopes: list[str] | None
     subject: str | None = None
@@ -97,7 +102,7 @@ async def claim_refresh(
         refresh_attempts.c.version == version,
         refresh_attempts.c.outcome.is_(None),
     )
-    settled = or_(func.pg_postmaster_start_time() <= from_now(-_SETTLING_TIME), not_(abandoned))
+    settled = or_(func.pg_postmaster_start_time() <= seconds_from_now(-_SETTLING_TIME), not_(abandoned))
     raised = await transaction.execute(
         update(connections)
         .where(
@@ -110,13 +115,13 @@ async def claim_refresh(
             due,
             settled,
         )
-        .values(fence=connections.c.fence + 1, lease_until=from_now(lease))
+        .values(fence=connections.c.fence + 1, lease_until=seconds_from_now(lease))
         .returning(connections.c.fence)
     )
     fence = raised.scalar()
     if fence is None:
         return None
-    held = await hold(transaction, key_ring, tenant, connection_id)
+    held = await get_connection_with_tokens(transaction, key_ring, tenant, connection_id)
     if held is None or held.tokens is None or held.tokens.refresh_token is None:
         raise LookupError(f"{connection_id} is refreshable and has no refresh token")
     follows_unknown = await close_abandoned(transaction, connection_id, version)
@@ -166,14 +171,14 @@ async def save_refresh(
         return Saved.SUBJECT_MISMATCH
     version = claim.version + 1
     # A bank that does not rotate sends no new refresh token, and the old one stays good (RFC 6749 section 6).
-    pair = TokenPair(new.pair.access_token, new.pair.refresh_token or claim.refresh_token, new.pair.proof_key)
+    tokens = TokenSet(new.tokens.access_token, new.tokens.refresh_token or claim.refresh_token, new.tokens.proof_key)
     await store_tokens(
         transaction,
         key_ring,
         tenant=claim.tenant,
         connection_id=claim.connection_id,
         version=version,
-        pair=pair,
+        tokens=tokens,
     )
     await change_connection(
         transaction,
@@ -181,7 +186,7 @@ async def save_refresh(
         status=ConnectionStatus.ACTIVE,
         reauthorization_reason=None,
         version=version,
-        access_token_expires_at=from_now(new.lifetime - age),
+        access_token_expires_at=seconds_from_now(new.lifetime - age),
         access_token_lifetime=new.lifetime,
         scopes=connection.scopes if new.scopes is None else new.scopes,
         refreshable=True,
@@ -192,9 +197,9 @@ async def save_refresh(
         last_refreshed_at=func.now(),
     )
     await end_attempt(transaction, claim.connection_id, claim.fence, RefreshOutcome.REFRESHED)
-    await tell(transaction, EventType.CONNECTION_REFRESHED, connection, version=version)
+    await publish_connection_event(transaction, EventType.CONNECTION_REFRESHED, connection, version=version)
     if connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED:
-        await tell(transaction, EventType.CONNECTION_RECOVERED, connection, version=version)
+        await publish_connection_event(transaction, EventType.CONNECTION_RECOVERED, connection, version=version)
     return Saved.STORED
 
 
@@ -211,7 +216,7 @@ async def fail_refresh(transaction: Transaction, claim: Claim, outcome: RefreshO
         transaction,
         claim.connection_id,
         lease_until=connection.lease_until if outcome is RefreshOutcome.UNKNOWN else None,
-        retry_at=connection.lease_until if outcome is RefreshOutcome.UNKNOWN else from_now(retry_in),
+        retry_at=connection.lease_until if outcome is RefreshOutcome.UNKNOWN else seconds_from_now(retry_in),
         failures=connection.failures + 1,
         last_failure=outcome,
     )
@@ -249,7 +254,7 @@ async def _require_consent(
         retry_at=None,
         access_token_expires_at=None,
     )
-    await tell(
+    await publish_connection_event(
         transaction,
         EventType.CONNECTION_REAUTHORIZATION_REQUIRED,
         connection,

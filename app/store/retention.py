@@ -8,7 +8,7 @@ from sqlalchemy import Column, ColumnElement, Select, delete, func, or_, select,
 
 from app.store.enums import ConnectionStatus
 from app.store.postgresql.database import Transaction
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.tables import audit_heads, connections, refresh_attempts, sessions
 
 _DAY = 86_400.0
@@ -24,7 +24,7 @@ class Batch:
 
 
 def _days_ago(days: int) -> ColumnElement[datetime]:
-    return from_now(-days * _DAY)
+    return seconds_from_now(-days * _DAY)
 
 
 async def remove_sessions(transaction: Transaction, *, days: int, limit: int, after: int = 0) -> Batch:

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 from sqlalchemy import and_, delete, func, insert, select, true, update
 
-from app.base.encryption import Binding, KeyRing
+from app.base.encryption import AssociatedData, KeyRing
 from app.base.randomness import new_id
 from app.errors import DecryptionError
 from app.observability.logs import get_logger
-from app.store.connections import TokenPair
+from app.store.connections import TokenSet
 from app.store.postgresql.database import Transaction
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.postgresql.tenants import tenants_of
 from app.store.tables import revocations as table
 
@@ -29,19 +29,21 @@ class Revocation:
     token: SecretStr = field(repr=False)
 
 
-async def order_revocation(
+async def enqueue_revocation(
     transaction: Transaction,
     key_ring: KeyRing,
     *,
     tenant: str,
-    pair: TokenPair,
+    tokens: TokenSet,
     reason: str,
     connection_id: str | None = None,
     session_id: str | None = None,
 ) -> None:
-    """Have the bank revoke `pair`: by its refresh token, which takes the access tokens along (RFC 7009 section 2.1)."""
+    """Have the bank revoke `tokens`: by the refresh token, which takes the access tokens along (RFC 7009 section 2.1)."""
     row = new_id("rev")
-    hint, token = ("refresh_token", pair.refresh_token) if pair.refresh_token else ("access_token", pair.access_token)
+    hint, token = (
+        ("refresh_token", tokens.refresh_token) if tokens.refresh_token else ("access_token", tokens.access_token)
+    )
     await transaction.execute(
         insert(table).values(
             id=row,
@@ -55,7 +57,7 @@ async def order_revocation(
     )
 
 
-async def take_due_revocations(
+async def claim_due_revocations(
     transaction: Transaction,
     key_ring: KeyRing,
     *,
@@ -85,7 +87,7 @@ async def take_due_revocations(
     rows = await transaction.execute(
         update(table)
         .where(table.c.id.in_(due.scalar_subquery()))
-        .values(next_attempt_at=from_now(lease), attempts=table.c.attempts + 1)
+        .values(next_attempt_at=seconds_from_now(lease), attempts=table.c.attempts + 1)
         .returning(table)
     )
     taken: list[Revocation] = []
@@ -100,7 +102,7 @@ async def take_due_revocations(
     return taken
 
 
-async def finish_revocation(transaction: Transaction, revocation_id: str) -> None:
+async def delete_revocation(transaction: Transaction, revocation_id: str) -> None:
     """Forget a token that the bank has revoked."""
     await transaction.execute(delete(table).where(table.c.id == revocation_id))
 
@@ -108,7 +110,7 @@ async def finish_revocation(transaction: Transaction, revocation_id: str) -> Non
 async def postpone_revocation(transaction: Transaction, revocation_id: str, seconds: float) -> None:
     """Try again `seconds` from now."""
     await transaction.execute(
-        update(table).where(table.c.id == revocation_id).values(next_attempt_at=from_now(seconds))
+        update(table).where(table.c.id == revocation_id).values(next_attempt_at=seconds_from_now(seconds))
     )
 
 
@@ -117,5 +119,5 @@ async def count_revocations(transaction: Transaction) -> int:
     return int((await transaction.execute(select(func.count()).select_from(table))).scalar_one())
 
 
-def _binding(row: str) -> Binding:
-    return Binding("revocations", "token", row)
+def _binding(row: str) -> AssociatedData:
+    return AssociatedData("revocations", "token", row)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Column, Table, or_, select, update
 
-from app.base.encryption import Binding, KeyRing
+from app.base.encryption import AssociatedData, KeyRing
 from app.store.encryption_keys import key_of, sealed_columns
 from app.store.postgresql.database import Database
 from app.store.tables import tokens
@@ -50,7 +50,7 @@ async def rewrap_all(database: Database, key_ring: KeyRing, *, tell: Callable[[i
 async def _rewrap_some(database: Database, key_ring: KeyRing, place: _Place, after: str) -> list[str]:
     """Seal the next rows anew, in the order of their names, so that each is looked at once. Returns the names."""
     table, identity = place.table, place.identity
-    foreign = or_(*(key_of(table.c[name]) != key_ring.primary for name in place.columns))
+    foreign = or_(*(key_of(table.c[name]) != key_ring.primary_key_id for name in place.columns))
     query = select(table).where(foreign, identity > after).order_by(identity).limit(_BATCH).with_for_update()
     async with database.transaction() as transaction:
         rows = (await transaction.execute(query)).all()
@@ -61,7 +61,7 @@ async def _rewrap_some(database: Database, key_ring: KeyRing, place: _Place, aft
             sealed = {}
             for name in place.columns:
                 if values[name] is not None:
-                    binding = Binding(table.name, name, row_id, version)
+                    binding = AssociatedData(table.name, name, row_id, version)
                     sealed[name] = key_ring.encrypt(key_ring.decrypt(values[name], binding), binding)
             await transaction.execute(update(table).where(identity == row_id).values(**sealed))
     return [row._mapping[identity.name] for row in rows]

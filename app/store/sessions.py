@@ -1,22 +1,22 @@
 """Sessions: the rows of `stitch_authorization_requests`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from pydantic import SecretStr
 from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from app.base.encryption import Binding, Ciphertext, KeyRing
+from app.base.encryption import AssociatedData, Ciphertext, KeyRing
 from app.observability.metrics import SESSIONS
 from app.store.enums import EventType, SessionStatus
 from app.store.outbox import publish
 from app.store.postgresql.database import Transaction, on_commit
-from app.store.postgresql.database_time import from_start, seconds_until
+from app.store.postgresql.database_time import TimeValue, seconds_from_transaction_start, seconds_until
 from app.store.postgresql.notifications import notify, session_topic
 from app.store.postgresql.pagination import Page, fetch_page
-from app.store.postgresql.records import columns_of, fetch_all, fetch_first
+from app.store.postgresql.records import columns_of, fetch_all, fetch_first, values_of
 from app.store.tables import sessions as table
 
 
@@ -57,6 +57,69 @@ class Session:
     ended_at: datetime | None
     seconds_left: float
 
+    @property
+    def audit_ids(self) -> dict[str, str]:
+        """What the audit log names it by."""
+        return {"session_id": self.id}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSession:
+    """A pending session to insert."""
+
+    id: str
+    tenant: str
+    caller_id: str
+    user_id: str
+    stitch_state: str
+    nonce_digest: str
+    code_challenge: str
+    code_verifier: Ciphertext | None = None
+    authorization_url: Ciphertext | None = None
+    pushed_parameters: Ciphertext | None = None
+    proof_key: Ciphertext | None = None
+    ticket: Ciphertext | None = None
+    ticket_digest: str
+    require_confirmation: bool = False
+    redirect_uri: str
+    return_url: str | None = None
+    renews_connection_id: str | None = None
+    scopes: list[str] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    request_digest: str | None = None
+
+    @property
+    def audit_ids(self) -> dict[str, str]:
+        """What the audit log names it by."""
+        return {"session_id": self.id}
+
+
+class SessionResult(TypedDict, total=False):
+    """The columns that say how a session ended."""
+
+    connection_id: str | None
+    error_code: str | None
+    error_detail: str | None
+
+
+class SessionChanges(SessionResult, total=False):
+    """The columns of a session that change."""
+
+    status: SessionStatus
+    browser_digest: str
+    code_verifier: Ciphertext | None
+    authorization_url: Ciphertext | None
+    pushed_parameters: Ciphertext | None
+    proof_key: Ciphertext | None
+    ticket: Ciphertext | None
+    token_response: Ciphertext | None
+    confirmation_code: Ciphertext | None
+    lease_until: TimeValue | None
+    expires_at: TimeValue
+    exchanged_at: TimeValue
+    ended_at: TimeValue
+
 
 # A pending session reads as expired once its time is over, even before housekeeping has changed its row.
 _has_expired = and_(table.c.status == SessionStatus.PENDING, table.c.expires_at <= func.now())
@@ -79,11 +142,15 @@ def _has_status(status: SessionStatus) -> ColumnElement[bool]:
     return or_(stored, _has_expired) if status is SessionStatus.EXPIRED else stored
 
 
-async def insert_session(transaction: Transaction, values: dict[str, Any], *, seconds_to_live: int) -> bool:
-    """Insert a pending session. False where the same caller has used the idempotency key before."""
+async def insert_session(transaction: Transaction, session: NewSession, *, seconds_to_live: int) -> bool:
+    """Insert a pending session. Return False if the same caller has used the idempotency key before."""
     statement = (
         insert(table)
-        .values(**values, status=SessionStatus.PENDING, expires_at=from_start(seconds_to_live))
+        .values(
+            **values_of(session),
+            status=SessionStatus.PENDING,
+            expires_at=seconds_from_transaction_start(seconds_to_live),
+        )
         .on_conflict_do_nothing(
             index_elements=["tenant", "caller_id", "idempotency_key"],
             index_where=table.c.idempotency_key.is_not(None),
@@ -110,17 +177,23 @@ async def find_idempotent(transaction: Transaction, tenant: str, caller_id: str,
     return await fetch_first(transaction, query, Session)
 
 
-async def lock_session(
-    transaction: Transaction,
-    *,
-    session_id: str | None = None,
-    stitch_state: str | None = None,
-    ticket_digest: str | None = None,
-) -> Session | None:
-    """Return the one session that matches and keep it from others until the transaction ends."""
-    given = {"id": session_id, "stitch_state": stitch_state, "ticket_digest": ticket_digest}
-    query = _SESSIONS.where(*(table.c[name] == value for name, value in given.items() if value is not None))
-    return await fetch_first(transaction, query.with_for_update(), Session)
+async def lock_session(transaction: Transaction, session_id: str) -> Session | None:
+    """Return a session and lock its row until the transaction ends."""
+    return await _lock_where(transaction, table.c.id == session_id)
+
+
+async def lock_session_by_state(transaction: Transaction, stitch_state: str) -> Session | None:
+    """Return the session of a `state`, given as its digest, and lock its row until the transaction ends."""
+    return await _lock_where(transaction, table.c.stitch_state == stitch_state)
+
+
+async def lock_session_by_ticket(transaction: Transaction, ticket_digest: str) -> Session | None:
+    """Return the session of a connect link's ticket, given as its digest, and lock its row."""
+    return await _lock_where(transaction, table.c.ticket_digest == ticket_digest)
+
+
+async def _lock_where(transaction: Transaction, condition: ColumnElement[bool]) -> Session | None:
+    return await fetch_first(transaction, _SESSIONS.where(condition).with_for_update(), Session)
 
 
 async def lock_unlocked_sessions(
@@ -168,16 +241,18 @@ async def sessions_awaiting_confirmation(transaction: Transaction, tenant: str, 
     return [session for session in found if session.status is SessionStatus.AWAITING_CONFIRMATION]
 
 
-async def change_session(transaction: Transaction, session_id: str, **values: object) -> None:
-    """Write `values` and wake whoever waits for this session."""
-    await transaction.execute(update(table).where(table.c.id == session_id).values(**values))
-    if "status" in values:
-        on_commit(transaction, SESSIONS.labels(status=values["status"]).inc)
+async def change_session(transaction: Transaction, session_id: str, **changes: Unpack[SessionChanges]) -> None:
+    """Update columns of a session, and notify all replicas."""
+    await transaction.execute(update(table).where(table.c.id == session_id).values(**changes))
+    if "status" in changes:
+        on_commit(transaction, SESSIONS.labels(status=changes["status"]).inc)
     await notify(transaction, session_topic(session_id))
 
 
-async def end_session(transaction: Transaction, session_id: str, status: SessionStatus, **values: object) -> None:
-    """End a session, erase every secret that it needed until now, and tell those who want to know."""
+async def end_session(
+    transaction: Transaction, session_id: str, status: SessionStatus, **result: Unpack[SessionResult]
+) -> None:
+    """End a session: erase its secrets, notify all replicas and publish an event."""
     await change_session(
         transaction,
         session_id,
@@ -191,7 +266,7 @@ async def end_session(transaction: Transaction, session_id: str, status: Session
         token_response=None,
         confirmation_code=None,
         lease_until=None,
-        **values,
+        **result,
     )
     ended = await get_session(transaction, session_id)
     assert ended is not None
@@ -211,9 +286,9 @@ async def delete_sessions(transaction: Transaction, session_ids: list[str]) -> N
     await transaction.execute(table.delete().where(table.c.id.in_(session_ids)))
 
 
-def session_binding(column: str, session_id: str) -> Binding:
+def session_binding(column: str, session_id: str) -> AssociatedData:
     """Name the place of a sealed column of a session."""
-    return Binding("stitch_authorization_requests", column, session_id)
+    return AssociatedData("stitch_authorization_requests", column, session_id)
 
 
 def proof_key_of(session: Session, key_ring: KeyRing) -> SecretStr | None:

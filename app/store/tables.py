@@ -358,8 +358,8 @@ audit_checkpoints = Table(
 )
 
 # What one replica does for all, and when that is due again.
-chores = Table(
-    "chores",
+job_leases = Table(
+    "job_leases",
     metadata,
     Column("name", Text, primary_key=True),
     inserted_at("due_at"),

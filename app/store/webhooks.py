@@ -7,12 +7,12 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import Row, func, insert, select, update
 
-from app.base.encryption import Binding, Ciphertext, KeyRing
+from app.base.encryption import AssociatedData, Ciphertext, KeyRing
 from app.errors import NotFound
 from app.store.postgresql.database import Transaction
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.postgresql.pagination import Page, fetch_page
-from app.store.postgresql.records import columns_of, fetch_first
+from app.store.postgresql.records import columns_of, fetch_first, to_record
 from app.store.tables import webhooks as table
 
 
@@ -26,6 +26,11 @@ class Webhook:
     events: list[str]
     created_at: datetime
     previous_secret_until: datetime | None
+
+    @property
+    def audit_ids(self) -> dict[str, str]:
+        """What the audit log names it by."""
+        return {"webhook_id": self.id}
 
 
 _is_not_deleted = table.c.deleted_at.is_(None)
@@ -41,10 +46,12 @@ async def insert_webhook(
     url: str,
     events: list[str],
     secret: SecretStr,
-) -> None:
-    """Insert a webhook."""
-    sealed = key_ring.encrypt(secret, _binding("secret", webhook_id))
-    await transaction.execute(insert(table).values(id=webhook_id, tenant=tenant, url=url, events=events, secret=sealed))
+) -> Webhook:
+    """Insert a webhook and return it."""
+    encrypted = key_ring.encrypt(secret, _binding("secret", webhook_id))
+    statement = insert(table).values(id=webhook_id, tenant=tenant, url=url, events=events, secret=encrypted)
+    row = (await transaction.execute(statement.returning(*columns_of(Webhook, table)))).one()
+    return to_record(Webhook, row)
 
 
 async def get_webhook(transaction: Transaction, tenant: str, webhook_id: str) -> Webhook | None:
@@ -91,7 +98,7 @@ async def replace_secret(
         .values(
             secret=key_ring.encrypt(secret, _binding("secret", webhook_id)),
             previous_secret=key_ring.encrypt(old, _binding("previous_secret", webhook_id)),
-            previous_secret_until=from_now(overlap),
+            previous_secret_until=seconds_from_now(overlap),
         )
     )
 
@@ -104,5 +111,5 @@ def secrets_of(key_ring: KeyRing, row: Row[Any]) -> list[SecretStr]:
     return found
 
 
-def _binding(column: str, webhook_id: str) -> Binding:
-    return Binding("webhooks", column, webhook_id)
+def _binding(column: str, webhook_id: str) -> AssociatedData:
+    return AssociatedData("webhooks", column, webhook_id)

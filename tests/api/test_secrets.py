@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from app.base.encryption import Ciphertext, KeyRing
 from app.store.postgresql.columns import Sealed
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import session_binding
 from app.store.tables import metadata
 from sandbox.client import SandboxClient
@@ -195,7 +195,7 @@ async def test_a_whole_journey_leaves_no_secret_anywhere(
 
     await api.delete(f"/v1/connections/{connection_id}")
     expired = await api.start(user_id="late")
-    await own_broker.rows.change_session(expired["id"], expires_at=from_now(-1))
+    await own_broker.rows.change_session(expired["id"], expires_at=seconds_from_now(-1))
     keep("expired link", (await browser.open(expired["connect_url"])).text)
     for path in (
         "/v1/sessions",

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from app.base.encryption import Ciphertext, KeyRing
 from app.errors import DecryptionError
-from app.store.connections import hold
+from app.store.connections import get_connection_with_tokens
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.answers import assert_graphql_refusal, assert_problem
@@ -106,7 +106,7 @@ class TestReading:
         connection = await own_broker.rows.link(bank, tenant=victim.tenant)
         async with own_broker.database.transaction() as transaction:
             with pytest.raises(DecryptionError):
-                await hold(transaction, _OTHER_KEYS, victim.tenant, connection.id)
+                await get_connection_with_tokens(transaction, _OTHER_KEYS, victim.tenant, connection.id)
         found = re.findall(r"v1\.test\.[\w-]+=*", "\n".join((await dump(own_broker)).values()))
         assert len(found) >= 3
         for sealed in found:

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.async_api import Page
 
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from sandbox.client import SandboxClient
 from tests.browser.conftest import PUBLIC_URL, Person, assert_fit_for_everybody
 from tests.support.broker import Api, Broker
@@ -171,7 +171,7 @@ async def test_another_browser_is_refused(api: Api, new_person: People, bank: Sa
 
 async def test_a_login_that_took_too_long_or_failed_has_a_page(api: Api, broker: Broker, person: Person) -> None:
     late, failed = await api.start(), await api.start()
-    await broker.rows.change_session(late["id"], expires_at=from_now(-1))
+    await broker.rows.change_session(late["id"], expires_at=seconds_from_now(-1))
     page = await person.open_tab()
     for session, name, text in ((late, "expired", "too long"), (failed, "failed", "could not be linked")):
         state = parameters_of(session["authorization_url"])["state"]

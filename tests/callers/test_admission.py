@@ -1,4 +1,4 @@
-"""What a request does after a wait is done by its caller then."""
+"""What a request does after a wait, it does only while its caller is still admitted."""
 
 import asyncio
 
@@ -7,30 +7,40 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.base.encryption import KeyRing
+from app.callers.admission import Admission, authenticate
 from app.callers.registry import CallerRegistry
 from app.errors import UnauthorizedCaller
 from app.store.callers import CallerRecord
-from app.store.postgresql.connection_quota import work_for
-from app.store.postgresql.database import Database
-from app.store.standing import act_with
+from app.store.postgresql.database import Database, ForTenant
+from tests.conftest import ReplicaFactory
+from tests.support.replica import Replica
 
 
-@pytest.fixture
-def registry(database: Database, key_ring: KeyRing) -> CallerRegistry:
-    return CallerRegistry(database, key_ring)
+async def mallory(replica: Replica) -> tuple[Admission, CallerRecord]:
+    """Return the admission of a caller that has just been let in."""
+    caller, api_key = await replica.callers.registry.create(
+        tenant="shop", name="mallory", permissions=["admin"], actor="tests"
+    )
+    return await authenticate(replica.callers.authenticator, f"Bearer {api_key.get_secret_value()}"), caller
 
 
-async def mallory(registry: CallerRegistry) -> tuple[CallerRecord, str]:
-    """Return a caller and the id of its key."""
-    caller, _ = await registry.create(tenant="shop", name="mallory", permissions=["admin"], actor="tests")
-    return caller, (await registry.list_keys(caller.id)).items[0].id
+async def refuse(replica: Replica, caller: CallerRecord, how: str) -> None:
+    registry = replica.callers.registry
+    if how == "disabled":
+        await registry.disable(caller.id, actor="operator")
+    elif how == "revoked":
+        [key] = (await registry.list_keys(caller.id)).items
+        await registry.revoke_key(caller.id, key.id, actor="operator")
+    else:
+        async with replica.core.database.transaction() as transaction:
+            await transaction.execute(text("UPDATE api_keys SET expires_at = now() - interval '1 second'"))
 
 
-@pytest.mark.parametrize("refusal", ["disabled", "revoked", "expired"])
-async def test_who_was_refused_while_waiting_for_a_connection_does_nothing_more(
-    database: Database, database_url: SecretStr, registry: CallerRegistry, refusal: str
+@pytest.mark.parametrize("how", ["disabled", "revoked", "expired"])
+async def test_a_caller_refused_while_it_waits_for_a_connection_changes_nothing(
+    replica: Replica, database_url: SecretStr, key_ring: KeyRing, how: str
 ) -> None:
-    caller, key_id = await mallory(registry)
+    admission, caller = await mallory(replica)
     narrow = Database(database_url, pool_size=1)
     is_held, may_end = asyncio.Event(), asyncio.Event()
 
@@ -39,48 +49,38 @@ async def test_who_was_refused_while_waiting_for_a_connection_does_nothing_more(
             is_held.set()
             await may_end.wait()
 
-    async def make_another() -> None:
-        work_for("shop")
-        act_with(key_id)
-        await CallerRegistry(narrow, registry._key_ring).create(
-            tenant="shop", name="backdoor", permissions=["admin"], actor=caller.id
-        )
-
     holding = asyncio.create_task(hold())
     await is_held.wait()
-    making = asyncio.create_task(make_another())
-    if refusal == "disabled":
-        await registry.disable(caller.id, actor="operator")
-    elif refusal == "revoked":
-        await registry.revoke_key(caller.id, key_id, actor="operator")
-    else:
-        async with database.transaction() as transaction:
-            await transaction.execute(text("UPDATE api_keys SET expires_at = now() - interval '1 second'"))
+    creating = asyncio.create_task(
+        CallerRegistry(narrow, key_ring).create(
+            tenant="shop", name="backdoor", permissions=["admin"], actor=caller.id, requester=admission
+        )
+    )
+    await refuse(replica, caller, how)
     await asyncio.sleep(0.6)
     may_end.set()
     with pytest.raises(UnauthorizedCaller):
-        await making
+        await creating
     await holding
-    assert [one.name for one in (await registry.list_callers()).items] == ["mallory"]
+    assert [record.name for record in (await replica.callers.registry.list_callers()).items] == ["mallory"]
     await narrow.close()
 
 
-async def test_it_is_asked_after_a_wait_of_the_request_itself_only(
-    database: Database, registry: CallerRegistry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    caller, key_id = await mallory(registry)
-    act_with(key_id)
-    await registry.disable(caller.id, actor="operator")
-
-    async def work() -> None:
-        async with database.transaction() as transaction:
-            await transaction.execute(text("SELECT 1"))
-
-    await work()
-    monkeypatch.setattr("app.store.standing.SOON", 0.0)
+@pytest.mark.parametrize("how", ["disabled", "revoked"])
+async def test_an_admission_ends_within_half_a_second_of_the_refusal(replicas: ReplicaFactory, how: str) -> None:
+    replica = await replicas(cache_ttl=1_000)
+    admission, caller = await mallory(replica)
+    await admission.confirm()
+    await refuse(replica, caller, how)
+    await asyncio.sleep(0.5)
     with pytest.raises(UnauthorizedCaller):
-        await work()
-    # A refresh that it began goes on: its token must not be lost, and others wait for it.
-    await asyncio.create_task(work())
-    act_with(None)
-    await work()
+        await admission.confirm()
+
+
+async def test_work_that_a_request_began_for_its_tenant_goes_on(replica: Replica) -> None:
+    """A refresh must not be lost because the caller that began it was refused."""
+    _, caller = await mallory(replica)
+    await refuse(replica, caller, "disabled")
+    await asyncio.sleep(0.6)
+    async with replica.core.database.transaction(ForTenant("shop")) as transaction:
+        await transaction.execute(text("SELECT 1"))

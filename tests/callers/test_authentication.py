@@ -8,7 +8,7 @@ from app.callers.api_keys import new_api_key
 from app.callers.authentication import Caller, Permission
 from app.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, UnauthorizedCaller
 from app.store import audit
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.tables import api_keys
 from tests.conftest import ReplicaFactory
 from tests.support.eventually import eventually
@@ -17,14 +17,14 @@ from tests.support.rows import TENANT, Rows
 
 
 async def make(replica: Replica, name: str = "shop", tenant: str = TENANT) -> SecretStr:
-    _, secret = await replica.registry.create(
+    _, secret = await replica.callers.registry.create(
         tenant=tenant, name=name, permissions=["sessions:write", "sessions:read"], actor="operator"
     )
     return secret
 
 
 async def authenticate(replica: Replica, secret: SecretStr, scheme: str = "Bearer") -> Caller:
-    return await replica.authenticator.authenticate(f"{scheme} {secret.get_secret_value()}")
+    return await replica.callers.authenticator.authenticate(f"{scheme} {secret.get_secret_value()}")
 
 
 async def is_refused(replica: Replica, secret: SecretStr) -> bool:
@@ -48,7 +48,7 @@ async def test_a_key_authenticates_its_caller(replica: Replica) -> None:
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Basic abc", "Token x", "Bearer brk_x", "Bearer é"])
 async def test_what_is_no_key_is_refused(replica: Replica, authorization: str) -> None:
     with pytest.raises(UnauthorizedCaller):
-        await replica.authenticator.authenticate(authorization)
+        await replica.callers.authenticator.authenticate(authorization)
 
 
 async def test_a_key_of_the_right_form_that_nobody_made_is_refused(replica: Replica) -> None:
@@ -60,7 +60,7 @@ async def test_the_name_of_a_key_is_not_enough(replica: Replica, rows: Rows) -> 
     await make(replica)
     (prefix,) = await rows.column(api_keys, "prefix")
     guess = new_api_key()
-    async with replica.database.transaction() as transaction:
+    async with replica.core.database.transaction() as transaction:
         await transaction.execute(api_keys.update().values(prefix=guess.prefix))
     with pytest.raises(UnauthorizedCaller):
         await authenticate(replica, guess.secret)
@@ -79,12 +79,12 @@ async def test_no_key_is_stored(replica: Replica, rows: Rows) -> None:
 async def test_a_key_expires_also_while_it_is_remembered(replicas: ReplicaFactory) -> None:
     replica = await replicas(cache_ttl=1_000)
     await make(replica)
-    record, secret = await replica.registry.create_key(
+    record, secret = await replica.callers.registry.create_key(
         "shop", expires_at=datetime.now(UTC) + timedelta(seconds=100), actor="operator"
     )
     await authenticate(replica, secret)
-    async with replica.database.transaction() as transaction:
-        past = api_keys.update().where(api_keys.c.id == record.id).values(expires_at=from_now(-1))
+    async with replica.core.database.transaction() as transaction:
+        past = api_keys.update().where(api_keys.c.id == record.id).values(expires_at=seconds_from_now(-1))
         await transaction.execute(past)
     await authenticate(replica, secret)
     replica.clock.advance(101)
@@ -94,10 +94,10 @@ async def test_a_key_expires_also_while_it_is_remembered(replicas: ReplicaFactor
 async def test_a_revoked_key_is_refused_on_every_replica_and_others_are_not(replicas: ReplicaFactory) -> None:
     first, second = await replicas(cache_ttl=1_000), await replicas(cache_ttl=1_000)
     kept = await make(first)
-    record, secret = await first.registry.create_key("shop", actor="operator")
+    record, secret = await first.callers.registry.create_key("shop", actor="operator")
     await authenticate(second, kept)
     await authenticate(second, secret)
-    await first.registry.revoke_key("shop", record.id, actor="operator")
+    await first.callers.registry.revoke_key("shop", record.id, actor="operator")
     await eventually(lambda: is_refused(second, secret))
     await authenticate(second, kept)
 
@@ -106,18 +106,18 @@ async def test_a_disabled_caller_is_refused_on_every_replica(replicas: ReplicaFa
     first, second = await replicas(cache_ttl=1_000), await replicas(cache_ttl=1_000)
     secret = await make(first)
     await authenticate(second, secret)
-    disabled = await first.registry.disable("shop", actor="operator")
+    disabled = await first.callers.registry.disable("shop", actor="operator")
     assert disabled.disabled_at is not None
     await eventually(lambda: is_refused(second, secret))
     with pytest.raises(NotFound):
-        await first.registry.disable("nobody", actor="operator")
+        await first.callers.registry.disable("nobody", actor="operator")
 
 
 async def test_without_notifications_a_key_is_remembered_no_longer_than_allowed(replicas: ReplicaFactory) -> None:
     replica = await replicas(listens=False, cache_ttl=5)
     secret = await make(replica)
     await authenticate(replica, secret)
-    await replica.registry.disable("shop", actor="operator")
+    await replica.callers.registry.disable("shop", actor="operator")
     await authenticate(replica, secret)
     replica.clock.advance(6)
     assert await is_refused(replica, secret)
@@ -133,14 +133,14 @@ async def test_blanks_make_no_other_key(replica: Replica) -> None:
     secret = await make(replica)
     for blanks in range(1, 5):
         await authenticate(replica, secret, "Bearer" + " " * blanks)
-        await replica.authenticator.authenticate(f"Bearer {secret.get_secret_value()}" + " \t" * blanks)
-    assert replica.authenticator.remembered == 1
+        await replica.callers.authenticator.authenticate(f"Bearer {secret.get_secret_value()}" + " \t" * blanks)
+    assert replica.callers.authenticator.remembered == 1
 
 
 async def test_the_use_of_a_key_is_written_down(replica: Replica) -> None:
     await authenticate(replica, await make(replica))
-    await replica.housekeeping.flush_usage()
-    (key,) = (await replica.registry.list_keys("shop")).items
+    await replica.maintenance.housekeeping.flush_usage()
+    (key,) = (await replica.callers.registry.list_keys("shop")).items
     assert key.last_used_at is not None
 
 
@@ -151,35 +151,35 @@ async def test_a_caller_is_made_with_known_permissions_and_a_name_of_its_own(rep
     assert twice.value.code == "caller_exists"
     await make(replica, tenant="elsewhere")
     with pytest.raises(InvalidRequest, match="'everything'"):
-        await replica.registry.create(tenant=TENANT, name="x", permissions=["everything"], actor="operator")
-    (caller,) = (await replica.registry.list_callers(tenant=TENANT)).items
+        await replica.callers.registry.create(tenant=TENANT, name="x", permissions=["everything"], actor="operator")
+    (caller,) = (await replica.callers.registry.list_callers(tenant=TENANT)).items
     assert (caller.name, caller.permissions) == ("shop", ["sessions:read", "sessions:write"])
-    assert len((await replica.registry.list_callers()).items) == 2
-    assert await replica.registry.find(caller.id) == caller
-    assert await replica.registry.find("shop", tenant=TENANT) == caller
+    assert len((await replica.callers.registry.list_callers()).items) == 2
+    assert await replica.callers.registry.find(caller.id) == caller
+    assert await replica.callers.registry.find("shop", tenant=TENANT) == caller
 
 
 async def test_keys_are_their_callers_and_tenants_only(replica: Replica) -> None:
     await make(replica)
     await make(replica, "other")
-    (key,) = (await replica.registry.list_keys("shop")).items
+    (key,) = (await replica.callers.registry.list_keys("shop")).items
     for reference, key_id, tenant in (("other", key.id, TENANT), ("shop", "key_x", TENANT), ("shop", key.id, "else")):
         with pytest.raises(NotFound):
-            await replica.registry.revoke_key(reference, key_id, tenant=tenant, actor="operator")
+            await replica.callers.registry.revoke_key(reference, key_id, tenant=tenant, actor="operator")
     with pytest.raises(NotFound):
-        await replica.registry.create_key("nobody", actor="operator")
+        await replica.callers.registry.create_key("nobody", actor="operator")
     with pytest.raises(NotFound):
-        await replica.registry.list_keys("shop", tenant="elsewhere")
+        await replica.callers.registry.list_keys("shop", tenant="elsewhere")
     with pytest.raises(NotFound):
-        await replica.registry.find("shop", tenant="elsewhere")
+        await replica.callers.registry.find("shop", tenant="elsewhere")
 
 
 async def test_every_deed_is_audited_and_names_no_key(replica: Replica) -> None:
     secrets = [await make(replica)]
-    record, secret = await replica.registry.create_key("shop", actor="cal_admin")
-    await replica.registry.revoke_key("shop", record.id, actor="cal_admin")
-    await replica.registry.disable("shop", actor="cal_admin")
-    async with replica.database.transaction() as transaction:
+    record, secret = await replica.callers.registry.create_key("shop", actor="cal_admin")
+    await replica.callers.registry.revoke_key("shop", record.id, actor="cal_admin")
+    await replica.callers.registry.disable("shop", actor="cal_admin")
+    async with replica.core.database.transaction() as transaction:
         page = await audit.list_events(transaction, TENANT, connection_id=None, limit=9, cursor=None)
     assert [(event.actor, event.action) for event in page.items] == [
         ("operator", "caller.created"),

@@ -11,18 +11,19 @@ import pytest
 from joserfc.jwk import ECKey, Key, RSAKey
 from pydantic import SecretStr
 
-from app.bank.providers import open_service_tokens
 from app.base.encryption import KeyRing
 from app.callers.authentication import Caller, CallerAuthenticator, Permission
+from app.callers.build import open_service_tokens
 from app.callers.registry import CallerRegistry
 from app.errors import BrokerUnavailable, PermissionDenied, UnauthorizedCaller
 from app.oidc.provider import KEYS_LIFETIME
 from app.oidc.transport import bank_client
 from app.settings import Settings
-from app.store.last_used import Usage
+from app.store.last_used import LastUsedTimes
 from app.store.postgresql.database import Database
 from tests.oidc.test_id_token import signed, unsigned
 from tests.support.clock import SteerableClock
+from tests.support.core import core_of
 from tests.support.hostile import DROP, HANG, HostileServer, json_reply
 
 AUDIENCE = "broker"
@@ -132,9 +133,8 @@ async def make_edge(key_ring: KeyRing, issuer: Issuer, clock: SteerableClock) ->
 
         def make(database: Database = NOWHERE, **changes: Any) -> Edge:
             tokens = open_service_tokens(settings_for(issuer, **changes), client, clock)
-            return Edge(
-                CallerAuthenticator(database, key_ring, Usage(), clock, cache_ttl=CACHE_TTL, service_tokens=tokens)
-            )
+            core = core_of(database, key_ring, clock)
+            return Edge(CallerAuthenticator(core, LastUsedTimes(), cache_ttl=CACHE_TTL, service_tokens=tokens))
 
         yield make
 

@@ -21,7 +21,7 @@ def verify(cli: Cli, *arguments: str) -> tuple[int, Any]:
 async def _written(database: Database) -> None:
     for tenant in ("one", "one", "one", "two"):
         async with database.transaction() as transaction:
-            await audit.record(transaction, tenant=tenant, actor="operator", action="a")
+            await audit.record(transaction, "a", tenant=tenant, actor="operator")
 
 
 async def tamper(database: Database, statement: str) -> None:

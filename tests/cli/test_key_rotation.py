@@ -17,9 +17,11 @@ from app.base.encryption import KeyRing
 from app.base.randomness import new_id
 from app.maintenance.key_reload import reload_keys
 from app.runtime import open_runtime
-from app.store.connections import TokenSet, insert_connection, store_tokens
+from app.store.connections import NewConnection, TokenSet, insert_connection, store_tokens
 from app.store.encryption_keys import count_by_key, keys_in_use
+from app.store.enums import ConnectionStatus
 from app.store.postgresql.database import Database
+from app.store.postgresql.database_time import seconds_from_now
 from sandbox.client import SandboxClient
 from tests.cli.conftest import BROKER, Server, Servers
 from tests.cli.test_serve import sign_up
@@ -42,10 +44,24 @@ async def insert_idle(database: Database, key_ring: KeyRing) -> None:
     async with database.transaction() as transaction:
         for _ in range(IDLE):
             connection_id = new_id("con")
-            values = {"id": connection_id, "tenant": TENANT, "user_id": "u", "status": "active", "subject": "s"}
-            more = {"version": 1, "refreshable": True, "access_token_lifetime": 900}
-            await insert_connection(transaction, values | more)
-            await store_tokens(transaction, key_ring, tenant=TENANT, connection_id=connection_id, version=1, tokens=tokens)
+            await insert_connection(
+                transaction,
+                NewConnection(
+                    id=connection_id,
+                    tenant=TENANT,
+                    user_id="u",
+                    status=ConnectionStatus.ACTIVE,
+                    subject="s",
+                    scopes=[],
+                    version=1,
+                    refreshable=True,
+                    access_token_expires_at=seconds_from_now(900),
+                    access_token_lifetime=900,
+                ),
+            )
+            await store_tokens(
+                transaction, key_ring, tenant=TENANT, connection_id=connection_id, version=1, tokens=tokens
+            )
 
 
 class Load:

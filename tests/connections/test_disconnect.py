@@ -23,14 +23,14 @@ async def test_a_disconnected_connection_is_a_tombstone_without_tokens(
 ) -> None:
     connection = await rows.link(bank)
     for _ in range(2):
-        await replica.disconnecting.disconnect(TENANT, connection.id, actor=CALLER.id)
+        await replica.connections.disconnect.disconnect(CALLER, connection.id)
     held = await rows.held(connection.id)
     assert (held.connection.status, held.tokens) == (ConnectionStatus.REVOKED, None)
     assert (held.connection.refreshable, held.connection.access_token_expires_at) == (False, None)
     assert await living_families_at(bank) == 0
     assert (await bank.ledger()).totals.revocations == 1
     with pytest.raises(ConnectionRevoked):
-        await replica.tokens.usable(TENANT, connection.id)
+        await replica.refresh.tokens.usable(TENANT, connection.id)
 
 
 async def test_another_tenants_connection_is_not_disconnected(
@@ -38,14 +38,14 @@ async def test_another_tenants_connection_is_not_disconnected(
 ) -> None:
     connection = await rows.link(bank)
     with pytest.raises(ConnectionNotFound):
-        await replica.disconnecting.disconnect(STRANGER.tenant, connection.id, actor=STRANGER.id)
+        await replica.connections.disconnect.disconnect(STRANGER, connection.id)
     assert await living_families_at(bank) == 1
 
 
 async def test_who_disconnected_what_is_audited(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
     connection = await rows.link(bank)
-    await replica.disconnecting.disconnect(TENANT, connection.id, actor=CALLER.id)
-    async with replica.database.transaction() as transaction:
+    await replica.connections.disconnect.disconnect(CALLER, connection.id)
+    async with replica.core.database.transaction() as transaction:
         page = await audit.list_events(transaction, TENANT, connection_id=connection.id, limit=9, cursor=None)
     assert [(event.actor, event.action) for event in page.items] == [(CALLER.id, "connection.revoked")]
     assert page.items[0].detail == {"reason": "disconnected"}
@@ -58,14 +58,14 @@ async def test_a_bank_that_does_not_hear_is_told_again_later(
     connection = await rows.link(bank)
     await bank.set_faults(revocation={**fault, "times": 1})
     with logged_here() as logs:
-        await replica.disconnecting.disconnect(TENANT, connection.id, actor=CALLER.id)
+        await replica.connections.disconnect.disconnect(CALLER, connection.id)
     assert "revocation_postponed" in [line["event"] for line in logs]
     assert (await rows.held(connection.id)).connection.status is ConnectionStatus.REVOKED
     assert await rows.count(revocations) == 1
-    assert await replica.revoker.revoke_due() == 0
-    async with replica.database.transaction() as transaction:
+    assert await replica.connections.revocation_worker.revoke_due() == 0
+    async with replica.core.database.transaction() as transaction:
         await transaction.execute(revocations.update().values(next_attempt_at=revocations.c.created_at))
-    assert await replica.revoker.revoke_due() == 1
+    assert await replica.connections.revocation_worker.revoke_due() == 1
     assert await rows.count(revocations) == 0
     assert await living_families_at(bank) == 0
 
@@ -77,7 +77,7 @@ async def test_the_banks_wish_for_a_pause_is_heeded(
     hostile.replies["/revocation"] = json_reply({}, 429, retry_after="1000")
     replica = await replicas(issuer=hostile.url)
     connection = await rows.link(bank)
-    await replica.disconnecting.disconnect(TENANT, connection.id, actor=CALLER.id)
+    await replica.connections.disconnect.disconnect(CALLER, connection.id)
     (due_at,), (ordered_at,) = [await rows.column(revocations, name) for name in ("next_attempt_at", "created_at")]
     assert (due_at - ordered_at).total_seconds() > 900
 
@@ -92,12 +92,12 @@ async def test_a_user_is_erased_with_connections_and_sessions(
     other = await replica.start_login(user_id="user-2")
     assert renewal.status is SessionStatus.AWAITING_CONFIRMATION
     for _ in range(2):
-        await replica.disconnecting.erase_user(TENANT, "user-1", actor=CALLER.id)
-    while await replica.revoker.revoke_due():
+        await replica.connections.disconnect.erase_user(CALLER, "user-1")
+    while await replica.connections.revocation_worker.revoke_due():
         pass
     for session in (linked, pending, awaiting, renewal):
         with pytest.raises(NotFound):
-            await replica.logins.get(TENANT, session.id)
+            await replica.login.sessions.get(CALLER, session.id)
     assert await rows.column(sessions, "id") == [other.id]
     for session in (linked, awaiting):
         assert session.connection_id is not None
@@ -111,19 +111,19 @@ async def test_a_user_with_many_rows_is_erased_in_parts_and_once_however_often_i
     replica: Replica, bank: SandboxClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.connections.disconnect._BATCH", 2)
-    await replica.webhooks.create(CALLER, "http://127.0.0.1:9/", [])
+    await replica.webhooks.service.create(CALLER, "http://127.0.0.1:9/", [])
     linked = await replica.log_in(bank)
     for _ in range(4):
-        await replica.logins.cancel(CALLER, (await replica.start_login()).id)
+        await replica.login.sessions.cancel(CALLER, (await replica.start_login()).id)
     assert await rows.count(webhook_deliveries) == 5
     await asyncio.gather(
-        *(replica.disconnecting.erase_user(TENANT, "user-1", actor=CALLER.id) for _ in range(5)),
+        *(replica.connections.disconnect.erase_user(CALLER, "user-1") for _ in range(5)),
     )
     assert await rows.count(sessions) == 0
     assert await rows.count(webhook_deliveries) == await rows.count(webhook_queues) == 0
     assert linked.connection_id is not None
     assert (await rows.held(linked.connection_id)).connection.status is ConnectionStatus.REVOKED
-    async with replica.database.transaction() as transaction:
+    async with replica.core.database.transaction() as transaction:
         page = await audit.list_events(transaction, TENANT, connection_id=None, limit=200, cursor=None)
     # The first, and one that began after the others had asked.
     assert [event.action for event in page.items].count("user.erased") == 2
@@ -133,13 +133,13 @@ async def test_another_tenants_user_of_the_same_name_is_left_alone(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:
     connection = await rows.link(bank, tenant="elsewhere")
-    await replica.disconnecting.erase_user(TENANT, "user-1", actor=CALLER.id)
+    await replica.connections.disconnect.erase_user(CALLER, "user-1")
     assert (await rows.held(connection.id)).connection.status is ConnectionStatus.ACTIVE
 
 
 async def test_a_user_can_be_erased_though_a_key_is_lost(replica: Replica, bank: SandboxClient, rows: Rows) -> None:
-    connection = await Rows(replica.database, KeyRing({"lost": bytes(32)})).insert()
-    await replica.disconnecting.erase_user(TENANT, "user-1", actor=CALLER.id)
+    connection = await Rows(replica.core.database, KeyRing({"lost": bytes(32)})).insert()
+    await replica.connections.disconnect.erase_user(CALLER, "user-1")
     assert (await rows.held(connection.id)).connection.status is ConnectionStatus.REVOKED
 
 
@@ -149,7 +149,7 @@ async def test_a_disconnection_does_not_wait_for_a_bank_that_hangs(
     connection = await rows.link(bank)
     await bank.set_faults(revocation={"hang": 30})
     async with asyncio.timeout(3):
-        await replica.disconnecting.disconnect(TENANT, connection.id, actor=CALLER.id)
+        await replica.connections.disconnect.disconnect(CALLER, connection.id)
 
 
 async def test_a_renewal_that_awaits_its_confirmation_ends_with_the_connection(
@@ -158,10 +158,10 @@ async def test_a_renewal_that_awaits_its_confirmation_ends_with_the_connection(
     linked = await replica.log_in(bank)
     assert linked.connection_id is not None
     renewal = await replica.log_in(bank, connection_id=linked.connection_id, require_confirmation=True)
-    await replica.disconnecting.disconnect(TENANT, linked.connection_id, actor=CALLER.id)
-    while await replica.revoker.revoke_due():
+    await replica.connections.disconnect.disconnect(CALLER, linked.connection_id)
+    while await replica.connections.revocation_worker.revoke_due():
         pass
-    ended = await replica.logins.get(TENANT, renewal.id)
+    ended = await replica.login.sessions.get(CALLER, renewal.id)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "connection_revoked")
     assert (ended.token_response, ended.confirmation_code) == (None, None)
     assert await living_families_at(bank) == 0
@@ -174,6 +174,6 @@ async def test_a_user_can_be_erased_though_the_key_of_an_answer_is_lost(
     renewal = await replica.log_in(bank, connection_id=linked.connection_id, require_confirmation=True)
     lost = KeyRing({"lost": bytes(32)}).encrypt(SecretStr("{}"), session_binding("token_response", renewal.id))
     await rows.change_session(renewal.id, token_response=lost)
-    await replica.disconnecting.erase_user(TENANT, "user-1", actor=CALLER.id)
+    await replica.connections.disconnect.erase_user(CALLER, "user-1")
     with pytest.raises(NotFound):
-        await replica.logins.get(TENANT, renewal.id)
+        await replica.login.sessions.get(CALLER, renewal.id)

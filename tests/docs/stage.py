@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import SecretStr
 
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from sandbox.browser import submit
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET
@@ -99,7 +99,7 @@ class Stage:
 
     async def _run_out_of_time(self) -> None:
         pending = (await self.api.get("/v1/sessions", params={"status": "pending", "limit": 1})).json()["items"]
-        await self.broker.rows.change_session(pending[0]["id"], expires_at=from_now(-1))
+        await self.broker.rows.change_session(pending[0]["id"], expires_at=seconds_from_now(-1))
 
     async def _approve(self) -> None:
         [*_, connect_url] = re.findall(r"http[^\s\"]*/connect/interactions/[\w-]+", self.said)

@@ -8,7 +8,7 @@ from app.errors import InvalidRequest
 from app.oidc.authorization import parse_authorization_response
 from app.oidc.provider import ProviderMetadata
 from app.store.enums import ConnectionStatus, SessionStatus
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import Session
 from app.store.tables import connections, revocations
 from sandbox.client import SandboxClient
@@ -43,7 +43,7 @@ async def test_a_login_ends_with_a_usable_connection(replica: Replica, rows: Row
     assert (connection.user_id, connection.version, connection.refreshable) == ("user-1", 1, True)
     assert connection.subject == await bank.sub_of("thandi")
     assert connection.scopes == ["openid", "accounts", "offline_access"]
-    token = await replica.tokens.usable(TENANT, connection.id)
+    token = await replica.refresh.tokens.usable(TENANT, connection.id)
     assert (await bank.query(token.access_token.get_secret_value(), "{ user { id } }")).status_code == 200
     assert await refreshes_at(bank) == 0
 
@@ -144,10 +144,10 @@ async def test_only_the_browser_of_the_first_opening_is_told_it_is_its_own(
     session = await replica.start_login()
     location = await consent(bank, replica.authorization_url(session))
     response = parse_authorization_response(parse_qsl(urlsplit(location).query))
-    assert (await replica.completion.receive(response, None, "first"))[1]
-    assert (await replica.completion.receive(response, "first", "second"))[1]
-    assert not (await replica.completion.receive(response, None, "second"))[1]
-    assert not (await replica.completion.receive(response, "second", "third"))[1]
+    assert (await replica.login.callback.receive(response, None, "first"))[1]
+    assert (await replica.login.callback.receive(response, "first", "second"))[1]
+    assert not (await replica.login.callback.receive(response, None, "second"))[1]
+    assert not (await replica.login.callback.receive(response, "second", "third"))[1]
 
 
 async def test_a_state_that_is_unknown_or_expired_leads_nowhere(
@@ -158,7 +158,7 @@ async def test_a_state_that_is_unknown_or_expired_leads_nowhere(
     with pytest.raises(InvalidRequest) as unknown:
         await replica.call_back(changed(location, state="x" * 43))
     assert unknown.value.code == "state_unknown"
-    await rows.change_session(session.id, expires_at=from_now(-1))
+    await rows.change_session(session.id, expires_at=seconds_from_now(-1))
     with pytest.raises(InvalidRequest) as expired:
         await replica.call_back(location)
     assert expired.value.code == "state_expired"
@@ -212,7 +212,7 @@ async def test_a_login_that_waits_for_the_bank_is_not_taken_up_by_another_replic
     login = asyncio.create_task(waiting.call_back(location))
     while not login.done():
         await asyncio.sleep(0.1)
-        await other.housekeeping.take_up_grants()
+        await other.maintenance.housekeeping.take_up_grants()
     ended = await login
     assert (ended.status, ended.error_code) == (SessionStatus.COMPLETED, None)
     assert await codes_exchanged(bank) == 1
@@ -255,7 +255,7 @@ async def test_an_answer_that_must_not_be_believed_is_revoked_at_the_bank(
     assert session.connection_id is None
     assert session.token_response is None
     assert await rows.count(connections) == 0
-    await replica.revoker.revoke_due()
+    await replica.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 0
     assert await rows.count(revocations) == 0
 
@@ -275,7 +275,7 @@ async def exchanging(replica: Replica, bank: SandboxClient) -> Session:
 
 
 async def test_an_outage_of_the_keys_is_waited_out(replicas: ReplicaFactory, bank: SandboxClient, rows: Rows) -> None:
-    replica = await replicas(patience=0.1)
+    replica = await replicas(browser_timeout=0.1)
     await bank.set_faults(jwks={"status": 503})
     session = await exchanging(replica, bank)
     assert session.token_response is not None or await codes_exchanged(bank) <= 1
@@ -290,13 +290,13 @@ async def test_an_outage_in_each_step_leaves_a_login_no_more_time_than_one_does(
     """The discovery document takes most of the time; the exchange may have only what is left."""
     session = await replica.start_login()
     location = await consent(bank, replica.authorization_url(session))
-    metadata = replica.provider.metadata
+    metadata = replica.bank.provider.metadata
 
     async def slow_metadata() -> ProviderMetadata:
         replica.clock.advance(900)
         return await metadata()
 
-    monkeypatch.setattr(replica.provider, "metadata", slow_metadata)
+    monkeypatch.setattr(replica.bank.provider, "metadata", slow_metadata)
     await bank.set_faults(token={"status": 429, "retry_after": 0, "times": 1})
     ended = await replica.call_back(location)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "bank_rate_limited")
@@ -305,25 +305,25 @@ async def test_an_outage_in_each_step_leaves_a_login_no_more_time_than_one_does(
 async def test_an_outage_that_outlasts_the_session_fails_it_and_revokes(
     replicas: ReplicaFactory, bank: SandboxClient
 ) -> None:
-    replica = await replicas(patience=0.1)
+    replica = await replicas(browser_timeout=0.1)
     await bank.set_faults(jwks={"status": 503})
     session = await exchanging(replica, bank)
     replica.clock.advance(1_000)
     ended = await replica.ended(session)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "bank_bad_answer")
-    await replica.revoker.revoke_due()
+    await replica.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 0
 
 
 async def test_an_outage_of_the_keys_that_outlasts_the_id_token_loses_nothing(
     replicas: ReplicaFactory, bank: SandboxClient
 ) -> None:
-    replica = await replicas(patience=0.1)
+    replica = await replicas(browser_timeout=0.1)
     await bank.set_faults(jwks={"status": 503})
     session = await exchanging(replica, bank)
 
     async def is_kept() -> bool:
-        return (await replica.logins.get(TENANT, session.id)).token_response is not None
+        return (await replica.login.sessions.get(CALLER, session.id)).token_response is not None
 
     await eventually(is_kept)
     replica.clock.advance(600)
@@ -335,7 +335,7 @@ async def test_an_outage_of_the_keys_that_outlasts_the_id_token_loses_nothing(
 async def test_a_database_that_goes_away_after_the_exchange_costs_nothing(
     replicas: ReplicaFactory, relay: Relay, bank: SandboxClient
 ) -> None:
-    replica, onlooker = await replicas(database_url=relay.url, listens=False, patience=0.1), await replicas()
+    replica, onlooker = await replicas(database_url=relay.url, listens=False, browser_timeout=0.1), await replicas()
     session = await replica.start_login()
     location = await consent(bank, replica.authorization_url(session))
     await bank.set_faults(token={"delay_after": 0.4})
@@ -353,24 +353,24 @@ async def test_a_database_that_goes_away_after_the_exchange_costs_nothing(
 
 async def interrupted(replica: Replica, rows: Rows, session: Session) -> None:
     """Stop a replica in the middle of its work, and let the lease of that be over."""
-    assert await replica.tasks.drain(0) != []
-    await rows.change_session(session.id, lease_until=from_now(-1))
+    assert await replica.core.tasks.drain(0) != []
+    await rows.change_session(session.id, lease_until=seconds_from_now(-1))
 
 
 async def test_a_login_that_was_interrupted_after_the_exchange_is_carried_on_by_another_replica(
     replicas: ReplicaFactory, rows: Rows, bank: SandboxClient
 ) -> None:
-    lost, other = await replicas(patience=0.1), await replicas()
+    lost, other = await replicas(browser_timeout=0.1), await replicas()
     await bank.set_faults(jwks={"status": 503})
     session = await exchanging(lost, bank)
 
     async def is_kept() -> bool:
-        return (await other.logins.get(TENANT, session.id)).token_response is not None
+        return (await other.login.sessions.get(CALLER, session.id)).token_response is not None
 
     await eventually(is_kept)
     await interrupted(lost, rows, session)
     await bank.set_faults(jwks=None)
-    await other.housekeeping.take_up_grants()
+    await other.maintenance.housekeeping.take_up_grants()
     assert (await other.ended(session)).status is SessionStatus.COMPLETED
     assert await codes_exchanged(bank) == 1
 
@@ -378,11 +378,11 @@ async def test_a_login_that_was_interrupted_after_the_exchange_is_carried_on_by_
 async def test_a_login_that_was_interrupted_during_the_exchange_fails_and_presents_no_code_again(
     replicas: ReplicaFactory, rows: Rows, bank: SandboxClient
 ) -> None:
-    lost, other = await replicas(patience=0.1), await replicas()
+    lost, other = await replicas(browser_timeout=0.1), await replicas()
     await bank.set_faults(token={"delay": 5})
     session = await exchanging(lost, bank)
     await interrupted(lost, rows, session)
-    await other.housekeeping.take_up_grants()
+    await other.maintenance.housekeeping.take_up_grants()
     ended = await other.ended(session)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "exchange_interrupted")
 
@@ -393,18 +393,18 @@ async def test_a_login_that_meets_a_fault_of_ours_ends_with_its_time_and_its_gra
     async def crash(*_: object) -> None:
         raise KeyError("planted")
 
-    monkeypatch.setattr(replica.linking, "validate", crash)
+    monkeypatch.setattr(replica.login.account_linker, "validate", crash)
     session = await exchanging(replica, bank)
     with logged_here() as logs:
-        await replica.tasks.drain(20)
-        assert (await replica.logins.get(TENANT, session.id)).status is SessionStatus.EXCHANGING
-        await rows.change_session(session.id, expires_at=from_now(-1), lease_until=from_now(-1))
-        await replica.housekeeping.take_up_grants()
+        await replica.core.tasks.drain(20)
+        assert (await replica.login.sessions.get(CALLER, session.id)).status is SessionStatus.EXCHANGING
+        await rows.change_session(session.id, expires_at=seconds_from_now(-1), lease_until=seconds_from_now(-1))
+        await replica.maintenance.housekeeping.take_up_grants()
         ended = await replica.ended(session)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "internal_error")
     assert "login_crashed" in [line["event"] for line in logs]
-    await replica.tasks.drain(20)
-    while await replica.revoker.revoke_due():
+    await replica.core.tasks.drain(20)
+    while await replica.connections.revocation_worker.revoke_due():
         pass
     assert await living_families_at(bank) == 0
 
@@ -412,57 +412,57 @@ async def test_a_login_that_meets_a_fault_of_ours_ends_with_its_time_and_its_gra
 async def test_a_login_that_another_replica_has_given_up_revokes_what_it_got(
     replicas: ReplicaFactory, rows: Rows, bank: SandboxClient
 ) -> None:
-    slow, other = await replicas(patience=0.1), await replicas()
+    slow, other = await replicas(browser_timeout=0.1), await replicas()
     await bank.set_faults(token={"delay_after": 1})
     session = await exchanging(slow, bank)
-    await rows.change_session(session.id, lease_until=from_now(-1))
-    await other.housekeeping.take_up_grants()
+    await rows.change_session(session.id, lease_until=seconds_from_now(-1))
+    await other.maintenance.housekeeping.take_up_grants()
     ended = await other.ended(session)
     assert ended.error_code == "exchange_interrupted"
-    assert await slow.tasks.drain(20) == []
+    assert await slow.core.tasks.drain(20) == []
     assert await rows.count(connections) == 0
-    await other.revoker.revoke_due()
+    await other.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 0
 
 
 async def test_an_ended_session_keeps_no_answer(replicas: ReplicaFactory, rows: Rows, bank: SandboxClient) -> None:
-    slow, other = await replicas(patience=0.1), await replicas()
+    slow, other = await replicas(browser_timeout=0.1), await replicas()
     await bank.set_faults(token={"delay_after": 1})
     session = await exchanging(slow, bank)
-    await rows.change_session(session.id, lease_until=from_now(-1))
-    await other.housekeeping.take_up_grants()
+    await rows.change_session(session.id, lease_until=seconds_from_now(-1))
+    await other.maintenance.housekeeping.take_up_grants()
     await other.ended(session)
-    assert await slow.tasks.drain(20) == []
-    assert (await other.logins.get(TENANT, session.id)).token_response is None
+    assert await slow.core.tasks.drain(20) == []
+    assert (await other.login.sessions.get(CALLER, session.id)).token_response is None
 
 
 async def test_a_user_who_is_erased_during_a_login_leaves_no_living_tokens(
     replicas: ReplicaFactory, bank: SandboxClient
 ) -> None:
-    replica = await replicas(patience=0.1)
+    replica = await replicas(browser_timeout=0.1)
     await bank.set_faults(token={"delay_after": 0.5})
     session = await exchanging(replica, bank)
-    await replica.disconnecting.erase_user(TENANT, session.user_id, actor=CALLER.id)
-    assert await replica.tasks.drain(5) == []
-    await replica.revoker.revoke_due()
+    await replica.connections.disconnect.erase_user(CALLER, session.user_id)
+    assert await replica.core.tasks.drain(5) == []
+    await replica.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 0
 
 
 async def test_two_replicas_that_carry_on_the_same_login_link_it_once(
     replicas: ReplicaFactory, rows: Rows, bank: SandboxClient
 ) -> None:
-    first, second = await replicas(patience=0.1), await replicas()
+    first, second = await replicas(browser_timeout=0.1), await replicas()
     await bank.set_faults(jwks={"delay": 0.5})
     session = await exchanging(first, bank)
 
     async def is_kept() -> bool:
-        return (await second.logins.get(TENANT, session.id)).token_response is not None
+        return (await second.login.sessions.get(CALLER, session.id)).token_response is not None
 
     await eventually(is_kept)
-    await rows.change_session(session.id, lease_until=from_now(-1))
-    await second.housekeeping.take_up_grants()
-    assert await first.tasks.drain(20) == []
-    assert await second.tasks.drain(20) == []
+    await rows.change_session(session.id, lease_until=seconds_from_now(-1))
+    await second.maintenance.housekeeping.take_up_grants()
+    assert await first.core.tasks.drain(20) == []
+    assert await second.core.tasks.drain(20) == []
     assert (await second.ended(session)).status is SessionStatus.COMPLETED
     assert await rows.count(connections) == 1
     assert await rows.count(revocations) == 0
@@ -484,7 +484,7 @@ async def test_a_renewal_keeps_the_connection_and_its_id(replica: Replica, rows:
     assert (renewed.status, renewed.version) == (ConnectionStatus.ACTIVE, 2)
     assert (renewed.reauthorization_reason, renewed.failures, renewed.last_failure) == (None, 0, None)
     assert await rows.count(connections) == 1
-    token = await replica.tokens.usable(TENANT, connection.id)
+    token = await replica.refresh.tokens.usable(TENANT, connection.id)
     assert (await bank.query(token.access_token.get_secret_value(), "{ user { id } }")).status_code == 200
 
 
@@ -497,7 +497,7 @@ async def test_a_renewal_as_another_user_is_refused_and_the_old_tokens_stay(
     assert (session.status, session.error_code) == (SessionStatus.FAILED, "subject_mismatch")
     after = await rows.held(connection.id)
     assert (after.tokens, after.connection) == (before.tokens, before.connection)
-    await replica.revoker.revoke_due()
+    await replica.connections.revocation_worker.revoke_due()
     alive = [family.sub for family in (await bank.ledger()).families if family.alive]
     assert alive == [connection.subject]
 
@@ -508,11 +508,11 @@ async def test_a_connection_that_was_revoked_during_its_renewal_stays_revoked(
     connection = await rows.link(bank)
     session = await replica.start_login(connection_id=connection.id)
     location = await consent(bank, replica.authorization_url(session))
-    await replica.disconnecting.disconnect(TENANT, connection.id, actor=CALLER.id)
+    await replica.connections.disconnect.disconnect(CALLER, connection.id)
     ended = await replica.call_back(location)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "connection_revoked")
     assert (await rows.held(connection.id)).connection.status is ConnectionStatus.REVOKED
-    await replica.revoker.revoke_due()
+    await replica.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 0
 
 
@@ -521,7 +521,7 @@ async def test_a_refresh_under_way_does_not_overwrite_a_renewal(
 ) -> None:
     connection = await rows.link(bank, seconds_left=-1)
     await bank.set_faults(token={"grant_type": "refresh_token", "delay_after": 1})
-    refreshing = asyncio.create_task(replica.tokens.usable(TENANT, connection.id))
+    refreshing = asyncio.create_task(replica.refresh.tokens.usable(TENANT, connection.id))
 
     async def has_rotated() -> bool:
         return await refreshes_at(bank) == 1

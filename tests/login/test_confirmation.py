@@ -5,7 +5,7 @@ from pydantic import SecretStr
 
 from app.errors import Conflict, ConnectionNotReady, ConnectionRevoked, NotFound, UnprocessableRequest
 from app.store.enums import ConnectionStatus, SessionStatus
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import Session
 from app.store.tables import connections, revocations
 from sandbox.client import SandboxClient
@@ -23,7 +23,7 @@ async def awaiting(replica: Replica, bank: SandboxClient) -> Session:
 
 
 def code_of(replica: Replica, session: Session) -> SecretStr:
-    code = replica.confirmations.code_of(session)
+    code = replica.login.confirmation.code_of(session)
     assert code is not None
     return SecretStr(code)
 
@@ -31,19 +31,19 @@ def code_of(replica: Replica, session: Session) -> SecretStr:
 async def test_an_unconfirmed_link_cannot_be_used(replica: Replica, awaiting: Session) -> None:
     assert awaiting.connection_id is not None
     with pytest.raises(ConnectionNotReady):
-        await replica.tokens.usable(TENANT, awaiting.connection_id)
+        await replica.refresh.tokens.usable(TENANT, awaiting.connection_id)
 
 
 async def test_the_right_code_makes_it_usable_once(replica: Replica, rows: Rows, awaiting: Session) -> None:
     code = code_of(replica, awaiting)
-    confirmed = await replica.confirmations.confirm(CALLER, awaiting.id, code)
+    confirmed = await replica.login.confirmation.confirm(CALLER, awaiting.id, code)
     assert (confirmed.status, confirmed.connection_id) == (SessionStatus.COMPLETED, awaiting.connection_id)
     assert (confirmed.token_response, confirmed.confirmation_code) == (None, None)
-    assert replica.confirmations.code_of(confirmed) is None
+    assert replica.login.confirmation.code_of(confirmed) is None
     assert awaiting.connection_id is not None
-    assert (await replica.tokens.usable(TENANT, awaiting.connection_id)).version == 1
+    assert (await replica.refresh.tokens.usable(TENANT, awaiting.connection_id)).version == 1
     with pytest.raises(Conflict) as again:
-        await replica.confirmations.confirm(CALLER, awaiting.id, code)
+        await replica.login.confirmation.confirm(CALLER, awaiting.id, code)
     assert again.value.code == "nothing_to_confirm"
     assert await rows.count(revocations) == 0
 
@@ -51,16 +51,16 @@ async def test_the_right_code_makes_it_usable_once(replica: Replica, rows: Rows,
 async def test_a_wrong_code_confirms_nothing(replica: Replica, awaiting: Session) -> None:
     for wrong in ("", "x" * 43, code_of(replica, awaiting).get_secret_value()[:-1]):
         with pytest.raises(UnprocessableRequest) as refused:
-            await replica.confirmations.confirm(CALLER, awaiting.id, SecretStr(wrong))
+            await replica.login.confirmation.confirm(CALLER, awaiting.id, SecretStr(wrong))
         assert refused.value.code == "confirmation_code_wrong"
-    assert (await replica.logins.get(TENANT, awaiting.id)).status is SessionStatus.AWAITING_CONFIRMATION
+    assert (await replica.login.sessions.get(CALLER, awaiting.id)).status is SessionStatus.AWAITING_CONFIRMATION
 
 
 async def test_another_tenant_confirms_nothing(replica: Replica, awaiting: Session) -> None:
     with pytest.raises(NotFound):
-        await replica.confirmations.confirm(STRANGER, awaiting.id, code_of(replica, awaiting))
+        await replica.login.confirmation.confirm(STRANGER, awaiting.id, code_of(replica, awaiting))
     with pytest.raises(NotFound):
-        await replica.confirmations.confirm(CALLER, "ses_unknown", SecretStr("x"))
+        await replica.login.confirmation.confirm(CALLER, "ses_unknown", SecretStr("x"))
 
 
 async def test_a_link_that_awaits_its_confirmation_is_not_renewed_around_it(
@@ -79,15 +79,15 @@ async def test_a_link_that_awaits_its_confirmation_is_not_renewed_around_it(
 
 async def test_a_session_that_needs_no_confirmation_has_no_code(replica: Replica, bank: SandboxClient) -> None:
     session = await replica.log_in(bank)
-    assert replica.confirmations.code_of(session) is None
+    assert replica.login.confirmation.code_of(session) is None
     with pytest.raises(Conflict):
-        await replica.confirmations.confirm(CALLER, session.id, SecretStr("x"))
+        await replica.login.confirmation.confirm(CALLER, session.id, SecretStr("x"))
 
 
 async def test_a_confirmation_that_comes_too_late_is_refused(replica: Replica, rows: Rows, awaiting: Session) -> None:
-    await rows.change_session(awaiting.id, expires_at=from_now(-1))
+    await rows.change_session(awaiting.id, expires_at=seconds_from_now(-1))
     with pytest.raises(Conflict):
-        await replica.confirmations.confirm(CALLER, awaiting.id, code_of(replica, awaiting))
+        await replica.login.confirmation.confirm(CALLER, awaiting.id, code_of(replica, awaiting))
 
 
 async def test_whoever_logged_in_at_the_last_moment_has_time_to_confirm(
@@ -95,53 +95,53 @@ async def test_whoever_logged_in_at_the_last_moment_has_time_to_confirm(
 ) -> None:
     session = await replica.start_login(require_confirmation=True)
     location = await consent(bank, replica.authorization_url(session))
-    await rows.change_session(session.id, created_at=from_now(-880), expires_at=from_now(20))
+    await rows.change_session(session.id, created_at=seconds_from_now(-880), expires_at=seconds_from_now(20))
     assert (await replica.call_back(location)).seconds_left > 250
 
 
 async def test_what_is_not_confirmed_in_time_is_revoked_and_erased(
     replica: Replica, rows: Rows, bank: SandboxClient, awaiting: Session
 ) -> None:
-    await rows.change_session(awaiting.id, expires_at=from_now(-1))
-    await replica.housekeeping.take_up_grants()
-    ended = await replica.logins.get(TENANT, awaiting.id)
+    await rows.change_session(awaiting.id, expires_at=seconds_from_now(-1))
+    await replica.maintenance.housekeeping.take_up_grants()
+    ended = await replica.login.sessions.get(CALLER, awaiting.id)
     assert (ended.status, ended.error_code) == (SessionStatus.EXPIRED, "unconfirmed")
     assert ended.token_response is None
     assert awaiting.connection_id is not None
     held = await rows.held(awaiting.connection_id)
     assert (held.connection.status, held.tokens) == (ConnectionStatus.REVOKED, None)
-    await replica.revoker.revoke_due()
+    await replica.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 0
     with pytest.raises(Conflict):
-        await replica.confirmations.confirm(CALLER, awaiting.id, SecretStr("x"))
+        await replica.login.confirmation.confirm(CALLER, awaiting.id, SecretStr("x"))
 
 
 async def test_a_confirmation_and_its_withdrawal_do_not_both_happen(
     replica: Replica, rows: Rows, awaiting: Session
 ) -> None:
     await asyncio.gather(
-        replica.confirmations.confirm(CALLER, awaiting.id, code_of(replica, awaiting)),
-        replica.confirmations.withdraw(awaiting),
+        replica.login.confirmation.confirm(CALLER, awaiting.id, code_of(replica, awaiting)),
+        replica.login.confirmation.withdraw(awaiting),
         return_exceptions=True,
     )
-    ended = await replica.logins.get(TENANT, awaiting.id)
+    ended = await replica.login.sessions.get(CALLER, awaiting.id)
     assert awaiting.connection_id is not None
     connection = (await rows.held(awaiting.connection_id)).connection
     assert (ended.status, connection.status) in (
         (SessionStatus.COMPLETED, ConnectionStatus.ACTIVE),
         (SessionStatus.EXPIRED, ConnectionStatus.REVOKED),
     )
-    await replica.confirmations.withdraw(awaiting)
-    assert (await replica.logins.get(TENANT, awaiting.id)).status is ended.status
+    await replica.login.confirmation.withdraw(awaiting)
+    assert (await replica.login.sessions.get(CALLER, awaiting.id)).status is ended.status
 
 
 async def test_an_unconfirmed_link_that_was_disconnected_stays_so(
     replica: Replica, bank: SandboxClient, awaiting: Session
 ) -> None:
     assert awaiting.connection_id is not None
-    await replica.disconnecting.disconnect(TENANT, awaiting.connection_id, actor=CALLER.id)
+    await replica.connections.disconnect.disconnect(CALLER, awaiting.connection_id)
     with pytest.raises(ConnectionRevoked):
-        await replica.confirmations.confirm(CALLER, awaiting.id, code_of(replica, awaiting))
+        await replica.login.confirmation.confirm(CALLER, awaiting.id, code_of(replica, awaiting))
     assert await living_families_at(bank) == 0
 
 
@@ -150,8 +150,8 @@ async def test_a_renewal_takes_effect_when_it_is_confirmed(replica: Replica, row
     before = await rows.held(connection.id)
     session = await replica.log_in(bank, connection_id=connection.id, require_confirmation=True)
     assert (await rows.held(connection.id)).tokens == before.tokens
-    assert (await replica.tokens.usable(TENANT, connection.id)).version == 1
-    confirmed = await replica.confirmations.confirm(CALLER, session.id, code_of(replica, session))
+    assert (await replica.refresh.tokens.usable(TENANT, connection.id)).version == 1
+    confirmed = await replica.login.confirmation.confirm(CALLER, session.id, code_of(replica, session))
     assert (confirmed.status, confirmed.connection_id) == (SessionStatus.COMPLETED, connection.id)
     after = await rows.held(connection.id)
     assert after.connection.version == 2
@@ -164,10 +164,10 @@ async def test_a_renewal_that_is_not_confirmed_leaves_the_old_tokens(
 ) -> None:
     connection = await rows.link(bank)
     session = await replica.log_in(bank, connection_id=connection.id, require_confirmation=True)
-    await rows.change_session(session.id, expires_at=from_now(-1))
-    await replica.housekeeping.take_up_grants()
-    assert (await replica.tokens.usable(TENANT, connection.id)).version == 1
-    await replica.revoker.revoke_due()
+    await rows.change_session(session.id, expires_at=seconds_from_now(-1))
+    await replica.maintenance.housekeeping.take_up_grants()
+    assert (await replica.refresh.tokens.usable(TENANT, connection.id)).version == 1
+    await replica.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 1
     assert (await rows.held(connection.id)).connection.status is ConnectionStatus.ACTIVE
 
@@ -177,9 +177,9 @@ async def test_tokens_that_waited_for_their_confirmation_have_not_grown_younger(
 ) -> None:
     connection = await rows.link(bank)
     session = await replica.log_in(bank, connection_id=connection.id, require_confirmation=True)
-    async with replica.database.transaction() as transaction:
+    async with replica.core.database.transaction() as transaction:
         issued_before = await now_at(transaction)
-    await replica.confirmations.confirm(CALLER, session.id, code_of(replica, session))
+    await replica.login.confirmation.confirm(CALLER, session.id, code_of(replica, session))
     expires_at = (await rows.held(connection.id)).connection.access_token_expires_at
     assert expires_at is not None
     assert (expires_at - issued_before).total_seconds() <= 900

@@ -20,13 +20,13 @@ async def pushing(replicas: ReplicaFactory, bank: SandboxClient) -> Replica:
 
 async def new_ticket(replica: Replica) -> str:
     """Start a login and return the ticket of its link."""
-    connect_url = replica.logins.links(await replica.start_login()).connect_url
+    connect_url = replica.login.sessions.links(await replica.start_login()).connect_url
     assert connect_url is not None
     return connect_url.rpartition("/")[2]
 
 
 async def open_link(replica: Replica, ticket: str, browser: str | None = None) -> OpenedLink:
-    opened = await replica.links.open(ticket, lambda _login: browser)
+    opened = await replica.login.connect_links.open(ticket, lambda _login: browser)
     assert isinstance(opened, OpenedLink)
     return opened
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app.base.encryption import Binding
+from app.base.encryption import AssociatedData
 from app.spool.logins import LoginSpool, UnsavedAnswer
 from app.store.enums import ConnectionStatus, SessionStatus
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import Session
 from app.store.tables import revocations
 from sandbox.client import SandboxClient
@@ -19,10 +19,10 @@ from tests.support.bank import living_families_at
 from tests.support.eventually import eventually
 from tests.support.logs import logged_here
 from tests.support.outage import Relay
-from tests.support.replica import Replica, consent
+from tests.support.replica import CALLER, Replica, consent
 from tests.support.rows import TENANT, Rows
 
-SECRET, ELSEWHERE = SecretStr("{}"), Binding("elsewhere", "token_response", "ses_other")
+SECRET, ELSEWHERE = SecretStr("{}"), AssociatedData("elsewhere", "token_response", "ses_other")
 
 
 def kept_in(spool: Path) -> dict[str, str]:
@@ -32,7 +32,7 @@ def kept_in(spool: Path) -> dict[str, str]:
 
 async def stopped_with_an_answer(replicas: ReplicaFactory, relay: Relay, bank: SandboxClient, spool: Path) -> Session:
     """Have a replica exchange a code and lose the database before it can store the answer; then stop it."""
-    lost = await replicas(database_url=relay.url, listens=False, patience=0.1, spool=spool)
+    lost = await replicas(database_url=relay.url, listens=False, browser_timeout=0.1, spool=spool)
     session = await lost.start_login()
     location = await consent(bank, lost.authorization_url(session))
     await bank.set_faults(token={"delay_after": 2})
@@ -43,7 +43,7 @@ async def stopped_with_an_answer(replicas: ReplicaFactory, relay: Relay, bank: S
         return f"{session.id}.login" in kept_in(spool)
 
     await eventually(is_on_disk)
-    assert await lost.tasks.drain(0) == [f"login {session.id}"]
+    assert await lost.core.tasks.drain(0) == [f"login {session.id}"]
     assert "access_token" not in "".join(kept_in(spool).values())
     return session
 
@@ -56,11 +56,11 @@ async def test_an_answer_that_a_replica_was_stopped_with_is_linked_by_the_next(
     following = await replicas(spool=spool)
     following.clock.advance(20)
     # Its own housekeeping must not be first.
-    await rows.change_session(session.id, lease_until=from_now(-1))
-    await following.housekeeping.take_up_grants()
-    assert await following.tasks.drain(5) == []
-    await following.answers.replay()
-    ended = await following.logins.get(TENANT, session.id)
+    await rows.change_session(session.id, lease_until=seconds_from_now(-1))
+    await following.maintenance.housekeeping.take_up_grants()
+    assert await following.core.tasks.drain(5) == []
+    await following.login.token_responses.replay()
+    ended = await following.login.sessions.get(CALLER, session.id)
     assert (ended.status, ended.error_code) == (SessionStatus.COMPLETED, None)
     assert kept_in(spool) == {}
     assert ended.connection_id is not None
@@ -75,12 +75,12 @@ async def test_an_answer_that_comes_after_its_login_was_given_up_is_revoked(
     spool = tmp_path / "kept"
     session = await stopped_with_an_answer(replicas, relay, bank, spool)
     other = await replicas()
-    await rows.change_session(session.id, lease_until=from_now(-1))
-    await other.housekeeping.take_up_grants()
+    await rows.change_session(session.id, lease_until=seconds_from_now(-1))
+    await other.maintenance.housekeeping.take_up_grants()
     assert (await other.ended(session)).error_code == "exchange_interrupted"
     following = await replicas(spool=spool)
-    await following.answers.replay()
-    assert await following.revoker.revoke_due() == 1
+    await following.login.token_responses.replay()
+    assert await following.connections.revocation_worker.revoke_due() == 1
     assert await living_families_at(bank) == 0
     assert kept_in(spool) == {}
 
@@ -91,23 +91,23 @@ async def test_an_answer_whose_session_was_erased_is_revoked(
     spool = tmp_path / "kept"
     session = await stopped_with_an_answer(replicas, relay, bank, spool)
     following = await replicas(spool=spool)
-    await following.disconnecting.erase_user(TENANT, session.user_id, actor="operator")
-    await following.answers.replay()
-    await following.revoker.revoke_due()
+    await following.connections.disconnect.erase_user(CALLER, session.user_id)
+    await following.login.token_responses.replay()
+    await following.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 0
 
 
 async def test_an_answer_of_long_ago_whose_session_is_gone_revokes_nothing(
     replicas: ReplicaFactory, replica: Replica, rows: Rows, tmp_path: Path
 ) -> None:
-    left = LoginSpool(tmp_path / "left", replica.key_ring)
-    received_at = replica.clock.now() - timedelta(days=2)
+    left = LoginSpool(tmp_path / "left", replica.core.key_ring)
+    received_at = replica.core.clock.now() - timedelta(days=2)
     await left.keep(UnsavedAnswer(TENANT, "ses_gone", received_at, SecretStr('{"access_token": "at"}')))
-    sealed = replica.key_ring.encrypt(SecretStr('{"tenant": 1}'), Binding("spool", "login", "ses_other"))
+    sealed = replica.core.key_ring.encrypt(SecretStr('{"tenant": 1}'), AssociatedData("spool", "login", "ses_other"))
     (tmp_path / "left" / "ses_other.login").write_text(sealed.text)
     following = await replicas(spool=tmp_path / "left")
     with logged_here() as logs:
-        await following.answers.replay()
+        await following.login.token_responses.replay()
     assert await rows.count(revocations) == 0
     assert [line["event"] for line in logs] == ["spool_unreadable", "spool_replayed", "answer_too_old"]
     assert list(kept_in(tmp_path / "left")) == ["ses_other.login"]
@@ -118,10 +118,10 @@ async def test_a_file_that_outlived_its_login_does_no_harm(
 ) -> None:
     tokens = await bank.link()
     session = await replica.log_in(bank)
-    left = LoginSpool(tmp_path / "left", replica.key_ring)
-    await left.keep(UnsavedAnswer(TENANT, session.id, replica.clock.now(), SecretStr(json.dumps(tokens))))
+    left = LoginSpool(tmp_path / "left", replica.core.key_ring)
+    await left.keep(UnsavedAnswer(TENANT, session.id, replica.core.clock.now(), SecretStr(json.dumps(tokens))))
     following = await replicas(spool=tmp_path / "left")
-    await following.answers.replay()
+    await following.login.token_responses.replay()
     assert await rows.count(revocations) == 0
     assert session.connection_id is not None
     assert (await rows.held(session.connection_id)).connection.status is ConnectionStatus.ACTIVE
@@ -132,36 +132,36 @@ async def test_a_file_that_outlived_its_login_does_no_harm(
 async def test_an_answer_that_cannot_be_carried_on_ends_its_login_with_its_time(
     replicas: ReplicaFactory, rows: Rows, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    replica = await replicas(patience=0.1)
+    replica = await replicas(browser_timeout=0.1)
     await bank.set_faults(jwks={"status": 503})
     session = await replica.start_login()
     location = await consent(bank, replica.authorization_url(session))
     assert (await replica.call_back(location)).status is SessionStatus.EXCHANGING
 
     async def is_stored() -> bool:
-        return (await replica.logins.get(TENANT, session.id)).token_response is not None
+        return (await replica.login.sessions.get(CALLER, session.id)).token_response is not None
 
     await eventually(is_stored)
-    await replica.tasks.drain(0)
+    await replica.core.tasks.drain(0)
     await bank.set_faults(jwks=None)
     if damage == "fault":
 
         async def crash(*_: object) -> None:
             raise KeyError("planted")
 
-        monkeypatch.setattr(replica.linking, "link", crash)
+        monkeypatch.setattr(replica.login.account_linker, "link", crash)
     else:
-        await rows.change_session(session.id, token_response=replica.key_ring.encrypt(SECRET, ELSEWHERE))
+        await rows.change_session(session.id, token_response=replica.core.key_ring.encrypt(SECRET, ELSEWHERE))
     with logged_here() as logs:
-        await rows.change_session(session.id, lease_until=from_now(-1))
-        await replica.housekeeping.take_up_grants()
-        await replica.tasks.drain(20)
-        assert (await replica.logins.get(TENANT, session.id)).status is SessionStatus.EXCHANGING
-        await rows.change_session(session.id, expires_at=from_now(-1), lease_until=from_now(-1))
-        await replica.housekeeping.take_up_grants()
+        await rows.change_session(session.id, lease_until=seconds_from_now(-1))
+        await replica.maintenance.housekeeping.take_up_grants()
+        await replica.core.tasks.drain(20)
+        assert (await replica.login.sessions.get(CALLER, session.id)).status is SessionStatus.EXCHANGING
+        await rows.change_session(session.id, expires_at=seconds_from_now(-1), lease_until=seconds_from_now(-1))
+        await replica.maintenance.housekeeping.take_up_grants()
         ended = await replica.ended(session)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "internal_error")
     assert [line["event"] for line in logs].count("login_crashed") == 2
     if damage == "fault":
-        await replica.revoker.revoke_due()
+        await replica.connections.revocation_worker.revoke_due()
         assert await living_families_at(bank) == 0

@@ -1,11 +1,9 @@
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
 
 from app.maintenance.gauges import Vitals
-from app.query.proxy import query_pool
 from tests.conftest import ReplicaFactory
 from tests.support.replica import Replica
 from tests.support.rows import TENANT, Rows
@@ -16,25 +14,14 @@ def measured(name: str, **labels: str) -> float | None:
 
 
 @pytest.fixture
-async def vitals(replica: Replica) -> AsyncIterator[Vitals]:
-    async with query_pool("http://127.0.0.1:1/graphql", patience=1, concurrency=1) as pool:
-        yield vitals_of(replica, pool)
-
-
-def vitals_of(replica: Replica, pool: object) -> Vitals:
-    return Vitals(
-        database=replica.database,
-        pool=pool,  # type: ignore[arg-type]
-        tokens=replica.tokens,
-        authenticator=replica.authenticator,
-        spool=replica.spool,
-    )
+def vitals(replica: Replica) -> Vitals:
+    return replica.maintenance.gauges
 
 
 async def test_it_says_how_full_everything_is(vitals: Vitals, replica: Replica, rows: Rows) -> None:
     connection = await rows.insert()
-    await replica.tokens.usable(TENANT, connection.id)
-    async with replica.database.transaction():
+    await replica.refresh.tokens.usable(TENANT, connection.id)
+    async with replica.core.database.transaction():
         await vitals.measure()
     assert measured("broker_database_connections", state="in_use") == 1
     assert measured("broker_cache_entries", cache="connections") == 1
@@ -63,7 +50,7 @@ async def test_one_replica_counts_and_all_tell(
     assert measured("broker_connections", status="pending_confirmation") == 0
     assert measured("broker_revocations_waiting") == 0
     await rows.insert()
-    other = vitals_of(await replicas(), vitals._pool)
+    other = (await replicas()).maintenance.gauges
     await other.count()
     assert measured("broker_connections", status="active") == 2, "it was counted a moment ago"
 

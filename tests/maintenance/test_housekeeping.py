@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from app.errors import DatabaseUnavailable
 from app.store.enums import SessionStatus
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.tables import revocations
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
@@ -25,9 +25,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_login_that_nobody_finished_expires(replica: Replica, rows: Rows) -> None:
     session = await replica.start_login()
-    await rows.change_session(session.id, expires_at=from_now(-1))
-    await replica.housekeeping.expire_logins()
-    ended = await replica.logins.get(TENANT, session.id)
+    await rows.change_session(session.id, expires_at=seconds_from_now(-1))
+    await replica.maintenance.housekeeping.expire_logins()
+    ended = await replica.login.sessions.get(CALLER, session.id)
     assert ended.status is SessionStatus.EXPIRED
     assert (ended.code_verifier, ended.authorization_url, ended.ticket) == (None, None, None)
 
@@ -39,10 +39,10 @@ async def test_two_replicas_keep_house_without_getting_in_each_others_way(
     both = [await replicas(), await replicas()]
     made = [await both[0].start_login() for _ in range(10)]
     for session in made:
-        await rows.change_session(session.id, expires_at=from_now(-1))
-    await asyncio.gather(*(replica.housekeeping.expire_logins() for replica in both))
+        await rows.change_session(session.id, expires_at=seconds_from_now(-1))
+    await asyncio.gather(*(replica.maintenance.housekeeping.expire_logins() for replica in both))
     for session in made:
-        assert (await both[0].logins.get(TENANT, session.id)).ticket is None
+        assert (await both[0].login.sessions.get(CALLER, session.id)).ticket is None
 
 
 @pytest.mark.usefixtures("_quick")
@@ -52,13 +52,13 @@ async def test_it_goes_on_by_itself_and_through_outages(
     replica = await replicas(database_url=relay.url)
     session = await replica.start_login()
     connection = await rows.link(bank)
-    await replica.tokens.usable(TENANT, connection.id)
-    await rows.change_session(session.id, expires_at=from_now(-1))
+    await replica.refresh.tokens.usable(TENANT, connection.id)
+    await rows.change_session(session.id, expires_at=seconds_from_now(-1))
     await bank.set_faults(revocation={"status": 503, "times": 1})
-    await replica.disconnecting.disconnect(TENANT, connection.id, actor=CALLER.id)
+    await replica.connections.disconnect.disconnect(CALLER, connection.id)
     await relay.cut()
     with logged_here() as logs:
-        keeping = asyncio.create_task(replica.housekeeping.run())
+        keeping = asyncio.create_task(replica.maintenance.housekeeping.run())
 
         async def has_paused() -> bool:
             return {line["event"] for line in logs} >= {"housekeeping_paused"}
@@ -79,10 +79,10 @@ async def test_it_goes_on_by_itself_and_through_outages(
 
 @pytest.mark.usefixtures("_quick")
 async def test_a_fault_of_ours_is_logged_and_stops_nothing(replica: Replica) -> None:
-    async with replica.database.transaction() as transaction:
+    async with replica.core.database.transaction() as transaction:
         await transaction.execute(text("ALTER TABLE revocations ALTER COLUMN next_attempt_at TYPE text"))
     with logged_here() as logs:
-        keeping = asyncio.create_task(replica.housekeeping.run())
+        keeping = asyncio.create_task(replica.maintenance.housekeeping.run())
 
         async def has_complained_twice() -> bool:
             return len([line for line in logs if line.get("work") == "_revoke"]) >= 2
@@ -97,17 +97,17 @@ async def test_a_fault_of_ours_is_logged_and_stops_nothing(replica: Replica) -> 
 async def test_uses_that_could_not_be_written_are_kept(replicas: ReplicaFactory, relay: Relay, rows: Rows) -> None:
     replica = await replicas(database_url=relay.url, listens=False)
     connection = await rows.insert()
-    replica.usage.connection_used(connection.id)
-    replica.usage.key_used("key_1")
+    replica.maintenance.last_used.connection_used(connection.id)
+    replica.maintenance.last_used.key_used("key_1")
     await relay.cut()
     with pytest.raises(DatabaseUnavailable):
-        await replica.housekeeping.flush_usage()
+        await replica.maintenance.housekeeping.flush_usage()
     await relay.mend()
-    await replica.housekeeping.flush_usage()
+    await replica.maintenance.housekeeping.flush_usage()
     assert (await rows.held(connection.id)).connection.last_used_at is not None
 
 
 async def test_no_use_costs_no_write(replicas: ReplicaFactory, relay: Relay) -> None:
     replica = await replicas(database_url=relay.url, listens=False)
     await relay.cut()
-    await replica.housekeeping.flush_usage()
+    await replica.maintenance.housekeeping.flush_usage()

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from app.errors import BankRequestRejected
 from app.oidc.dpop import ProofKey
 from app.spool.refreshes import Unsaved
-from app.store.connections import Connection, TokenPair
+from app.store.connections import Connection, TokenSet
 from app.store.enums import RefreshCause
 from app.store.refreshes import Claim, NewTokens
 from sandbox.client import SandboxClient
@@ -25,7 +25,7 @@ async def connection(bank: SandboxClient, rows: Rows) -> Connection:
 
 
 async def claim_of(replica: Replica, connection: Connection) -> Claim:
-    claim = await replica.refresher.claim(
+    claim = await replica.refresh.refresher.claim(
         tenant=connection.tenant, connection_id=connection.id, version=connection.version, cause=RefreshCause.REQUESTED
     )
     assert claim is not None
@@ -41,10 +41,10 @@ async def key_of(rows: Rows, connection: Connection) -> SecretStr | None:
 async def test_a_wish_for_a_nonce_is_no_failure_of_the_refresh(
     replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
 ) -> None:
-    await replica.refresher.carry_out(await claim_of(replica, connection))
+    await replica.refresh.refresher.carry_out(await claim_of(replica, connection))
     assert await rows.attempts(connection.id) == [(1, "refreshed")]
     assert await refresh_requests_at(bank) == {"use_dpop_nonce": 1, "ok": 1}
-    token = await replica.tokens.usable(CALLER.tenant, connection.id)
+    token = await replica.refresh.tokens.usable(CALLER.tenant, connection.id)
     assert token.authorization.startswith(b"authorization: DPoP ")
     assert token.proof_key is not None
     stored = await key_of(rows, connection)
@@ -56,10 +56,10 @@ async def test_a_wish_for_a_nonce_is_no_failure_of_the_refresh(
 async def test_an_answer_on_disk_keeps_its_key(replicas: ReplicaFactory, rows: Rows, connection: Connection) -> None:
     stopped = await replicas()
     key = ProofKey.new().secret
-    new = NewTokens(TokenPair(SecretStr("access"), SecretStr("refresh"), key), 900, None)
+    new = NewTokens(TokenSet(SecretStr("access"), SecretStr("refresh"), key), 900, None)
     claim = await claim_of(stopped, connection)
-    await stopped.spool.keep(Unsaved(claim, new, stopped.clock.now() - timedelta(seconds=1)))
-    await stopped.refresher.replay()
+    await stopped.refresh.spool.keep(Unsaved(claim, new, stopped.core.clock.now() - timedelta(seconds=1)))
+    await stopped.refresh.refresher.replay()
     assert await key_of(rows, connection) == key
 
 
@@ -68,7 +68,7 @@ async def test_a_proof_that_the_bank_refuses_costs_no_consent(
 ) -> None:
     await bank.set_faults(token={"error": "invalid_dpop_proof", "times": 1})
     with pytest.raises(BankRequestRejected, match="invalid_dpop_proof"):
-        await replica.refresher.carry_out(await claim_of(replica, connection))
+        await replica.refresh.refresher.carry_out(await claim_of(replica, connection))
     await rows.let_refresh_be_tried_again(connection.id)
-    await replica.refresher.carry_out(await claim_of(replica, connection))
+    await replica.refresh.refresher.carry_out(await claim_of(replica, connection))
     assert await rows.attempts(connection.id) == [(1, "request_refused"), (1, "refreshed")]

@@ -19,7 +19,7 @@ from app.errors import (
     ReauthorizationRequired,
 )
 from app.spool.refreshes import Spool, Unsaved
-from app.store.connections import Connection, TokenPair
+from app.store.connections import Connection, TokenSet
 from app.store.enums import ConnectionStatus
 from app.store.refreshes import Claim, NewTokens
 from app.store.tables import revocations
@@ -41,7 +41,7 @@ async def connection(rows: Rows, bank: SandboxClient) -> Connection:
 
 
 async def claim_of(replica: Replica, connection: Connection) -> Claim:
-    claim = await replica.refresher.claim(
+    claim = await replica.refresh.refresher.claim(
         tenant=TENANT, connection_id=connection.id, version=connection.version, cause="expired"
     )
     assert claim is not None
@@ -49,7 +49,7 @@ async def claim_of(replica: Replica, connection: Connection) -> Claim:
 
 
 async def carry_out(replica: Replica, claim: Claim) -> None:
-    await replica.refresher.carry_out(claim)
+    await replica.refresh.refresher.carry_out(claim)
 
 
 async def test_a_refresh_is_claimed_carried_out_and_saved(
@@ -62,7 +62,7 @@ async def test_a_refresh_is_claimed_carried_out_and_saved(
     assert 880 < held.seconds_left <= 900
     assert held.tokens is not None
     assert held.tokens != before
-    assert len(list(replica.spool.left_over())) == 0
+    assert len(list(replica.refresh.spool.left_over())) == 0
     assert (await bank.query(held.tokens.access_token.get_secret_value(), "{ user { id } }")).status_code == 200
 
 
@@ -130,11 +130,11 @@ async def test_a_bank_that_cannot_be_discovered_costs_no_claim(
 async def test_a_process_that_was_held_up_sends_nothing(
     replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
 ) -> None:
-    claimed_at = replica.clock.monotonic()
+    claimed_at = replica.core.clock.monotonic()
     claim = await claim_of(replica, connection)
     replica.clock.advance(6)
     with pytest.raises(BankUnreachable):
-        await replica.refresher.carry_out(replace(claim, claimed_at=claimed_at))
+        await replica.refresh.refresher.carry_out(replace(claim, claimed_at=claimed_at))
     assert await refresh_requests_at(bank) == {}
     assert await rows.attempts(connection.id) == [(1, "not_sent")]
 
@@ -196,7 +196,7 @@ async def test_tokens_of_another_user_are_refused_and_revoked(
     with pytest.raises(ReauthorizationRequired):
         await carry_out(replica, await claim_of(replica, connection))
     assert (await rows.held(connection.id)).connection.reauthorization_reason == "subject_mismatch"
-    await replica.revoker.revoke_due()
+    await replica.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 0
 
 
@@ -223,7 +223,7 @@ async def test_tokens_of_a_connection_deleted_meanwhile_are_revoked(
     with pytest.raises(ConnectionRevoked):
         await refreshing
     assert await rows.count(revocations) == 1
-    await replica.revoker.revoke_due()
+    await replica.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 0
     assert await rows.count(revocations) == 0
 
@@ -237,7 +237,7 @@ async def test_a_database_that_goes_away_between_answer_and_save_costs_nothing(
     refreshing = asyncio.create_task(carry_out(replica, claim))
 
     async def is_spooled() -> bool:
-        return len(list(replica.spool.left_over())) == 1
+        return len(list(replica.refresh.spool.left_over())) == 1
 
     await eventually(is_spooled)
     assert await refreshes_at(bank) == 1
@@ -245,7 +245,7 @@ async def test_a_database_that_goes_away_between_answer_and_save_costs_nothing(
     await refreshing
     held = await rows.held(connection.id)
     assert held.connection.version == 2
-    assert len(list(replica.spool.left_over())) == 0
+    assert len(list(replica.refresh.spool.left_over())) == 0
 
 
 async def test_a_process_that_was_stopped_before_the_save_loses_nothing(
@@ -254,52 +254,52 @@ async def test_a_process_that_was_stopped_before_the_save_loses_nothing(
     stopped = await replicas(database_url=relay.url, spool=tmp_path / "spool", listens=False)
     claim = await claim_of(stopped, connection)
     await relay.cut()
-    stopped.tasks.spawn(carry_out(stopped, claim), "refresh")
+    stopped.core.tasks.spawn(carry_out(stopped, claim), "refresh")
 
     async def is_spooled() -> bool:
-        return len(list(stopped.spool.left_over())) == 1
+        return len(list(stopped.refresh.spool.left_over())) == 1
 
     await eventually(is_spooled)
-    assert await stopped.tasks.drain(0) == ["refresh"]
+    assert await stopped.core.tasks.drain(0) == ["refresh"]
 
     started = await replicas(spool=tmp_path / "spool")
-    await started.refresher.replay()
+    await started.refresh.refresher.replay()
     held = await rows.held(connection.id)
     assert held.connection.version == 2
     assert held.tokens is not None
     assert held.tokens.refresh_token is not None
     await carry_out(started, await claim_of(started, held.connection))
-    assert len(list(started.spool.left_over())) == 0
+    assert len(list(started.refresh.spool.left_over())) == 0
 
 
 def unsaved(replica: Replica, claim: Claim, *, seconds_ago: float = 0) -> Unsaved:
     """An answer of no bank's."""
-    new = NewTokens(TokenPair(SecretStr("planted access"), SecretStr("planted refresh")), 900, None)
-    return Unsaved(claim, new, replica.clock.now() - timedelta(seconds=seconds_ago))
+    new = NewTokens(TokenSet(SecretStr("planted access"), SecretStr("planted refresh")), 900, None)
+    return Unsaved(claim, new, replica.core.clock.now() - timedelta(seconds=seconds_ago))
 
 
 async def test_a_replayed_answer_is_as_old_as_it_is(replica: Replica, rows: Rows, connection: Connection) -> None:
-    await replica.spool.keep(unsaved(replica, await claim_of(replica, connection), seconds_ago=600))
-    await replica.refresher.replay()
+    await replica.refresh.spool.keep(unsaved(replica, await claim_of(replica, connection), seconds_ago=600))
+    await replica.refresh.refresher.replay()
     assert 250 < (await rows.held(connection.id)).seconds_left <= 300
 
 
 async def test_a_clock_that_was_set_back_does_not_prolong_a_token(
     replica: Replica, rows: Rows, connection: Connection
 ) -> None:
-    await replica.spool.keep(unsaved(replica, await claim_of(replica, connection), seconds_ago=-600))
-    await replica.refresher.replay()
+    await replica.refresh.spool.keep(unsaved(replica, await claim_of(replica, connection), seconds_ago=-600))
+    await replica.refresh.refresher.replay()
     assert (await rows.held(connection.id)).seconds_left <= 900
 
 
 async def test_a_replayed_answer_of_a_revoked_connection_is_revoked(
     replica: Replica, rows: Rows, connection: Connection
 ) -> None:
-    await replica.spool.keep(unsaved(replica, await claim_of(replica, connection)))
+    await replica.refresh.spool.keep(unsaved(replica, await claim_of(replica, connection)))
     await rows.change_connection(connection.id, status=ConnectionStatus.REVOKED)
-    await replica.refresher.replay()
+    await replica.refresh.refresher.replay()
     assert await rows.count(revocations) == 1
-    assert len(list(replica.spool.left_over())) == 0
+    assert len(list(replica.refresh.spool.left_over())) == 0
 
 
 async def test_one_answer_that_cannot_be_saved_does_not_hold_up_the_others(
@@ -309,34 +309,34 @@ async def test_one_answer_that_cannot_be_saved_does_not_hold_up_the_others(
     linked = [await rows.link(bank, seconds_left=-1) for _ in range(2)]
     first, second = sorted(linked, key=lambda connection: connection.id)
     answer = unsaved(replica, await claim_of(replica, first))
-    await replica.spool.keep(replace(answer, new=replace(answer.new, scopes=["a\x00"])))
-    await replica.spool.keep(unsaved(replica, await claim_of(replica, second)))
+    await replica.refresh.spool.keep(replace(answer, new=replace(answer.new, scopes=["a\x00"])))
+    await replica.refresh.spool.keep(unsaved(replica, await claim_of(replica, second)))
     with contextlib.suppress(sqlalchemy.exc.DBAPIError):
-        await replica.refresher.replay()
+        await replica.refresh.refresher.replay()
     assert (await rows.held(second.id)).connection.version == 2
 
 
 async def test_the_spool_is_private_and_encrypted(replica: Replica, connection: Connection, tmp_path: Path) -> None:
     directory = tmp_path / "private"
-    spool = Spool(directory, replica.key_ring)
+    spool = Spool(directory, replica.core.key_ring)
     await spool.keep(unsaved(replica, await claim_of(replica, connection)))
     (file,) = directory.iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     assert directory.stat().st_mode & 0o777 == 0o700
     assert "planted" not in file.read_text()
     (found,) = spool.left_over()
-    assert found.new.pair.refresh_token == SecretStr("planted refresh")
+    assert found.new.tokens.refresh_token == SecretStr("planted refresh")
     assert "planted" not in repr(found)
 
 
 async def test_a_spooled_answer_comes_back_as_it_was(replica: Replica, connection: Connection) -> None:
     claim = await claim_of(replica, connection)
-    kept = Unsaved(claim, NewTokens(TokenPair(SecretStr("a"), None), 1, ["x"], "sub"), replica.clock.now())
-    await replica.spool.keep(kept)
-    assert list(replica.spool.left_over()) == [kept]
-    await replica.spool.discard(claim)
-    await replica.spool.discard(claim)
-    assert list(replica.spool.left_over()) == []
+    kept = Unsaved(claim, NewTokens(TokenSet(SecretStr("a"), None), 1, ["x"], "sub"), replica.core.clock.now())
+    await replica.refresh.spool.keep(kept)
+    assert list(replica.refresh.spool.left_over()) == [kept]
+    await replica.refresh.spool.discard(claim)
+    await replica.refresh.spool.discard(claim)
+    assert list(replica.refresh.spool.left_over()) == []
 
 
 async def test_a_file_that_cannot_be_read_stays_and_is_told(
@@ -348,7 +348,7 @@ async def test_a_file_that_cannot_be_read_stays_and_is_told(
     (directory / "con_x.y.refresh").write_text("garbage")
     (directory / "con_x.1.refresh").write_bytes(b"\xff")
     with logged_here() as logs:
-        assert list(Spool(directory, replica.key_ring).left_over()) == []
+        assert list(Spool(directory, replica.core.key_ring).left_over()) == []
     assert [line["event"] for line in logs].count("spool_unreadable") == 3
     assert len(list(directory.iterdir())) == 3
 
@@ -371,7 +371,7 @@ async def test_a_draft_that_was_not_finished_is_no_answer(
     claim = await claim_of(replica, connection)
     (directory / f"{claim.connection_id}.{claim.fence}.refresh").mkdir(parents=True)
     with structlog.testing.capture_logs():
-        await Spool(directory, replica.key_ring).keep(unsaved(replica, claim))
+        await Spool(directory, replica.core.key_ring).keep(unsaved(replica, claim))
     assert [path.suffix for path in directory.iterdir()] == [".refresh"]
 
 

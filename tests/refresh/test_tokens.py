@@ -17,7 +17,7 @@ from app.errors import (
 from app.refresh.connection_cache import UsableToken
 from app.store.connections import Connection
 from app.store.enums import ConnectionStatus
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.bank import refresh_requests_at, refreshes_at
@@ -38,14 +38,14 @@ async def live(rows: Rows, bank: SandboxClient) -> Connection:
 
 
 async def usable(replica: Replica, connection: Connection, *, min_ttl: float = 0) -> UsableToken:
-    return await replica.tokens.usable(TENANT, connection.id, min_ttl=min_ttl)
+    return await replica.refresh.tokens.usable(TENANT, connection.id, min_ttl=min_ttl)
 
 
 async def test_a_live_token_is_given_out_as_it_is(replica: Replica, bank: SandboxClient, live: Connection) -> None:
     token = await usable(replica, live)
     assert (token.version, token.scopes, token.lifetime) == (1, live.scopes, 900)
     assert token.access_token.get_secret_value() not in repr(token)
-    assert 880 < token.good_until - replica.clock.monotonic() <= 900
+    assert 880 < token.good_until - replica.core.clock.monotonic() <= 900
     assert (await bank.query(token.access_token.get_secret_value(), "{ user { id } }")).status_code == 200
     assert await refreshes_at(bank) == 0
 
@@ -86,10 +86,10 @@ async def test_rejections_of_one_version_make_one_refresh(
 ) -> None:
     both = [await replicas(), await replicas()]
     rejected = [(replica, await usable(replica, live)) for replica in both]
-    calls = [replica.tokens.instead_of(TENANT, token) for replica, token in rejected for _ in range(20)]
+    calls = [replica.refresh.tokens.instead_of(TENANT, token) for replica, token in rejected for _ in range(20)]
     successors = await asyncio.gather(*calls)
     assert {token.version for token in successors if token} == {2}
-    late = await both[0].tokens.instead_of(TENANT, rejected[0][1])
+    late = await both[0].refresh.tokens.instead_of(TENANT, rejected[0][1])
     assert late is not None
     assert late.version == 2
     assert await refresh_requests_at(bank) == {"ok": 1}
@@ -102,7 +102,7 @@ async def test_a_bank_that_rejects_every_token_is_not_asked_for_ever_more(
     versions = []
     while token is not None:
         versions.append(token.version)
-        token = await replica.tokens.instead_of(TENANT, token)
+        token = await replica.refresh.tokens.instead_of(TENANT, token)
     assert versions == [1, 2, 3, 4, 5, 6]
     assert await refreshes_at(bank) == 5
     assert (await rows.held(live.id)).connection.status is ConnectionStatus.ACTIVE
@@ -191,26 +191,26 @@ async def test_a_caller_that_goes_away_cuts_no_refresh_short(
 
     await eventually(has_rotated)
     caller.cancel()
-    assert await replica.tasks.drain(20) == []
+    assert await replica.core.tasks.drain(20) == []
     assert (await rows.held(expired.id)).connection.version == 2
 
 
 async def test_a_caller_waits_only_so_long_and_the_refresh_goes_on(
     replicas: ReplicaFactory, rows: Rows, bank: SandboxClient, expired: Connection
 ) -> None:
-    replica = await replicas(longest_wait=0.1)
+    replica = await replicas(refresh_wait=0.1)
     await bank.set_faults(token={"delay_after": 1})
     with pytest.raises(BankTimeout) as early:
         await usable(replica, expired)
     assert (early.value.code, early.value.retry_after) == ("refresh_under_way", 2)
-    assert await replica.tasks.drain(20) == []
+    assert await replica.core.tasks.drain(20) == []
     assert (await rows.held(expired.id)).connection.version == 2
 
 
 async def test_a_lease_of_a_lost_replica_is_waited_for(
     replica: Replica, rows: Rows, bank: SandboxClient, expired: Connection
 ) -> None:
-    await rows.change_connection(expired.id, lease_until=from_now(0.5))
+    await rows.change_connection(expired.id, lease_until=seconds_from_now(0.5))
     assert (await usable(replica, expired)).version == 2
 
 
@@ -234,9 +234,9 @@ async def test_another_tenants_connection_does_not_exist(replica: Replica, live:
     await usable(replica, live)
     for tenant, connection_id in ((STRANGER.tenant, live.id), (TENANT, "con_unknown")):
         with pytest.raises(ConnectionNotFound):
-            await replica.tokens.usable(tenant, connection_id)
+            await replica.refresh.tokens.usable(tenant, connection_id)
         with pytest.raises(ConnectionNotFound):
-            await replica.tokens.refresh(tenant, connection_id, None)
+            await replica.refresh.tokens.refresh(tenant, connection_id, None)
 
 
 async def test_another_tenants_reads_are_not_remembered_and_open_no_token(
@@ -248,16 +248,17 @@ async def test_another_tenants_reads_are_not_remembered_and_open_no_token(
     monkeypatch.setattr(KeyRing, "decrypt", opens_none)
     for _ in range(2):
         with pytest.raises(ConnectionNotFound):
-            await replica.tokens.usable(STRANGER.tenant, live.id)
-    assert replica.tokens.remembered == 0
+            await replica.refresh.tokens.usable(STRANGER.tenant, live.id)
+    assert replica.refresh.tokens.remembered == 0
 
 
 async def test_an_owner_and_a_stranger_that_ask_at_once_are_told_apart(replica: Replica, live: Connection) -> None:
     answers = await asyncio.gather(
-        *(replica.tokens.usable(tenant, live.id) for tenant in (STRANGER.tenant, TENANT) * 5), return_exceptions=True
+        *(replica.refresh.tokens.usable(tenant, live.id) for tenant in (STRANGER.tenant, TENANT) * 5),
+        return_exceptions=True,
     )
     assert [type(answer) for answer in answers] == [ConnectionNotFound, UsableToken] * 5
-    assert replica.tokens.remembered == 1
+    assert replica.refresh.tokens.remembered == 1
 
 
 async def test_a_wish_for_more_time_is_met_by_a_refresh(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
@@ -286,10 +287,10 @@ async def test_tokens_of_short_life_are_used_all_the_same(
 async def test_a_refresh_on_request_is_for_the_version_that_was_meant(
     replica: Replica, rows: Rows, bank: SandboxClient, live: Connection
 ) -> None:
-    await asyncio.gather(*(replica.tokens.refresh(TENANT, live.id, 1) for _ in range(5)))
-    await replica.tokens.refresh(TENANT, live.id, 1)
+    await asyncio.gather(*(replica.refresh.tokens.refresh(TENANT, live.id, 1) for _ in range(5)))
+    await replica.refresh.tokens.refresh(TENANT, live.id, 1)
     assert (await rows.held(live.id)).connection.version == 2
-    await replica.tokens.refresh(TENANT, live.id, None)
+    await replica.refresh.tokens.refresh(TENANT, live.id, None)
     assert (await rows.held(live.id)).connection.version == 3
     assert await refreshes_at(bank) == 2
 
@@ -307,7 +308,7 @@ async def test_without_a_refresh_token_the_end_of_the_token_ends_the_consent(
 ) -> None:
     assert (await usable(replica, access_only)).version == 1
     await rows.expire_access_token(access_only.id)
-    replica.tokens.forget_all()
+    replica.refresh.tokens.forget_all()
     for _ in range(2):
         with pytest.raises(ReauthorizationRequired):
             await usable(replica, access_only)
@@ -331,7 +332,7 @@ async def test_a_request_for_a_refresh_does_not_end_a_consent_without_refresh_to
     replica: Replica, rows: Rows, access_only: Connection
 ) -> None:
     with pytest.raises(Exception):  # noqa: B017 - that it cannot be refreshed may be said in several ways
-        await replica.tokens.refresh(TENANT, access_only.id, None)
+        await replica.refresh.tokens.refresh(TENANT, access_only.id, None)
     held = await rows.held(access_only.id)
     assert held.connection.status is ConnectionStatus.ACTIVE
     assert held.tokens is not None
@@ -349,7 +350,7 @@ async def test_a_revocation_on_another_replica_is_heard_of(
 ) -> None:
     first, second = await replicas(cache_ttl=1_000), await replicas(cache_ttl=1_000)
     await usable(second, live)
-    await first.disconnecting.disconnect(TENANT, live.id, actor="cal_1")
+    await first.connections.disconnect.disconnect(CALLER, live.id)
 
     async def is_refused() -> bool:
         try:
@@ -393,31 +394,31 @@ async def test_a_remembered_token_serves_while_the_database_is_away(
 async def test_use_is_written_down(replica: Replica, rows: Rows, live: Connection) -> None:
     await usable(replica, live)
     assert (await rows.held(live.id)).connection.last_used_at is None
-    await replica.housekeeping.flush_usage()
+    await replica.maintenance.housekeeping.flush_usage()
     assert (await rows.held(live.id)).connection.last_used_at is not None
 
 
 async def test_handing_out_a_token_is_audited(replica: Replica, live: Connection) -> None:
-    token = await replica.connections.hand_out(CALLER, live.id, min_ttl=0)
+    token = await replica.connections.service.hand_out(CALLER, live.id, min_ttl=0)
     assert token.version == 1
     with pytest.raises(ConnectionNotFound):
-        await replica.connections.hand_out(STRANGER, live.id, min_ttl=0)
+        await replica.connections.service.hand_out(STRANGER, live.id, min_ttl=0)
 
 
 async def test_connections_are_read_of_one_tenant(replica: Replica, live: Connection) -> None:
-    assert (await replica.connections.get(TENANT, live.id)).id == live.id
+    assert (await replica.connections.service.get(CALLER, live.id)).id == live.id
     with pytest.raises(ConnectionNotFound):
-        await replica.connections.get(STRANGER.tenant, live.id)
-    page = await replica.connections.page(TENANT, user_id=None, status=None, limit=9, cursor=None)
+        await replica.connections.service.get(STRANGER, live.id)
+    page = await replica.connections.service.page(CALLER, user_id=None, status=None, limit=9, cursor=None)
     assert [one.id for one in page.items] == [live.id]
-    elsewhere = await replica.connections.page(STRANGER.tenant, user_id=None, status=None, limit=9, cursor=None)
+    elsewhere = await replica.connections.service.page(STRANGER, user_id=None, status=None, limit=9, cursor=None)
     assert elsewhere.items == []
 
 
 async def test_what_was_used_is_written_down_however_much_it_is(replica: Replica, rows: Rows, live: Connection) -> None:
     # More than a statement can have parameters.
     for number in range(40_000):
-        replica.usage.connection_used(f"con_of_nobody_{number}")
-    replica.usage.connection_used(live.id)
-    await replica.usage.flush(replica.database)
+        replica.maintenance.last_used.connection_used(f"con_of_nobody_{number}")
+    replica.maintenance.last_used.connection_used(live.id)
+    await replica.maintenance.last_used.flush(replica.core.database)
     assert (await rows.held(live.id)).connection.last_used_at is not None

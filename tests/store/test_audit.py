@@ -20,7 +20,7 @@ CONNECTION = "con_1"
 
 async def write(database: Database, action: str, *, tenant: str = "default", **more: Any) -> None:
     async with database.transaction() as transaction:
-        await audit.record(transaction, tenant=tenant, actor="cal_1", action=action, **more)
+        await audit.record(transaction, action, tenant=tenant, actor="cal_1", **more)
 
 
 async def read(
@@ -63,7 +63,7 @@ async def test_a_deed_that_was_not_done_leaves_neither_event_nor_gap(database: D
     await write(database, "a")
     with pytest.raises(RuntimeError):
         async with database.transaction() as transaction:
-            await audit.record(transaction, tenant="default", actor="cal_1", action="undone")
+            await audit.record(transaction, "undone", tenant="default", actor="cal_1")
             raise RuntimeError
     await write(database, "b")
     assert [(event.position, event.action) for event in (await read(database)).items] == [(1, "a"), (2, "b")]
@@ -71,7 +71,7 @@ async def test_a_deed_that_was_not_done_leaves_neither_event_nor_gap(database: D
 
 async def test_a_reader_of_pages_misses_no_event_that_was_committed_late(database: Database) -> None:
     async with database.transaction() as late:
-        await audit.record(late, tenant="default", actor="cal_1", action="begun first")
+        await audit.record(late, "begun first", tenant="default", actor="cal_1")
         await write(database, "a")
         await write(database, "b")
         page = await read(database, limit=1)
@@ -158,5 +158,5 @@ async def test_a_temporary_table_does_not_stand_in_for_the_chain(database: Datab
     async with restricted.transaction() as transaction:
         for table in ("audit_heads (tenant text PRIMARY KEY, position bigint, hash text)", "audit_chain (tenant text)"):
             await transaction.execute(text(f"CREATE TEMPORARY TABLE {table} ON COMMIT DROP"))
-        await audit.record(transaction, tenant="default", actor="cal_1", action="a")
+        await audit.record(transaction, "a", tenant="default", actor="cal_1")
     assert [(chain.fault, chain.intact.position) for chain in await verify(database)] == [(None, 1)]

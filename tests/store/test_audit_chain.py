@@ -19,7 +19,7 @@ from tests.support.postgresql import Databases
 
 
 async def write(transaction: Transaction, tenant: str = "default", action: str = "a", **detail: Any) -> None:
-    await audit.record(transaction, tenant=tenant, actor="cal_1", action=action, connection_id="con_1", **detail)
+    await audit.record(transaction, action, tenant=tenant, actor="cal_1", connection_id="con_1", **detail)
 
 
 async def write_many(database: Database, count: int, tenant: str = "default") -> None:
@@ -123,9 +123,9 @@ async def test_no_content_is_too_hard(database: Database) -> None:
         for value in HARD:
             await audit.record(
                 transaction,
+                value,
                 tenant="default",
                 actor=value,
-                action=value,
                 session_id=value,
                 text=value,
                 number=2**53,

@@ -16,7 +16,7 @@ from app.store.callers import (
     revoke_api_key,
 )
 from app.store.postgresql.database import Database, Transaction
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.tables import api_keys
 
 
@@ -78,7 +78,7 @@ async def test_a_usable_key_is_found_by_its_prefix(database: Database) -> None:
 async def test_a_key_that_expires_says_in_how_many_seconds(database: Database) -> None:
     async with database.transaction() as transaction:
         await add_key(transaction, await add_caller(transaction))
-        await transaction.execute(api_keys.update().values(expires_at=from_now(100)))
+        await transaction.execute(api_keys.update().values(expires_at=seconds_from_now(100)))
         found = await find_usable_key(transaction, "brk_one")
     assert found is not None
     assert found[3] is not None
@@ -88,7 +88,7 @@ async def test_a_key_that_expires_says_in_how_many_seconds(database: Database) -
 async def test_an_expired_key_is_not_usable(database: Database) -> None:
     async with database.transaction() as transaction:
         await add_key(transaction, await add_caller(transaction))
-        await transaction.execute(api_keys.update().values(expires_at=from_now(-1)))
+        await transaction.execute(api_keys.update().values(expires_at=seconds_from_now(-1)))
     async with database.transaction() as transaction:
         assert await find_usable_key(transaction, "brk_one") is None
 

@@ -4,12 +4,12 @@ from pydantic import SecretStr
 from app.base.encryption import KeyRing
 from app.errors import DecryptionError
 from app.store.connections import (
-    TokenPair,
+    TokenSet,
     change_connection,
     connections_of_user,
     erase_tokens,
     get_connection,
-    hold,
+    get_connection_with_tokens,
     lock_connection,
     record_use,
     store_tokens,
@@ -20,7 +20,7 @@ from app.store.postgresql.database import Database
 from app.store.tables import tokens
 from tests.support.rows import TENANT, Rows
 
-PAIR = TokenPair(SecretStr("planted access"), SecretStr("planted refresh"))
+TOKENS = TokenSet(SecretStr("planted access"), SecretStr("planted refresh"))
 
 
 async def test_a_connection_is_its_tenants_only(database: Database, rows: Rows) -> None:
@@ -43,9 +43,9 @@ async def test_a_users_connections_are_found(database: Database, rows: Rows) -> 
 
 
 async def test_tokens_are_held_sealed_for_their_version(database: Database, rows: Rows, key_ring: KeyRing) -> None:
-    connection = await rows.insert(PAIR)
+    connection = await rows.insert(TOKENS)
     held = await rows.held(connection.id)
-    assert held.tokens == PAIR
+    assert held.tokens == TOKENS
     assert 890 < held.seconds_left <= 900
     assert (held.seconds_leased, held.seconds_until_retry) == (0, 0)
     for column in ("access_token", "refresh_token"):
@@ -55,25 +55,25 @@ async def test_tokens_are_held_sealed_for_their_version(database: Database, rows
     async with database.transaction() as transaction:
         await transaction.execute(tokens.update().values(version=2))
         with pytest.raises(DecryptionError):
-            await hold(transaction, key_ring, TENANT, connection.id)
+            await get_connection_with_tokens(transaction, key_ring, TENANT, connection.id)
 
 
 async def test_tokens_replace_each_other_and_can_be_erased(database: Database, rows: Rows, key_ring: KeyRing) -> None:
-    connection = await rows.insert(PAIR)
-    access_only = TokenPair(SecretStr("another"), None)
+    connection = await rows.insert(TOKENS)
+    access_only = TokenSet(SecretStr("another"), None)
     async with database.transaction() as transaction:
         await store_tokens(
-            transaction, key_ring, tenant=TENANT, connection_id=connection.id, version=2, pair=access_only
+            transaction, key_ring, tenant=TENANT, connection_id=connection.id, version=2, tokens=access_only
         )
     assert (await rows.held(connection.id)).tokens == access_only
     assert await rows.count(tokens) == 1
     async with database.transaction() as transaction:
         await erase_tokens(transaction, connection.id)
-        held = await hold(transaction, key_ring, TENANT, connection.id)
+        held = await get_connection_with_tokens(transaction, key_ring, TENANT, connection.id)
         assert held is not None
         assert held.tokens is None
-        assert await hold(transaction, key_ring, TENANT, "con_unknown") is None
-        assert await hold(transaction, key_ring, "elsewhere", connection.id) is None
+        assert await get_connection_with_tokens(transaction, key_ring, TENANT, "con_unknown") is None
+        assert await get_connection_with_tokens(transaction, key_ring, "elsewhere", connection.id) is None
 
 
 async def test_use_is_recorded_and_changes_are_written(database: Database, rows: Rows) -> None:
@@ -87,8 +87,8 @@ async def test_use_is_recorded_and_changes_are_written(database: Database, rows:
 
 
 async def test_what_each_key_has_encrypted_is_counted(database: Database, rows: Rows) -> None:
-    await rows.insert(PAIR)
-    await rows.insert(TokenPair(SecretStr("access"), None))
+    await rows.insert(TOKENS)
+    await rows.insert(TokenSet(SecretStr("access"), None))
     assert await count_by_key(database) == {"test": 3}
     assert {f"{column.table.name}.{column.name}" for column in sealed_columns()} >= {
         "tokens.access_token",

@@ -1,7 +1,7 @@
 from app.store.enums import SessionStatus
 from app.store.overdue_sessions import find_lapsed_logins, lock_lapsed_logins, lock_overdue_grants
 from app.store.postgresql.database import Database
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import lock_session
 from tests.store.test_sessions import add
 from tests.support.rows import Rows
@@ -22,7 +22,7 @@ async def test_logins_that_nobody_finished_are_found_of_each_tenant_the_oldest(d
     of_others = [(await add(database, seconds_to_live=-1, tenant=tenant)).id for tenant in ("a", "z")]
     await add(database)
     ended = await add(database, seconds_to_live=-30)
-    await rows.change_session(ended.id, status=SessionStatus.CANCELLED, ended_at=from_now(-1))
+    await rows.change_session(ended.id, status=SessionStatus.CANCELLED, ended_at=seconds_from_now(-1))
     assert await lapsed(database, of_each_tenant=2) == [of_others[0], *of_many[:2], of_others[1]]
 
 
@@ -30,9 +30,11 @@ async def test_only_what_nobody_attends_to_is_overdue(database: Database, rows: 
     await add(database)
     await add(database, seconds_to_live=-1)
     interrupted, attended, unconfirmed, awaited = [await add(database) for _ in range(4)]
-    await rows.change_session(interrupted.id, status=SessionStatus.EXCHANGING, lease_until=from_now(-1))
-    await rows.change_session(attended.id, status=SessionStatus.EXCHANGING, lease_until=from_now(100))
-    await rows.change_session(unconfirmed.id, status=SessionStatus.AWAITING_CONFIRMATION, expires_at=from_now(-1))
+    await rows.change_session(interrupted.id, status=SessionStatus.EXCHANGING, lease_until=seconds_from_now(-1))
+    await rows.change_session(attended.id, status=SessionStatus.EXCHANGING, lease_until=seconds_from_now(100))
+    await rows.change_session(
+        unconfirmed.id, status=SessionStatus.AWAITING_CONFIRMATION, expires_at=seconds_from_now(-1)
+    )
     await rows.change_session(awaited.id, status=SessionStatus.AWAITING_CONFIRMATION)
     assert await grants(database) == {
         interrupted.id: SessionStatus.EXCHANGING,
@@ -48,7 +50,7 @@ async def test_what_another_replica_works_on_or_has_ended_is_skipped(database: D
     assert (found, list(await grants(database))) == ([login.id], [grant.id])
     async with database.transaction() as other, database.transaction() as transaction:
         for session in (login, grant):
-            assert await lock_session(other, session_id=session.id) is not None
+            assert await lock_session(other, session.id) is not None
         assert await lock_lapsed_logins(transaction, found) == []
         assert await grants(database) == {}
     async with database.transaction() as transaction:

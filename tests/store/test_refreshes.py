@@ -5,10 +5,10 @@ from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
 from app.errors import DecryptionError
-from app.store.connections import TokenPair
+from app.store.connections import TokenSet
 from app.store.enums import ConnectionStatus, RefreshOutcome
 from app.store.postgresql.database import Database
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.refresh_attempts import rejections_within
 from app.store.refreshes import (
     Claim,
@@ -24,7 +24,7 @@ from sandbox.client import EVERY_SCOPE
 from tests.support.eventually import eventually
 from tests.support.rows import TENANT, Rows
 
-NEW = NewTokens(TokenPair(SecretStr("new access"), SecretStr("new refresh")), 900, ["openid"])
+NEW = NewTokens(TokenSet(SecretStr("new access"), SecretStr("new refresh")), 900, ["openid"])
 
 
 class Protocol:
@@ -102,7 +102,7 @@ async def test_a_lease_that_has_ended_can_be_claimed_again_and_the_fence_rises(p
         {"status": ConnectionStatus.PENDING_CONFIRMATION},
         {"status": ConnectionStatus.REAUTHORIZATION_REQUIRED},
         {"refreshable": False},
-        {"retry_at": from_now(100)},
+        {"retry_at": seconds_from_now(100)},
         {"tenant": "elsewhere"},
     ],
 )
@@ -132,11 +132,11 @@ async def test_a_claim_with_a_lost_key_spends_nothing(protocol: Protocol, rows: 
 
 
 async def test_a_save_moves_the_version_on(protocol: Protocol, rows: Rows) -> None:
-    await rows.change_connection(protocol.id, failures=3, last_failure="unknown", retry_at=from_now(-1))
+    await rows.change_connection(protocol.id, failures=3, last_failure="unknown", retry_at=seconds_from_now(-1))
     claim = await protocol.won()
     assert await protocol.save(claim, age=100) is Saved.STORED
     held = await rows.held(protocol.id)
-    assert held.tokens == NEW.pair
+    assert held.tokens == NEW.tokens
     assert 700 < held.seconds_left <= 800
     connection = held.connection
     assert (connection.version, connection.scopes, connection.refreshable) == (2, ["openid"], True)
@@ -150,7 +150,7 @@ async def test_a_save_moves_the_version_on(protocol: Protocol, rows: Rows) -> No
 
 async def test_a_bank_that_does_not_rotate_leaves_the_old_refresh_token(protocol: Protocol, rows: Rows) -> None:
     claim = await protocol.won()
-    await protocol.save(claim, NewTokens(TokenPair(SecretStr("new access"), None), 900, None))
+    await protocol.save(claim, NewTokens(TokenSet(SecretStr("new access"), None), 900, None))
     held = await rows.held(protocol.id)
     assert held.tokens is not None
     assert held.tokens.refresh_token == SecretStr("a refresh token")
@@ -160,17 +160,17 @@ async def test_a_bank_that_does_not_rotate_leaves_the_old_refresh_token(protocol
 async def test_a_late_save_is_the_only_successor_and_is_stored(protocol: Protocol, rows: Rows) -> None:
     claim = await protocol.won(lease=-1)
     assert await protocol.save(claim) is Saved.STORED
-    assert (await rows.held(protocol.id)).tokens == NEW.pair
+    assert (await rows.held(protocol.id)).tokens == NEW.tokens
 
 
 async def test_a_late_save_waits_for_a_later_claim(protocol: Protocol, rows: Rows) -> None:
     first = await protocol.won(lease=-1)
     second = await protocol.won()
     assert await protocol.save(first) is Saved.LATER_CLAIM_UNDER_WAY
-    other = NewTokens(TokenPair(SecretStr("later access"), SecretStr("later refresh")), 900, None)
+    other = NewTokens(TokenSet(SecretStr("later access"), SecretStr("later refresh")), 900, None)
     assert await protocol.save(second, other) is Saved.STORED
     assert await protocol.save(first) is Saved.SUPERSEDED
-    assert (await rows.held(protocol.id)).tokens == other.pair
+    assert (await rows.held(protocol.id)).tokens == other.tokens
     assert await rows.attempts(protocol.id) == [(1, "superseded"), (1, "refreshed")]
 
 
@@ -182,7 +182,7 @@ async def test_a_late_save_brings_back_what_was_given_up(protocol: Protocol, row
     held = await rows.held(protocol.id)
     assert held.connection.status is ConnectionStatus.ACTIVE
     assert held.connection.reauthorization_reason is None
-    assert held.tokens == NEW.pair
+    assert held.tokens == NEW.tokens
 
 
 async def test_an_attempt_that_a_late_save_overtook_is_accounted_for(protocol: Protocol, rows: Rows) -> None:
@@ -211,7 +211,7 @@ async def test_tokens_of_a_connection_that_was_revoked_are_not_stored(protocol: 
 
 async def test_tokens_of_another_user_are_not_stored(protocol: Protocol, rows: Rows) -> None:
     claim = await protocol.won()
-    new = NewTokens(NEW.pair, 900, None, subject="somebody else")
+    new = NewTokens(NEW.tokens, 900, None, subject="somebody else")
     assert await protocol.save(claim, new) is Saved.SUBJECT_MISMATCH
     held = await rows.held(protocol.id)
     assert held.tokens is None
@@ -221,7 +221,7 @@ async def test_tokens_of_another_user_are_not_stored(protocol: Protocol, rows: R
 
 async def test_tokens_of_the_same_user_are_stored(protocol: Protocol) -> None:
     claim = await protocol.won()
-    assert await protocol.save(claim, NewTokens(NEW.pair, 900, None, subject="somebody")) is Saved.STORED
+    assert await protocol.save(claim, NewTokens(NEW.tokens, 900, None, subject="somebody")) is Saved.STORED
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from app.store import audit
 from app.store.audit_chain import Head, verify
 from app.store.enums import ConnectionStatus
 from app.store.postgresql.database import Database, Transaction
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.retention import (
     Batch,
     remove_refresh_attempts,
@@ -27,7 +27,7 @@ DAY = 86_400
 
 
 def days_ago(days: float) -> Any:
-    return from_now(-days * DAY)
+    return seconds_from_now(-days * DAY)
 
 
 async def test_sessions_go_so_many_days_after_their_end(replica: Replica, rows: Rows) -> None:
@@ -35,7 +35,7 @@ async def test_sessions_go_so_many_days_after_their_end(replica: Replica, rows: 
     await rows.change_session(old.id, ended_at=days_ago(91))
     await rows.change_session(young.id, ended_at=days_ago(89))
     await rows.change_session(pending.id, created_at=days_ago(91))
-    async with replica.database.transaction() as transaction:
+    async with replica.core.database.transaction() as transaction:
         assert await remove_sessions(transaction, days=90, limit=10) == Batch(1, there_is_more=False)
     assert set(await rows.column(sessions, "id")) == {young.id, pending.id}
 
@@ -44,9 +44,9 @@ async def test_a_session_that_somebody_works_on_is_left_for_the_next_time(replic
     one, other = [await replica.start_login() for _ in range(2)]
     for session in (one, other):
         await rows.change_session(session.id, ended_at=days_ago(91))
-    async with replica.database.transaction() as busy:
+    async with replica.core.database.transaction() as busy:
         await busy.execute(select(sessions.c.id).where(sessions.c.id == one.id).with_for_update())
-        async with asyncio.timeout(5), replica.database.transaction() as transaction:
+        async with asyncio.timeout(5), replica.core.database.transaction() as transaction:
             assert (await remove_sessions(transaction, days=90, limit=10)).removed == 1
     assert await rows.column(sessions, "id") == [one.id]
 

@@ -3,28 +3,28 @@ import asyncio
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.store.connections import TokenPair
+from app.store.connections import TokenSet
 from app.store.postgresql.database import Database
 from app.store.revocations import (
     Revocation,
+    claim_due_revocations,
     count_revocations,
-    finish_revocation,
-    order_revocation,
+    delete_revocation,
+    enqueue_revocation,
     postpone_revocation,
-    take_due_revocations,
 )
 
-PAIR = TokenPair(SecretStr("access"), SecretStr("refresh"))
+TOKENS = TokenSet(SecretStr("access"), SecretStr("refresh"))
 
 
-async def order(database: Database, key_ring: KeyRing, pair: TokenPair = PAIR, *, tenant: str = "default") -> None:
+async def order(database: Database, key_ring: KeyRing, tokens: TokenSet = TOKENS, *, tenant: str = "default") -> None:
     async with database.transaction() as transaction:
-        await order_revocation(transaction, key_ring, tenant=tenant, pair=pair, reason="tested")
+        await enqueue_revocation(transaction, key_ring, tenant=tenant, tokens=tokens, reason="tested")
 
 
 async def take(database: Database, key_ring: KeyRing, *, lease: float = 100, limit: int = 20) -> list[Revocation]:
     async with database.transaction() as transaction:
-        return await take_due_revocations(transaction, key_ring, lease=lease, limit=limit)
+        return await claim_due_revocations(transaction, key_ring, lease=lease, limit=limit)
 
 
 async def count(database: Database) -> int:
@@ -34,7 +34,7 @@ async def count(database: Database) -> int:
 
 async def test_the_refresh_token_is_revoked_where_there_is_one(database: Database, key_ring: KeyRing) -> None:
     await order(database, key_ring)
-    await order(database, key_ring, TokenPair(SecretStr("access"), None))
+    await order(database, key_ring, TokenSet(SecretStr("access"), None))
     taken = {one.token_type_hint: one.token.get_secret_value() for one in await take(database, key_ring)}
     assert taken == {"refresh_token": "refresh", "access_token": "access"}
 
@@ -73,7 +73,7 @@ async def test_what_was_postponed_waits_and_what_was_finished_is_gone(database: 
     assert await take(database, key_ring) == []
     assert await count(database) == 1
     async with database.transaction() as transaction:
-        await finish_revocation(transaction, taken.id)
+        await delete_revocation(transaction, taken.id)
     assert await count(database) == 0
 
 

@@ -1,13 +1,16 @@
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from app.base.randomness import new_id
 from app.store.enums import SessionStatus
-from app.store.postgresql.database import Database
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database import Database, Transaction
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import (
+    NewSession,
     Session,
     change_session,
     delete_sessions,
@@ -17,28 +20,34 @@ from app.store.sessions import (
     insert_session,
     list_sessions,
     lock_session,
+    lock_session_by_state,
+    lock_session_by_ticket,
     sessions_of_user,
 )
 from tests.support.rows import TENANT
 
 
-async def add(database: Database, *, seconds_to_live: int = 900, **values: Any) -> Session:
+def new_session(**values: Any) -> NewSession:
     session_id = new_id("ses")
-    everything = {
-        "id": session_id,
-        "tenant": TENANT,
-        "caller_id": "cal_1",
-        "user_id": "user-1",
-        "stitch_state": f"state of {session_id}",
-        "nonce_digest": "nonce",
-        "code_challenge": "challenge",
-        "ticket_digest": f"ticket of {session_id}",
-        "redirect_uri": "https://broker.example/callback",
-        **values,
-    }
+    session = NewSession(
+        id=session_id,
+        tenant=TENANT,
+        caller_id="cal_1",
+        user_id="user-1",
+        stitch_state=f"state of {session_id}",
+        nonce_digest="nonce",
+        code_challenge="challenge",
+        ticket_digest=f"ticket of {session_id}",
+        redirect_uri="https://broker.example/callback",
+    )
+    return replace(session, **values)
+
+
+async def add(database: Database, *, seconds_to_live: int = 900, **values: Any) -> Session:
+    new = new_session(**values)
     async with database.transaction() as transaction:
-        assert await insert_session(transaction, everything, seconds_to_live=seconds_to_live)
-        session = await get_session(transaction, session_id)
+        assert await insert_session(transaction, new, seconds_to_live=seconds_to_live)
+        session = await get_session(transaction, new.id)
     assert session is not None
     return session
 
@@ -53,16 +62,20 @@ async def test_a_session_is_its_tenants_only(database: Database) -> None:
         assert await get_session(transaction, session.id, tenant="elsewhere") is None
 
 
-@pytest.mark.parametrize("name", ["session_id", "stitch_state", "ticket_digest"])
-async def test_a_session_is_locked_by_what_names_it(database: Database, name: str) -> None:
+@pytest.mark.parametrize(
+    ("lock_by", "name"),
+    [(lock_session, "id"), (lock_session_by_state, "stitch_state"), (lock_session_by_ticket, "ticket_digest")],
+)
+async def test_a_session_is_locked_by_its_id_state_or_ticket(
+    database: Database, lock_by: Callable[[Transaction, str], Awaitable[Session | None]], name: str
+) -> None:
     session = await add(database)
     await add(database)
-    names = {"session_id": session.id, "stitch_state": session.stitch_state, "ticket_digest": session.ticket_digest}
     order: list[str] = []
 
     async def lock(mark: str, entered: asyncio.Event) -> None:
         async with database.transaction() as transaction:
-            found = await lock_session(transaction, **{name: names[name]})
+            found = await lock_by(transaction, getattr(session, name))
             assert found is not None
             assert found.id == session.id
             entered.set()
@@ -77,7 +90,7 @@ async def test_a_session_is_locked_by_what_names_it(database: Database, name: st
     await task
     assert order == ["first in", "first out", "second in", "second out"]
     async with database.transaction() as transaction:
-        assert await lock_session(transaction, session_id="ses_unknown") is None
+        assert await lock_session(transaction, "ses_unknown") is None
 
 
 async def test_a_pending_session_whose_time_is_over_reads_as_expired(database: Database) -> None:
@@ -94,12 +107,7 @@ async def test_an_idempotency_key_serves_one_session_of_a_caller(database: Datab
     session = await add(database, idempotency_key="key")
     other = await add(database, idempotency_key="key", caller_id="cal_2")
     async with database.transaction() as transaction:
-        values = {
-            name: getattr(session, name)
-            for name in ("tenant", "caller_id", "user_id", "nonce_digest", "code_challenge", "redirect_uri")
-        }
-        again = {**values, "id": "ses_x", "stitch_state": "x", "ticket_digest": "x", "idempotency_key": "key"}
-        assert not await insert_session(transaction, again, seconds_to_live=900)
+        assert not await insert_session(transaction, new_session(idempotency_key="key"), seconds_to_live=900)
         found = await find_idempotent(transaction, TENANT, "cal_1", "key")
         assert found is not None
         assert found.id == session.id != other.id
@@ -121,7 +129,7 @@ async def test_lists_are_of_one_tenant_and_in_pages(database: Database) -> None:
 async def test_an_end_erases_every_secret(database: Database) -> None:
     session = await add(database)
     async with database.transaction() as transaction:
-        await change_session(transaction, session.id, lease_until=from_now(100))
+        await change_session(transaction, session.id, lease_until=seconds_from_now(100))
         await end_session(transaction, session.id, SessionStatus.FAILED, error_code="server_error")
         ended = await get_session(transaction, session.id)
     assert ended is not None

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.errors import BankError, BrokerError, DatabaseUnavailable
 from app.spool.refreshes import Spool, Unsaved
-from app.store.postgresql.database import Database, Transaction
+from app.store.postgresql.database import Database, Requester, Transaction
 from app.store.refreshes import Claim
 
 
@@ -97,7 +97,7 @@ class SteppedSpool(Spool):
 
     async def keep(self, unsaved: Unsaved) -> None:
         """Stop, write, stop."""
-        brings = unsaved.new.pair.refresh_token
+        brings = unsaved.new.tokens.refresh_token
         assert brings is not None
         presents = unsaved.claim.refresh_token.get_secret_value()
         await reach(Step.ANSWERED, presents=presents, brings=brings.get_secret_value())
@@ -117,11 +117,11 @@ class FlakyDatabase(Database):
     loses_next_commit = False
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def transaction(self, requester: Requester | None = None) -> AsyncIterator[Transaction]:
         """Raises DatabaseUnavailable by the test's will."""
         if self.is_away:
             raise DatabaseUnavailable("the test has taken the database away")
-        async with super().transaction() as transaction:
+        async with super().transaction(requester) as transaction:
             yield transaction
         if self.loses_next_commit:
             self.loses_next_commit = False

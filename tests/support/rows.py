@@ -7,10 +7,18 @@ from sqlalchemy import Table, func, select, update
 
 from app.base.encryption import KeyRing
 from app.base.randomness import new_id
-from app.store.connections import Connection, Held, TokenPair, hold, insert_connection, store_tokens
+from app.store.connections import (
+    Connection,
+    ConnectionWithTokens,
+    NewConnection,
+    TokenSet,
+    get_connection_with_tokens,
+    insert_connection,
+    store_tokens,
+)
 from app.store.enums import ConnectionStatus
 from app.store.postgresql.database import Database, Transaction
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.tables import connections, refresh_attempts, sessions
 from sandbox.client import EVERY_SCOPE, SandboxClient
 
@@ -38,14 +46,14 @@ class Rows:
         parameters = {"sub": await bank.sub_of(username), "scope": scope}
         granted = (await bank.control("grants", **parameters)).json()["grants"][0]
         refresh_token = granted.get("refresh_token")
-        pair = TokenPair(SecretStr(granted["access_token"]), SecretStr(refresh_token) if refresh_token else None)
+        tokens = TokenSet(SecretStr(granted["access_token"]), SecretStr(refresh_token) if refresh_token else None)
         return await self.insert(
-            pair, seconds_left=seconds_left, scope=scope, user_id=user_id, tenant=tenant, subject=parameters["sub"]
+            tokens, seconds_left=seconds_left, scope=scope, user_id=user_id, tenant=tenant, subject=parameters["sub"]
         )
 
     async def insert(
         self,
-        pair: TokenPair | None = None,
+        tokens: TokenSet | None = None,
         *,
         seconds_left: float = 900,
         scope: str = EVERY_SCOPE,
@@ -54,35 +62,35 @@ class Rows:
         subject: str = "somebody",
     ) -> Connection:
         """Make an active connection; its tokens, unless given, are of no bank."""
-        pair = pair or TokenPair(SecretStr("an access token"), SecretStr("a refresh token"))
+        tokens = tokens or TokenSet(SecretStr("an access token"), SecretStr("a refresh token"))
         connection_id = new_id("con")
         async with self._database.transaction() as transaction:
             await insert_connection(
                 transaction,
-                {
-                    "id": connection_id,
-                    "tenant": tenant,
-                    "user_id": user_id,
-                    "status": ConnectionStatus.ACTIVE,
-                    "subject": subject,
-                    "scopes": scope.split(),
-                    "version": 1,
-                    "refreshable": pair.refresh_token is not None,
-                    "access_token_expires_at": from_now(seconds_left),
-                    "access_token_lifetime": 900,
-                },
+                NewConnection(
+                    id=connection_id,
+                    tenant=tenant,
+                    user_id=user_id,
+                    status=ConnectionStatus.ACTIVE,
+                    subject=subject,
+                    scopes=scope.split(),
+                    version=1,
+                    refreshable=tokens.refresh_token is not None,
+                    access_token_expires_at=seconds_from_now(seconds_left),
+                    access_token_lifetime=900,
+                ),
             )
             await store_tokens(
-                transaction, self._key_ring, tenant=tenant, connection_id=connection_id, version=1, pair=pair
+                transaction, self._key_ring, tenant=tenant, connection_id=connection_id, version=1, tokens=tokens
             )
         return (await self.held(connection_id)).connection
 
-    async def held(self, connection_id: str) -> Held:
+    async def held(self, connection_id: str) -> ConnectionWithTokens:
         """Return a connection with its tokens."""
         async with self._database.transaction() as transaction:
             of_it = select(connections.c.tenant).where(connections.c.id == connection_id)
             tenant = (await transaction.execute(of_it)).scalar_one()
-            held = await hold(transaction, self._key_ring, tenant, connection_id)
+            held = await get_connection_with_tokens(transaction, self._key_ring, tenant, connection_id)
         assert held is not None
         return held
 
@@ -116,7 +124,7 @@ class Rows:
 
     async def expire_access_token(self, connection_id: str) -> None:
         """Let the access token's time be over."""
-        await self.change_connection(connection_id, access_token_expires_at=from_now(-1))
+        await self.change_connection(connection_id, access_token_expires_at=seconds_from_now(-1))
 
     async def let_refresh_be_tried_again(self, connection_id: str) -> None:
         """Let the lease and the pause after a failure be over."""

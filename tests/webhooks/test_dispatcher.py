@@ -6,7 +6,6 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import insert, select, update
@@ -17,14 +16,14 @@ from app.store.delivery_queue import Due, claim_delivery, record_delivery, recor
 from app.store.enums import DeliveryStatus, EventType
 from app.store.outbox import publish
 from app.store.postgresql.database import Database, Transaction
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.tables import webhook_deliveries, webhook_queues, webhooks
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.eventually import eventually
 from tests.support.hostile import HANG, HostileServer, Reply, json_reply
 from tests.support.logs import logged_here
-from tests.support.replica import CALLER, Replica
+from tests.support.replica import CALLER, Replica, caller_of
 from tests.support.rows import TENANT, Rows
 
 FAILING = json_reply({}, 503)
@@ -41,7 +40,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def dispatching(*replicas: Replica) -> AsyncIterator[None]:
     """Deliver from these replicas for as long as the block."""
-    running = [asyncio.create_task(replica.dispatcher.run()) for replica in replicas]
+    running = [asyncio.create_task(replica.webhooks.dispatcher.run()) for replica in replicas]
     try:
         yield
     finally:
@@ -50,7 +49,7 @@ async def dispatching(*replicas: Replica) -> AsyncIterator[None]:
             with suppress(asyncio.CancelledError):
                 await task
         for replica in replicas:
-            await replica.tasks.drain(5)
+            await replica.core.tasks.drain(5)
 
 
 async def happen(database: Database, *streams: str, count: int = 1, tenant: str = TENANT) -> None:
@@ -74,7 +73,7 @@ async def claim(transaction: Transaction, key_ring: KeyRing, lease: float) -> Du
 
 async def listen(replica: Replica, url: str) -> str:
     """Make a webhook."""
-    return (await replica.webhooks.create(CALLER, url, []))[0].id
+    return (await replica.webhooks.service.create(CALLER, url, []))[0].id
 
 
 def received(hostile: HostileServer, path: str = "/events") -> list[tuple[str, int]]:
@@ -87,7 +86,7 @@ async def all_ended(replica: Replica, webhook_id: str) -> list[Delivery]:
     """Return a webhook's deliveries once none is pending, the oldest first."""
 
     async def look() -> list[Delivery]:
-        page = await replica.webhooks.deliveries(TENANT, webhook_id, status=None, limit=200, cursor=None)
+        page = await replica.webhooks.service.deliveries(CALLER, webhook_id, status=None, limit=200, cursor=None)
         return [] if any(one.status is DeliveryStatus.PENDING for one in page.items) else page.items[::-1]
 
     return await eventually(look)
@@ -103,7 +102,7 @@ async def test_a_connections_events_keep_their_order_through_failures(replica: R
     replies = failing(3)
     hostile.replies["/events"] = lambda: next(replies)
     webhook_id = await listen(replica, f"{hostile.url}/events")
-    await happen(replica.database, "con_1", count=4)
+    await happen(replica.core.database, "con_1", count=4)
     async with dispatching(replica):
         deliveries = await all_ended(replica, webhook_id)
     assert received(hostile) == [("con_1", number) for number in (0, 0, 0, 0, 1, 2, 3)]
@@ -113,7 +112,7 @@ async def test_a_connections_events_keep_their_order_through_failures(replica: R
     ids = [headers["webhook-id"] for _, headers, _ in hostile.received]
     assert len(set(ids[:4])) == 1
     assert [one.id for one in deliveries] == ids[3:]
-    async with replica.database.transaction() as transaction:
+    async with replica.core.database.transaction() as transaction:
         assert (await measure_outbox(transaction))[0] == 0
 
 
@@ -123,7 +122,7 @@ async def test_a_connection_that_waits_holds_up_no_other(replica: Replica, hosti
 
     hostile.replies["/events"] = reply
     await listen(replica, f"{hostile.url}/events")
-    await happen(replica.database, "con_1", "con_2", count=2)
+    await happen(replica.core.database, "con_1", "con_2", count=2)
 
     async def other_arrived() -> bool:
         return received(hostile).count(("con_2", 1)) == 1
@@ -140,8 +139,8 @@ async def test_a_receiver_that_hangs_holds_up_no_other(replicas: ReplicaFactory,
     streams = [f"con_{number}" for number in range(30)]
     await listen(replica, f"{hostile.url}/hangs")
     quick = await listen(replica, f"{hostile.url}/events")
-    await happen(replica.database, *streams)
-    running = asyncio.create_task(replica.dispatcher.run())
+    await happen(replica.core.database, *streams)
+    running = asyncio.create_task(replica.webhooks.dispatcher.run())
     assert len(await all_ended(replica, quick)) == 30
     running.cancel()
     assert hostile.count("/hangs") == 5
@@ -151,15 +150,15 @@ async def test_a_tenant_whose_receivers_all_hang_holds_up_no_other(
     replicas: ReplicaFactory, hostile: HostileServer
 ) -> None:
     replica = await replicas(webhook_timeout=20)
-    slow = replace(CALLER, tenant="slow")
+    slow = caller_of("slow")
     for number in range(8):
         hostile.replies[f"/hangs/{number}"] = HANG
-        await replica.webhooks.create(slow, f"{hostile.url}/hangs/{number}", [])
+        await replica.webhooks.service.create(slow, f"{hostile.url}/hangs/{number}", [])
     hostile.replies["/events"] = TAKEN
     quick = await listen(replica, f"{hostile.url}/events")
-    await happen(replica.database, *(f"con_{number}" for number in range(5)), tenant="slow")
-    await happen(replica.database, "con_of_another")
-    running = asyncio.create_task(replica.dispatcher.run())
+    await happen(replica.core.database, *(f"con_{number}" for number in range(5)), tenant="slow")
+    await happen(replica.core.database, "con_of_another")
+    running = asyncio.create_task(replica.webhooks.dispatcher.run())
     assert len(await all_ended(replica, quick)) == 1
 
     async def all_slots_are_taken() -> bool:
@@ -177,7 +176,7 @@ async def test_two_replicas_deliver_each_event_once_and_in_order(
     webhook_id = await listen(both[0], f"{hostile.url}/events")
     streams = [f"con_{number}" for number in range(6)]
     async with dispatching(*both):
-        await happen(both[0].database, *streams, count=5)
+        await happen(both[0].core.database, *streams, count=5)
         await all_ended(both[0], webhook_id)
     assert Counter(received(hostile)) == Counter(itertools.product(streams, range(5)))
     by_stream = defaultdict(list)
@@ -191,10 +190,10 @@ async def test_whoever_is_lost_is_replaced_when_its_lease_ends(
 ) -> None:
     hostile.replies["/events"] = TAKEN
     webhook_id = await listen(replica, f"{hostile.url}/events")
-    await happen(replica.database, "con_1", count=2)
-    async with replica.database.transaction() as transaction:
+    await happen(replica.core.database, "con_1", count=2)
+    async with replica.core.database.transaction() as transaction:
         assert await claim(transaction, key_ring, 0.5)
-    async with replica.database.transaction() as transaction:
+    async with replica.core.database.transaction() as transaction:
         assert await claim(transaction, key_ring, 0.5) is None
     async with dispatching(replica):
         deliveries = await all_ended(replica, webhook_id)
@@ -208,10 +207,10 @@ async def test_a_tenant_with_ever_so_many_failing_queues_leaves_the_others_their
     hostile.replies["/failing"] = FAILING
     hostile.replies["/events"] = TAKEN
     await listen(replica, f"{hostile.url}/failing")
-    await happen(replica.database, *(f"con_{number}" for number in range(60)))
-    other = replace(CALLER, tenant="other")
-    await replica.webhooks.create(other, f"{hostile.url}/events", [])
-    await happen(replica.database, "con_of_other", tenant="other")
+    await happen(replica.core.database, *(f"con_{number}" for number in range(60)))
+    other = caller_of("other")
+    await replica.webhooks.service.create(other, f"{hostile.url}/events", [])
+    await happen(replica.core.database, "con_of_other", tenant="other")
 
     async def has_come() -> bool:
         return received(hostile) == [("con_of_other", 0)]
@@ -223,21 +222,21 @@ async def test_a_tenant_with_ever_so_many_failing_queues_leaves_the_others_their
 
 async def test_whoever_comes_late_does_not_release_anothers_queue(replica: Replica, key_ring: KeyRing) -> None:
     await listen(replica, "http://127.0.0.1:9/")
-    await happen(replica.database, "con_1")
+    await happen(replica.core.database, "con_1")
     claims = []
     for lease in (0, 60):
-        async with replica.database.transaction() as transaction:
+        async with replica.core.database.transaction() as transaction:
             claims.append(await claim_delivery(transaction, key_ring, lease=lease, tenant=TENANT, except_webhooks=[]))
     late, current = claims
     assert late is not None
     assert current is not None
-    async with replica.database.transaction() as transaction:
+    async with replica.core.database.transaction() as transaction:
         await record_failure(transaction, late, status=503, error="refused", retry_in=0)
-    async with replica.database.transaction() as transaction:
+    async with replica.core.database.transaction() as transaction:
         assert await claim(transaction, key_ring, 60) is None
         await record_delivery(transaction, current, status=200)
     # What was delivered stays so, whatever a late failure says.
-    async with replica.database.transaction() as transaction:
+    async with replica.core.database.transaction() as transaction:
         await record_failure(transaction, late, status=503, error="refused", retry_in=0)
     [delivery] = await all_ended(replica, current.webhook_id)
     assert (delivery.status, delivery.last_error) == (DeliveryStatus.DELIVERED, None)
@@ -248,14 +247,14 @@ async def test_after_a_day_events_are_given_up_and_the_next_ones_tried(
 ) -> None:
     hostile.replies["/events"] = FAILING
     webhook_id = await listen(replica, f"{hostile.url}/events")
-    await happen(replica.database, "con_1", count=3)
-    async with replica.database.transaction() as transaction:
-        await transaction.execute(update(webhook_deliveries).values(give_up_at=from_now(-1)))
+    await happen(replica.core.database, "con_1", count=3)
+    async with replica.core.database.transaction() as transaction:
+        await transaction.execute(update(webhook_deliveries).values(give_up_at=seconds_from_now(-1)))
     with logged_here() as logs:
         async with dispatching(replica):
             deliveries = await all_ended(replica, webhook_id)
             hostile.replies["/events"] = TAKEN
-            await happen(replica.database, "con_1")
+            await happen(replica.core.database, "con_1")
             assert (await all_ended(replica, webhook_id))[-1].status is DeliveryStatus.DELIVERED
     assert [(one.status, one.attempts) for one in deliveries] == [
         (DeliveryStatus.GIVEN_UP, attempts) for attempts in (1, 0, 0)
@@ -267,7 +266,7 @@ async def test_after_a_day_events_are_given_up_and_the_next_ones_tried(
 async def test_what_was_rolled_back_has_not_happened(replica: Replica, hostile: HostileServer, rows: Rows) -> None:
     await listen(replica, f"{hostile.url}/events")
     with pytest.raises(RuntimeError):
-        async with replica.database.transaction() as transaction:
+        async with replica.core.database.transaction() as transaction:
             await publish(
                 transaction,
                 EventType.CONNECTION_REVOKED,
@@ -282,7 +281,7 @@ async def test_what_was_rolled_back_has_not_happened(replica: Replica, hostile: 
 
 async def test_an_event_that_comes_while_another_is_being_written_waits_for_it(replica: Replica, rows: Rows) -> None:
     await listen(replica, "http://127.0.0.1:9/")
-    async with replica.database.transaction() as transaction:
+    async with replica.core.database.transaction() as transaction:
         await publish(
             transaction,
             EventType.CONNECTION_REFRESHED,
@@ -291,8 +290,8 @@ async def test_an_event_that_comes_while_another_is_being_written_waits_for_it(r
             stream="con_1",
             data={"connection_id": "con_1", "version": 1},
         )
-        second = asyncio.create_task(happen(replica.database, "con_1"))
-        await happen(replica.database, "con_2")
+        second = asyncio.create_task(happen(replica.core.database, "con_1"))
+        await happen(replica.core.database, "con_2")
         await asyncio.sleep(0.1)
         assert not second.done()
     await second
@@ -304,7 +303,7 @@ async def test_an_event_that_comes_while_another_is_being_written_waits_for_it(r
 
 
 async def test_nobody_listens_and_nothing_is_written(replica: Replica, rows: Rows) -> None:
-    await happen(replica.database, "con_1")
+    await happen(replica.core.database, "con_1")
     assert await rows.count(webhook_deliveries) == await rows.count(webhook_queues) == 0
 
 
@@ -314,12 +313,12 @@ async def test_an_erased_users_events_are_gone_but_for_the_end(
     hostile.replies["/events"] = TAKEN
     webhook_id = await listen(replica, f"{hostile.url}/events")
     connection = await rows.link(bank)
-    await happen(replica.database, connection.id, "ses_of_another", count=3)
-    async with replica.database.transaction() as transaction:
+    await happen(replica.core.database, connection.id, "ses_of_another", count=3)
+    async with replica.core.database.transaction() as transaction:
         await transaction.execute(
             update(webhook_deliveries).where(webhook_deliveries.c.stream == "ses_of_another").values(user_id="user-2")
         )
-    await replica.disconnecting.erase_user(TENANT, "user-1", actor=CALLER.id)
+    await replica.connections.disconnect.erase_user(CALLER, "user-1")
     async with dispatching(replica):
         await all_ended(replica, webhook_id)
     told = [json.loads(body) for _, _, body in hostile.received]
@@ -333,21 +332,21 @@ async def test_a_deleted_webhook_gets_nothing_and_is_cleared_away(
 ) -> None:
     hostile.replies["/events"] = TAKEN
     gone, other = [await listen(replica, f"{hostile.url}/{path}") for path in ("gone", "events")]
-    await happen(replica.database, "con_1", count=2)
-    await replica.webhooks.delete(CALLER, gone)
-    await happen(replica.database, "con_1")
+    await happen(replica.core.database, "con_1", count=2)
+    await replica.webhooks.service.delete(CALLER, gone)
+    await happen(replica.core.database, "con_1")
     async with dispatching(replica):
         assert len(await all_ended(replica, other)) == 3
     assert hostile.count("/gone") == 0
-    await replica.housekeeping.keep_outbox()
+    await replica.maintenance.housekeeping.keep_outbox()
     assert await rows.column(webhook_deliveries, "webhook_id") == [other] * 3
     assert await rows.column(webhooks, "secret") != [None, None]
-    async with replica.database.transaction() as transaction:
-        await transaction.execute(update(webhook_deliveries).values(ended_at=from_now(-8 * 86_400)))
+    async with replica.core.database.transaction() as transaction:
+        await transaction.execute(update(webhook_deliveries).values(ended_at=seconds_from_now(-8 * 86_400)))
         await transaction.execute(
-            update(webhooks).where(webhooks.c.id == gone).values(deleted_at=from_now(-8 * 86_400))
+            update(webhooks).where(webhooks.c.id == gone).values(deleted_at=seconds_from_now(-8 * 86_400))
         )
-    await replica.housekeeping.keep_outbox()
+    await replica.maintenance.housekeeping.keep_outbox()
     assert await rows.count(webhook_deliveries) == 0
     assert await rows.column(webhooks, "id") == [other]
 
@@ -356,10 +355,10 @@ async def test_a_missing_key_is_seen_and_mended(replicas: ReplicaFactory, hostil
     hostile.replies["/events"] = TAKEN
     owner, keyless = await replicas(), await replicas(key_ring=KeyRing({"new": bytes(32)}))
     webhook_id = await listen(owner, f"{hostile.url}/events")
-    await happen(owner.database, "con_1")
+    await happen(owner.core.database, "con_1")
 
     async def has_failed() -> list[Delivery]:
-        page = await owner.webhooks.deliveries(TENANT, webhook_id, status=None, limit=1, cursor=None)
+        page = await owner.webhooks.service.deliveries(CALLER, webhook_id, status=None, limit=1, cursor=None)
         return [one for one in page.items if one.last_error == "secret_unreadable"]
 
     async with dispatching(keyless):
@@ -372,19 +371,19 @@ async def test_a_missing_key_is_seen_and_mended(replicas: ReplicaFactory, hostil
 
 async def test_a_replica_that_is_told_to_stop_begins_no_delivery(replica: Replica, hostile: HostileServer) -> None:
     await listen(replica, f"{hostile.url}/events")
-    await happen(replica.database, "con_1")
-    replica.shutdown.set()
-    await asyncio.wait_for(replica.dispatcher.run(), 5)
+    await happen(replica.core.database, "con_1")
+    replica.core.shutdown.set()
+    await asyncio.wait_for(replica.webhooks.dispatcher.run(), 5)
     assert hostile.received == []
 
 
 async def test_ever_so_many_queues_that_were_emptied_hold_nobody_up(replica: Replica, key_ring: KeyRing) -> None:
     webhook_id = await listen(replica, "http://127.0.0.1:9/")
     emptied = [{"webhook_id": webhook_id, "stream": f"con_{number}", "tenant": TENANT} for number in range(1_200)]
-    async with replica.database.transaction() as transaction:
+    async with replica.core.database.transaction() as transaction:
         await transaction.execute(insert(webhook_queues), emptied)
-    await happen(replica.database, "con_last")
-    async with replica.database.transaction() as transaction:
+    await happen(replica.core.database, "con_last")
+    async with replica.core.database.transaction() as transaction:
         due = await claim(transaction, key_ring, 60)
     assert due is not None
     assert due.stream == "con_last"
@@ -394,13 +393,13 @@ async def test_erasing_a_user_and_writing_down_a_delivery_do_not_lock_each_other
     replica: Replica, key_ring: KeyRing
 ) -> None:
     await listen(replica, "http://127.0.0.1:9/")
-    await happen(replica.database, "con_1")
-    async with replica.database.transaction() as transaction:
+    await happen(replica.core.database, "con_1")
+    async with replica.core.database.transaction() as transaction:
         due = await claim(transaction, key_ring, 60)
     assert due is not None
 
     async def erase() -> None:
-        async with replica.database.transaction() as transaction:
+        async with replica.core.database.transaction() as transaction:
             await erase_deliveries_of_user(transaction, TENANT, "user-1", limit=100)
             await publish(
                 transaction,
@@ -411,7 +410,7 @@ async def test_erasing_a_user_and_writing_down_a_delivery_do_not_lock_each_other
                 data={"connection_id": "con_1"},
             )
 
-    async with replica.database.transaction() as transaction:
+    async with replica.core.database.transaction() as transaction:
         lock = select(webhook_queues).where(webhook_queues.c.stream == "con_1").with_for_update()
         await transaction.execute(lock)
         erasing = asyncio.create_task(erase())

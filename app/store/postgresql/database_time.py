@@ -1,20 +1,24 @@
 """Times on the database's clock, which is the one that all replicas share."""
 
 from datetime import datetime
+from typing import TypeAlias
 
 from sqlalchemy import ColumnElement, Float, Function, cast, extract, func, select
 
 from app.store.postgresql.database import Transaction
 
+# A time, or an SQL expression that the database computes one from.
+TimeValue: TypeAlias = datetime | ColumnElement[datetime]
 
-def from_now(seconds: float) -> ColumnElement[datetime]:
+
+def seconds_from_now(seconds: float) -> ColumnElement[datetime]:
     """Return the moment `seconds` from now, on the running clock: a transaction may have begun long before."""
     interval: Function[object] = func.make_interval(0, 0, 0, 0, 0, 0, seconds)
     moment: ColumnElement[datetime] = func.clock_timestamp() + interval
     return moment
 
 
-def from_start(seconds: float) -> ColumnElement[datetime]:
+def seconds_from_transaction_start(seconds: float) -> ColumnElement[datetime]:
     """Return the moment `seconds` from the start of the transaction, which is when its rows say they were made."""
     moment: ColumnElement[datetime] = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
     return moment
@@ -25,9 +29,9 @@ def seconds_until(moment: ColumnElement[datetime]) -> ColumnElement[float]:
     return func.coalesce(cast(extract("epoch", moment - func.clock_timestamp()), Float), 0.0)
 
 
-def no_earlier_than(moment: datetime, seconds: float) -> ColumnElement[datetime]:
+def at_least_seconds_from_now(moment: datetime, seconds: float) -> ColumnElement[datetime]:
     """Return `moment`, or the moment `seconds` from now where that is later."""
-    later: ColumnElement[datetime] = func.greatest(moment, from_now(seconds))
+    later: ColumnElement[datetime] = func.greatest(moment, seconds_from_now(seconds))
     return later
 
 

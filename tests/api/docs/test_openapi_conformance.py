@@ -16,7 +16,7 @@ from schemathesis.checks import CHECKS
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from app.main import create_api
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.tables import interactions
 from sandbox.client import SandboxClient
 from tests.support.broker import Api, Broker
@@ -70,7 +70,7 @@ async def things(api: Api, broker: Broker, bank: SandboxClient) -> dict[str, str
     interaction = (await api.post(f"/v1/connections/{connection.id}/interactions", json=demand)).json()
     async with broker.database.transaction() as transaction:
         # Over, so that nobody waits for its end.
-        await transaction.execute(interactions.update().values(expires_at=from_now(-1)))
+        await transaction.execute(interactions.update().values(expires_at=seconds_from_now(-1)))
     other = (await api.post("/v1/callers", json={"name": "other", "permissions": ["audit:read"]})).json()
     [key] = (await api.get(f"/v1/callers/{other['id']}/keys")).json()["items"]
     return {

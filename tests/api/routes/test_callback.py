@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 import httpx
 import pytest
 
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.broker import PUBLIC_URL, Api, Broker, Browser
@@ -240,7 +240,7 @@ class TestState:
         self, api: Api, broker: Broker, browser: Browser
     ) -> None:
         session = await api.start(return_url="https://shop.example/done")
-        await broker.rows.change_session(session["id"], expires_at=from_now(-1))
+        await broker.rows.change_session(session["id"], expires_at=seconds_from_now(-1))
         shown = await answer_with(browser, session, code="code")
         assert shown.status_code == 400
         assert "took too long" in shown.text

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from sandbox.client import SandboxClient
 from tests.support.answers import assert_graphql_refusal, assert_problem
 from tests.support.bank import living_families_at
@@ -137,7 +137,7 @@ async def test_what_is_not_confirmed_in_time_is_revoked_and_erased(
 ) -> None:
     session, code = await awaiting(api, bank, browser)
     assert await living_families_at(bank) == 1
-    await broker.rows.change_session(session["id"], expires_at=from_now(-1))
+    await broker.rows.change_session(session["id"], expires_at=seconds_from_now(-1))
     assert_problem(await confirm(api, session, code), 409, "nothing_to_confirm")
     ended = await api.session(session["id"], wait=20)
     assert ended["status"] == "expired"

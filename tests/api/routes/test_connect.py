@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from app.api.browser_cookies import MOST_KEPT
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.broker import Api, Broker, Browser
@@ -188,7 +188,7 @@ async def test_a_link_that_has_served_tells_other_browsers_nothing(
 
 async def test_an_expired_link_says_that_it_has_expired(api: Api, broker: Broker, browser: Browser) -> None:
     session = await api.start()
-    await broker.rows.change_session(session["id"], expires_at=from_now(-1))
+    await broker.rows.change_session(session["id"], expires_at=seconds_from_now(-1))
     answer = await browser.open(session["connect_url"])
     assert answer.status_code == 400
     assert "This link has expired; ask for a new one." in answer.text

@@ -2,7 +2,7 @@
 
 import re
 
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.broker import Api, Broker, Browser
@@ -99,7 +99,7 @@ async def test_an_expired_login_is_counted_once_it_is_found(
     name = 'broker_sessions_total{status="expired"}'
     before = sample((await browser.get("/metrics")).text, name)
     session = await api.start()
-    await broker.rows.change_session(session["id"], expires_at=from_now(-1))
+    await broker.rows.change_session(session["id"], expires_at=seconds_from_now(-1))
 
     async def is_counted() -> bool:
         return sample((await browser.get("/metrics")).text, name) > before

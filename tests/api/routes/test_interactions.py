@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.tables import interactions
 from sandbox.browser import submit
 from sandbox.client import SandboxClient
@@ -195,7 +195,7 @@ async def test_who_never_comes_back_has_failed_in_time(
     started = await begin(api, connection_id)
     async with broker.database.transaction() as transaction:
         await transaction.execute(
-            interactions.update().where(interactions.c.id == started["id"]).values(expires_at=from_now(-1))
+            interactions.update().where(interactions.c.id == started["id"]).values(expires_at=seconds_from_now(-1))
         )
     ended = await shown(api, started, wait=10)
     assert (ended["status"], ended["error"]["code"]) == ("failed", "interaction_expired")

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID
 from tests.api.conftest import ApiFactory, BrokerFactory
@@ -339,7 +339,7 @@ class TestTime:
     ) -> None:
         session = await api.start()
         location = await go_to_bank(bank, browser, session)
-        await broker.rows.change_session(session["id"], expires_at=from_now(-1))
+        await broker.rows.change_session(session["id"], expires_at=seconds_from_now(-1))
         expired = await api.session(session["id"])
         assert expired["status"] == "expired"
         assert expired["ended_at"] is not None

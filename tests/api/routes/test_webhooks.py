@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.webhooks.service import MOST_WEBHOOKS
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
@@ -96,7 +96,7 @@ async def test_logins_that_come_to_nothing_are_told_of(
     await bank.set_faults(token={"error": "invalid_grant"})
     failed, _ = await log_in(api, bank, other_browser)
     forgotten = await api.start()
-    await broker.rows.change_session(forgotten["id"], expires_at=from_now(-1))
+    await broker.rows.change_session(forgotten["id"], expires_at=seconds_from_now(-1))
     # Reading it changes nothing about its being told of once.
     assert (await api.session(forgotten["id"]))["status"] == "expired"
     events = {event["data"]["session_id"]: event for event in await arrived(hostile, webhook["secret"], 4)}

@@ -1,12 +1,12 @@
 import asyncio
 
 from app.store.postgresql.database import Database
-from app.store.postgresql.job_lease import end_turn, latest_result, take_turn
+from app.store.postgresql.job_lease import claim_job, finish_job, latest_result
 
 
 async def turn(database: Database, *, seconds: float = 60) -> bool:
     async with database.transaction() as transaction:
-        return await take_turn(transaction, "chore", seconds=seconds)
+        return await claim_job(transaction, "chore", seconds=seconds)
 
 
 async def test_one_of_many_gets_the_turn(database: Database) -> None:
@@ -18,10 +18,10 @@ async def test_the_next_turn_is_due_when_the_last_one_said(database: Database) -
     assert await turn(database)
     async with database.transaction() as transaction:
         assert await latest_result(transaction, "chore") == {}
-        await end_turn(transaction, "chore", next_in=0, result={"found": 3})
+        await finish_job(transaction, "chore", next_in=0, result={"found": 3})
     assert await turn(database)
     async with database.transaction() as transaction:
-        await end_turn(transaction, "chore", next_in=60)
+        await finish_job(transaction, "chore", next_in=60)
     assert not await turn(database)
     async with database.transaction() as transaction:
         assert await latest_result(transaction, "chore") == {"found": 3}

@@ -129,13 +129,13 @@ async def test_the_audit_is_read_oldest_first(database: Database) -> None:
         for number in range(5):
             await audit.record(
                 transaction,
+                "tested",
                 tenant=TENANT,
                 actor="cal_1",
-                action="tested",
                 connection_id=f"con_{number % 2}",
                 number=number,
             )
-        await audit.record(transaction, tenant="elsewhere", actor="cal_1", action="tested")
+        await audit.record(transaction, "tested", tenant="elsewhere", actor="cal_1")
     found: list[object] = []
     cursor: str | None = None
     async with database.transaction() as transaction:
