@@ -159,7 +159,7 @@ async def _clock(database: Database) -> Finding:
 async def _key_ring(database: Database, settings: Settings) -> Finding:
     ring = KeyRing.parse(settings.encryption_keys.get_secret_value())
     await require_keys(database, ring)
-    return Finding("encryption keys", True, f"{ring.primary!r} encrypts, all that the database uses are there")
+    return Finding("encryption keys", True, f"{ring.primary_key_id!r} encrypts, all that the database uses are there")
 
 
 async def _client_authentication(settings: Settings, client: httpx.AsyncClient, provider: Provider) -> Finding:

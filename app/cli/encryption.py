@@ -43,7 +43,7 @@ def rewrap(as_json: AsJson = False) -> None:
     It can be interrupted; the next run continues. The exit status is 1 if another key is still in use afterwards.
     """
     counts = with_database(count_by_key, statement_timeout=_STATEMENT_TIMEOUT)
-    primary = load_key_ring().primary
+    primary = load_key_ring().primary_key_id
     remaining = sum(counts.values()) - counts.get(primary, 0)
     with counting(f"{{count}} rows encrypted again, {remaining:,} values at the start") as advance:
         rewrapped = with_key_ring(

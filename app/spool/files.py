@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from app.base.encryption import Binding, Ciphertext, KeyRing
+from app.base.encryption import AssociatedData, Ciphertext, KeyRing
 from app.errors import DecryptionError
 from app.observability.logs import get_logger
 from app.observability.metrics import SPOOLED
@@ -83,5 +83,5 @@ class SealedFiles:
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}.{self._kind}"
 
-    def _binding(self, name: str) -> Binding:
-        return Binding("spool", self._kind, name)
+    def _binding(self, name: str) -> AssociatedData:
+        return AssociatedData("spool", self._kind, name)
