@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from app.base.encryption import KeyRing
-from app.spool.refreshes import Spool
+from app.spool.refreshes import RefreshSpool
 from app.store.connections import get_connection_with_tokens
 from app.store.postgresql.database import Database, Transaction
 from app.store.tables import audit_events, refresh_attempts
@@ -82,7 +82,7 @@ def digest(token: SecretStr) -> str:
 
 def _spooled(key_ring: KeyRing, data_dirs: Iterable[Path]) -> Iterator[tuple[str, str]]:
     for data_dir in data_dirs:
-        for unsaved in Spool(data_dir / "spool", key_ring).left_over():
+        for unsaved in RefreshSpool(data_dir / "spool", key_ring).entries():
             if unsaved.new.tokens.refresh_token:
                 yield unsaved.claim.connection_id, digest(unsaved.new.tokens.refresh_token)
 

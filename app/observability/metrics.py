@@ -33,7 +33,7 @@ REFRESHES = Counter("broker_refreshes_total", "Refreshes that ended, by outcome 
 REFRESH_WAIT_SECONDS = Histogram(
     "broker_refresh_wait_duration_seconds", "Time that a call waited for a refresh.", buckets=_SECONDS
 )
-SPOOLED = Gauge(
+SPOOL_FILES = Gauge(
     "broker_spooled_refreshes",
     "Answers of the bank that wait on disk for the database.",
     multiprocess_mode="livemax",

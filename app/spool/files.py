@@ -1,4 +1,4 @@
-"""Small files that must survive this process: each encrypted, and forced to disk before it counts."""
+"""Small files that must survive the process: each is encrypted and flushed to disk."""
 
 import asyncio
 import contextlib
@@ -11,63 +11,63 @@ from pydantic import SecretStr
 from app.base.encryption import AssociatedData, Ciphertext, KeyRing
 from app.errors import DecryptionError
 from app.observability.logs import get_logger
-from app.observability.metrics import SPOOLED
+from app.observability.metrics import SPOOL_FILES
 
-_DRAFT = ".draft"
+_DRAFT_SUFFIX = ".draft"
 logger = get_logger(__name__)
 
 
-class SealedFiles:
-    """The files of one kind in the spool's directory."""
+class SpoolFiles:
+    """The files of one kind in the spool directory. Their names end in `.<kind>`."""
 
     def __init__(self, directory: Path, key_ring: KeyRing, kind: str) -> None:
         self._directory = directory
         self._key_ring = key_ring
         self._kind = kind
 
-    async def keep(self, name: str, plain: SecretStr) -> None:
-        """Put a text on disk. A disk that refuses is logged and costs nothing but this protection."""
+    async def write(self, name: str, text: SecretStr) -> None:
+        """Write a file. An error of the disk is logged, and costs only the protection that the file would give."""
         try:
-            await asyncio.to_thread(self._write, name, plain)
-            self.measure()
+            await asyncio.to_thread(self._write, name, text)
+            self.update_metric()
         except OSError as error:
             logger.exception(
                 "spool_unwritable", file=self._path(name).name, directory=str(self._directory), reason=error.strerror
             )
 
-    async def discard(self, name: str) -> None:
-        """Remove a file, if it is there."""
-        # What cannot be removed is replayed at the next start, and then found to be saved.
+    async def delete(self, name: str) -> None:
+        """Delete a file, if it exists."""
+        # A file that cannot be deleted is replayed at the next start, which finds its content already saved.
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._path(name).unlink, missing_ok=True)
-            self.measure()
+            self.update_metric()
 
-    def left_over(self) -> Iterator[tuple[str, SecretStr]]:
-        """Read what an earlier process left. A file that cannot be read stays, and is logged."""
+    def read_all(self) -> Iterator[tuple[str, SecretStr]]:
+        """Yield the name and text of each file. A file that cannot be read is logged and kept."""
         for path in sorted(self._directory.glob(f"*.{self._kind}")):
             try:
-                sealed = Ciphertext(path.read_text(encoding="ascii"))
-                yield path.stem, self._key_ring.decrypt(sealed, self._binding(path.stem))
+                ciphertext = Ciphertext(path.read_text(encoding="ascii"))
+                yield path.stem, self._key_ring.decrypt(ciphertext, self._associated_data(path.stem))
             except (OSError, ValueError, DecryptionError) as error:
                 logger.exception("spool_unreadable", file=path.name, reason=type(error).__name__)
 
-    def holds(self, name: str) -> bool:
-        """Tell whether there is such a file."""
+    def exists(self, name: str) -> bool:
+        """Return whether there is a file of this name."""
         return self._path(name).exists()
 
-    def measure(self) -> None:
-        """Count the files of all kinds that are there."""
-        SPOOLED.set(sum(path.suffix != _DRAFT for path in self._directory.glob("*.*")))
+    def update_metric(self) -> None:
+        """Count the files of all kinds."""
+        SPOOL_FILES.set(sum(path.suffix != _DRAFT_SUFFIX for path in self._directory.glob("*.*")))
 
-    def _write(self, name: str, plain: SecretStr) -> None:
+    def _write(self, name: str, text: SecretStr) -> None:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._path(name)
-        sealed = self._key_ring.encrypt(plain, self._binding(name))
-        draft = path.with_suffix(_DRAFT)
+        ciphertext = self._key_ring.encrypt(text, self._associated_data(name))
+        draft = path.with_suffix(_DRAFT_SUFFIX)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(sealed.text)
+                file.write(ciphertext.text)
                 file.flush()
                 os.fsync(file.fileno())
             draft.rename(path)
@@ -83,5 +83,5 @@ class SealedFiles:
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}.{self._kind}"
 
-    def _binding(self, name: str) -> AssociatedData:
+    def _associated_data(self, name: str) -> AssociatedData:
         return AssociatedData("spool", self._kind, name)

@@ -1,6 +1,7 @@
-"""Answers to codes on disk until the database has them: what is lost of one is a consent that nobody can revoke.
+"""Token responses of logins that are on disk until they are in the database.
 
-Each is put there before the save is tried, and removed after it.
+A response is written before the first attempt to save it, and deleted after the save. If one were lost, the user would
+have granted access that the broker could neither use nor revoke.
 """
 
 from collections.abc import Iterator
@@ -12,14 +13,14 @@ from pydantic import BaseModel, SecretStr, field_serializer
 
 from app.base.encryption import KeyRing
 from app.observability.logs import get_logger
-from app.spool.files import SealedFiles
+from app.spool.files import SpoolFiles
 
 logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class UnsavedAnswer:
-    """What the bank answered to the code of a session."""
+class UnsavedTokenResponse:
+    """The bank's response to the authorization code of a session."""
 
     tenant: str
     session_id: str
@@ -28,37 +29,39 @@ class UnsavedAnswer:
 
 
 class LoginSpool:
-    """A directory of unsaved answers; it may be that of `Spool`."""
+    """Unsaved token responses by session. The directory may be that of a RefreshSpool."""
 
     def __init__(self, directory: Path, key_ring: KeyRing) -> None:
-        self._files = SealedFiles(directory, key_ring, "login")
+        self._files = SpoolFiles(directory, key_ring, "login")
 
-    async def keep(self, unsaved: UnsavedAnswer) -> None:
-        """Put an answer on disk, as far as the disk will have it."""
-        plain = _Record(tenant=unsaved.tenant, received_at=unsaved.received_at, body=unsaved.body).model_dump_json()
-        await self._files.keep(unsaved.session_id, SecretStr(plain))
+    async def add(self, unsaved: UnsavedTokenResponse) -> None:
+        """Write a response to disk. An error of the disk is only logged."""
+        record = _Record(tenant=unsaved.tenant, received_at=unsaved.received_at, body=unsaved.body)
+        await self._files.write(unsaved.session_id, SecretStr(record.model_dump_json()))
 
-    async def discard(self, session_id: str) -> None:
-        """Remove an answer that is saved, or that nobody needs any more."""
-        await self._files.discard(session_id)
+    async def remove(self, session_id: str) -> None:
+        """Delete the response of a session, if there is one."""
+        await self._files.delete(session_id)
 
-    def left_over(self) -> Iterator[UnsavedAnswer]:
-        """Read what an earlier process left. A file that cannot be read stays, and is logged."""
-        for session_id, plain in self._files.left_over():
+    def entries(self) -> Iterator[UnsavedTokenResponse]:
+        """Yield all responses on disk. A file that cannot be read is logged and kept."""
+        for session_id, text in self._files.read_all():
             try:
-                record = _Record.model_validate_json(plain.get_secret_value())
+                record = _Record.model_validate_json(text.get_secret_value())
             except ValueError:
-                # Its text may quote a token.
+                # The message of the error may quote a token.
                 logger.error("spool_unreadable", file=session_id, reason="ValueError")  # noqa: TRY400
                 continue
-            yield UnsavedAnswer(record.tenant, session_id, record.received_at, record.body)
+            yield UnsavedTokenResponse(record.tenant, session_id, record.received_at, record.body)
 
-    def holds(self, session_id: str) -> bool:
-        """Tell whether there is an answer of this session."""
-        return self._files.holds(session_id)
+    def contains(self, session_id: str) -> bool:
+        """Return whether the response of a session is on disk."""
+        return self._files.exists(session_id)
 
 
 class _Record(BaseModel):
+    """The content of a file. Other versions of the broker read it, so its fields must not be renamed."""
+
     tenant: str
     received_at: datetime
     body: SecretStr

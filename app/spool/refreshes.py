@@ -1,6 +1,7 @@
-"""Answers of the bank on disk until the database has them: the one copy of a rotated token must survive this process.
+"""Token responses of refreshes that are on disk until they are in the database.
 
-Each is put there before the save is tried, and removed after it.
+A response is written before the first attempt to save it, and deleted after the save. It holds the only copy of a
+rotated refresh token, which must survive the process.
 """
 
 from collections.abc import Iterator
@@ -12,48 +13,48 @@ from pydantic import BaseModel, SecretStr, field_serializer
 
 from app.base.encryption import KeyRing
 from app.observability.logs import get_logger
-from app.spool.files import SealedFiles
-from app.store.connections import TokenPair
+from app.spool.files import SpoolFiles
+from app.store.connections import TokenSet
 from app.store.refreshes import Claim, NewTokens
 
 logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Unsaved:
-    """A claim, what the bank answered to it, and when it was asked."""
+class UnsavedRefresh:
+    """A claim, the tokens that the bank sent for it, and when the broker sent the request."""
 
     claim: Claim
     new: NewTokens
-    asked_at: datetime
+    requested_at: datetime
 
 
-class Spool:
-    """A directory of unsaved answers."""
+class RefreshSpool:
+    """Unsaved refreshes by claim."""
 
     def __init__(self, directory: Path, key_ring: KeyRing) -> None:
-        self._files = SealedFiles(directory, key_ring, "refresh")
+        self._files = SpoolFiles(directory, key_ring, "refresh")
 
-    async def keep(self, unsaved: Unsaved) -> None:
-        """Put an answer on disk, as far as the disk will have it."""
-        await self._files.keep(_name(unsaved.claim), SecretStr(_Record.of(unsaved).model_dump_json()))
+    async def add(self, unsaved: UnsavedRefresh) -> None:
+        """Write a refresh to disk. An error of the disk is only logged."""
+        await self._files.write(_name(unsaved.claim), SecretStr(_Record.of(unsaved).model_dump_json()))
 
-    async def discard(self, claim: Claim) -> None:
-        """Remove an answer that is saved, or that nobody needs any more."""
-        await self._files.discard(_name(claim))
+    async def remove(self, claim: Claim) -> None:
+        """Delete the refresh of a claim, if there is one."""
+        await self._files.delete(_name(claim))
 
-    def left_over(self) -> Iterator[Unsaved]:
-        """Read what an earlier process left. A file that cannot be read stays, and is logged."""
-        for name, plain in self._files.left_over():
+    def entries(self) -> Iterator[UnsavedRefresh]:
+        """Yield all refreshes on disk. A file that cannot be read is logged and kept."""
+        for name, text in self._files.read_all():
             try:
-                yield _Record.model_validate_json(plain.get_secret_value()).unsaved()
+                yield _Record.model_validate_json(text.get_secret_value()).to_unsaved()
             except ValueError:
-                # Its text may quote a token.
+                # The message of the error may quote a token.
                 logger.error("spool_unreadable", file=name, reason="ValueError")  # noqa: TRY400
 
-    def measure(self) -> None:
-        """Count the files of all kinds that are there."""
-        self._files.measure()
+    def update_metric(self) -> None:
+        """Count the files of all kinds in the directory."""
+        self._files.update_metric()
 
 
 def _name(claim: Claim) -> str:
@@ -61,7 +62,7 @@ def _name(claim: Claim) -> str:
 
 
 class _Record(BaseModel):
-    """The plain form of one file. Its secrets stay wrapped until they are sealed."""
+    """The content of a file. Other versions of the broker read it, so its fields must not be renamed."""
 
     tenant: str
     connection_id: str
@@ -83,7 +84,7 @@ class _Record(BaseModel):
         return value.get_secret_value()
 
     @classmethod
-    def of(cls, unsaved: Unsaved) -> "_Record":
+    def of(cls, unsaved: UnsavedRefresh) -> "_Record":
         claim, new = unsaved.claim, unsaved.new
         return cls(
             tenant=claim.tenant,
@@ -93,17 +94,17 @@ class _Record(BaseModel):
             cause=claim.cause,
             follows_unknown=claim.follows_unknown,
             presented=claim.refresh_token,
-            access_token=new.pair.access_token,
-            refresh_token=new.pair.refresh_token,
-            proof_key=new.pair.proof_key,
+            access_token=new.tokens.access_token,
+            refresh_token=new.tokens.refresh_token,
+            proof_key=new.tokens.proof_key,
             lifetime=new.lifetime,
             scopes=new.scopes,
             subject=new.subject,
-            asked_at=unsaved.asked_at,
+            asked_at=unsaved.requested_at,
         )
 
-    def unsaved(self) -> Unsaved:
-        return Unsaved(
+    def to_unsaved(self) -> UnsavedRefresh:
+        return UnsavedRefresh(
             claim=Claim(
                 tenant=self.tenant,
                 connection_id=self.connection_id,
@@ -115,10 +116,10 @@ class _Record(BaseModel):
                 refresh_token=self.presented,
             ),
             new=NewTokens(
-                pair=TokenPair(self.access_token, self.refresh_token, self.proof_key),
+                tokens=TokenSet(self.access_token, self.refresh_token, self.proof_key),
                 lifetime=self.lifetime,
                 scopes=self.scopes,
                 subject=self.subject,
             ),
-            asked_at=self.asked_at,
+            requested_at=self.asked_at,
         )

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.base.encryption import AssociatedData
-from app.spool.logins import LoginSpool, UnsavedAnswer
+from app.spool.logins import LoginSpool, UnsavedTokenResponse
 from app.store.enums import ConnectionStatus, SessionStatus
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import Session
@@ -102,7 +102,7 @@ async def test_an_answer_of_long_ago_whose_session_is_gone_revokes_nothing(
 ) -> None:
     left = LoginSpool(tmp_path / "left", replica.core.key_ring)
     received_at = replica.core.clock.now() - timedelta(days=2)
-    await left.keep(UnsavedAnswer(TENANT, "ses_gone", received_at, SecretStr('{"access_token": "at"}')))
+    await left.add(UnsavedTokenResponse(TENANT, "ses_gone", received_at, SecretStr('{"access_token": "at"}')))
     sealed = replica.core.key_ring.encrypt(SecretStr('{"tenant": 1}'), AssociatedData("spool", "login", "ses_other"))
     (tmp_path / "left" / "ses_other.login").write_text(sealed.text)
     following = await replicas(spool=tmp_path / "left")
@@ -119,13 +119,13 @@ async def test_a_file_that_outlived_its_login_does_no_harm(
     tokens = await bank.link()
     session = await replica.log_in(bank)
     left = LoginSpool(tmp_path / "left", replica.core.key_ring)
-    await left.keep(UnsavedAnswer(TENANT, session.id, replica.core.clock.now(), SecretStr(json.dumps(tokens))))
+    await left.add(UnsavedTokenResponse(TENANT, session.id, replica.core.clock.now(), SecretStr(json.dumps(tokens))))
     following = await replicas(spool=tmp_path / "left")
     await following.login.token_responses.replay()
     assert await rows.count(revocations) == 0
     assert session.connection_id is not None
     assert (await rows.held(session.connection_id)).connection.status is ConnectionStatus.ACTIVE
-    assert list(left.left_over()) == []
+    assert list(left.entries()) == []
 
 
 @pytest.mark.parametrize("damage", ["unreadable", "fault"])

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from app.errors import BankRequestRejected
 from app.oidc.dpop import ProofKey
-from app.spool.refreshes import Unsaved
+from app.spool.refreshes import UnsavedRefresh
 from app.store.connections import Connection, TokenSet
 from app.store.enums import RefreshCause
 from app.store.refreshes import Claim, NewTokens
@@ -58,7 +58,7 @@ async def test_an_answer_on_disk_keeps_its_key(replicas: ReplicaFactory, rows: R
     key = ProofKey.new().secret
     new = NewTokens(TokenSet(SecretStr("access"), SecretStr("refresh"), key), 900, None)
     claim = await claim_of(stopped, connection)
-    await stopped.refresh.spool.keep(Unsaved(claim, new, stopped.core.clock.now() - timedelta(seconds=1)))
+    await stopped.refresh.spool.add(UnsavedRefresh(claim, new, stopped.core.clock.now() - timedelta(seconds=1)))
     await stopped.refresh.refresher.replay()
     assert await key_of(rows, connection) == key
 

@@ -136,7 +136,7 @@ class RefreshProtocol(RuleBasedStateMachine):
             return
         process = self.world.process(self.bank, self.clock, self.directories[number])
         self.processes[number] = process
-        for unsaved in process.spool.left_over():
+        for unsaved in process.spool.entries():
             self._take_off(process, process.refresher.save(unsaved))
 
     def let_time_pass(self, _number: int = 0, _steps: int = 0) -> None:
@@ -264,7 +264,7 @@ class RefreshProtocol(RuleBasedStateMachine):
     def _known_tokens(self) -> set[str | None]:
         flights = {flight.brings for flight in self._under_way()}
         spools = [SteppedSpool(directory, KEY_RING) for directory in self.directories]
-        spooled = [unsaved.new.tokens.refresh_token for spool in spools for unsaved in spool.left_over()]
+        spooled = [unsaved.new.tokens.refresh_token for spool in spools for unsaved in spool.entries()]
         return {_refresh_token(self._held()), *flights, *(token.get_secret_value() for token in spooled if token)}
 
     def _held(self) -> ConnectionWithTokens:

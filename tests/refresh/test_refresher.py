@@ -18,7 +18,7 @@ from app.errors import (
     ConnectionRevoked,
     ReauthorizationRequired,
 )
-from app.spool.refreshes import Spool, Unsaved
+from app.spool.refreshes import RefreshSpool, UnsavedRefresh
 from app.store.connections import Connection, TokenSet
 from app.store.enums import ConnectionStatus
 from app.store.refreshes import Claim, NewTokens
@@ -62,7 +62,7 @@ async def test_a_refresh_is_claimed_carried_out_and_saved(
     assert 880 < held.seconds_left <= 900
     assert held.tokens is not None
     assert held.tokens != before
-    assert len(list(replica.refresh.spool.left_over())) == 0
+    assert len(list(replica.refresh.spool.entries())) == 0
     assert (await bank.query(held.tokens.access_token.get_secret_value(), "{ user { id } }")).status_code == 200
 
 
@@ -237,7 +237,7 @@ async def test_a_database_that_goes_away_between_answer_and_save_costs_nothing(
     refreshing = asyncio.create_task(carry_out(replica, claim))
 
     async def is_spooled() -> bool:
-        return len(list(replica.refresh.spool.left_over())) == 1
+        return len(list(replica.refresh.spool.entries())) == 1
 
     await eventually(is_spooled)
     assert await refreshes_at(bank) == 1
@@ -245,7 +245,7 @@ async def test_a_database_that_goes_away_between_answer_and_save_costs_nothing(
     await refreshing
     held = await rows.held(connection.id)
     assert held.connection.version == 2
-    assert len(list(replica.refresh.spool.left_over())) == 0
+    assert len(list(replica.refresh.spool.entries())) == 0
 
 
 async def test_a_process_that_was_stopped_before_the_save_loses_nothing(
@@ -257,7 +257,7 @@ async def test_a_process_that_was_stopped_before_the_save_loses_nothing(
     stopped.core.tasks.spawn(carry_out(stopped, claim), "refresh")
 
     async def is_spooled() -> bool:
-        return len(list(stopped.refresh.spool.left_over())) == 1
+        return len(list(stopped.refresh.spool.entries())) == 1
 
     await eventually(is_spooled)
     assert await stopped.core.tasks.drain(0) == ["refresh"]
@@ -269,17 +269,17 @@ async def test_a_process_that_was_stopped_before_the_save_loses_nothing(
     assert held.tokens is not None
     assert held.tokens.refresh_token is not None
     await carry_out(started, await claim_of(started, held.connection))
-    assert len(list(started.refresh.spool.left_over())) == 0
+    assert len(list(started.refresh.spool.entries())) == 0
 
 
-def unsaved(replica: Replica, claim: Claim, *, seconds_ago: float = 0) -> Unsaved:
+def unsaved(replica: Replica, claim: Claim, *, seconds_ago: float = 0) -> UnsavedRefresh:
     """An answer of no bank's."""
     new = NewTokens(TokenSet(SecretStr("planted access"), SecretStr("planted refresh")), 900, None)
-    return Unsaved(claim, new, replica.core.clock.now() - timedelta(seconds=seconds_ago))
+    return UnsavedRefresh(claim, new, replica.core.clock.now() - timedelta(seconds=seconds_ago))
 
 
 async def test_a_replayed_answer_is_as_old_as_it_is(replica: Replica, rows: Rows, connection: Connection) -> None:
-    await replica.refresh.spool.keep(unsaved(replica, await claim_of(replica, connection), seconds_ago=600))
+    await replica.refresh.spool.add(unsaved(replica, await claim_of(replica, connection), seconds_ago=600))
     await replica.refresh.refresher.replay()
     assert 250 < (await rows.held(connection.id)).seconds_left <= 300
 
@@ -287,7 +287,7 @@ async def test_a_replayed_answer_is_as_old_as_it_is(replica: Replica, rows: Rows
 async def test_a_clock_that_was_set_back_does_not_prolong_a_token(
     replica: Replica, rows: Rows, connection: Connection
 ) -> None:
-    await replica.refresh.spool.keep(unsaved(replica, await claim_of(replica, connection), seconds_ago=-600))
+    await replica.refresh.spool.add(unsaved(replica, await claim_of(replica, connection), seconds_ago=-600))
     await replica.refresh.refresher.replay()
     assert (await rows.held(connection.id)).seconds_left <= 900
 
@@ -295,11 +295,11 @@ async def test_a_clock_that_was_set_back_does_not_prolong_a_token(
 async def test_a_replayed_answer_of_a_revoked_connection_is_revoked(
     replica: Replica, rows: Rows, connection: Connection
 ) -> None:
-    await replica.refresh.spool.keep(unsaved(replica, await claim_of(replica, connection)))
+    await replica.refresh.spool.add(unsaved(replica, await claim_of(replica, connection)))
     await rows.change_connection(connection.id, status=ConnectionStatus.REVOKED)
     await replica.refresh.refresher.replay()
     assert await rows.count(revocations) == 1
-    assert len(list(replica.refresh.spool.left_over())) == 0
+    assert len(list(replica.refresh.spool.entries())) == 0
 
 
 async def test_one_answer_that_cannot_be_saved_does_not_hold_up_the_others(
@@ -309,8 +309,8 @@ async def test_one_answer_that_cannot_be_saved_does_not_hold_up_the_others(
     linked = [await rows.link(bank, seconds_left=-1) for _ in range(2)]
     first, second = sorted(linked, key=lambda connection: connection.id)
     answer = unsaved(replica, await claim_of(replica, first))
-    await replica.refresh.spool.keep(replace(answer, new=replace(answer.new, scopes=["a\x00"])))
-    await replica.refresh.spool.keep(unsaved(replica, await claim_of(replica, second)))
+    await replica.refresh.spool.add(replace(answer, new=replace(answer.new, scopes=["a\x00"])))
+    await replica.refresh.spool.add(unsaved(replica, await claim_of(replica, second)))
     with contextlib.suppress(sqlalchemy.exc.DBAPIError):
         await replica.refresh.refresher.replay()
     assert (await rows.held(second.id)).connection.version == 2
@@ -318,25 +318,25 @@ async def test_one_answer_that_cannot_be_saved_does_not_hold_up_the_others(
 
 async def test_the_spool_is_private_and_encrypted(replica: Replica, connection: Connection, tmp_path: Path) -> None:
     directory = tmp_path / "private"
-    spool = Spool(directory, replica.core.key_ring)
-    await spool.keep(unsaved(replica, await claim_of(replica, connection)))
+    spool = RefreshSpool(directory, replica.core.key_ring)
+    await spool.add(unsaved(replica, await claim_of(replica, connection)))
     (file,) = directory.iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     assert directory.stat().st_mode & 0o777 == 0o700
     assert "planted" not in file.read_text()
-    (found,) = spool.left_over()
+    (found,) = spool.entries()
     assert found.new.tokens.refresh_token == SecretStr("planted refresh")
     assert "planted" not in repr(found)
 
 
 async def test_a_spooled_answer_comes_back_as_it_was(replica: Replica, connection: Connection) -> None:
     claim = await claim_of(replica, connection)
-    kept = Unsaved(claim, NewTokens(TokenSet(SecretStr("a"), None), 1, ["x"], "sub"), replica.core.clock.now())
-    await replica.refresh.spool.keep(kept)
-    assert list(replica.refresh.spool.left_over()) == [kept]
-    await replica.refresh.spool.discard(claim)
-    await replica.refresh.spool.discard(claim)
-    assert list(replica.refresh.spool.left_over()) == []
+    kept = UnsavedRefresh(claim, NewTokens(TokenSet(SecretStr("a"), None), 1, ["x"], "sub"), replica.core.clock.now())
+    await replica.refresh.spool.add(kept)
+    assert list(replica.refresh.spool.entries()) == [kept]
+    await replica.refresh.spool.remove(claim)
+    await replica.refresh.spool.remove(claim)
+    assert list(replica.refresh.spool.entries()) == []
 
 
 async def test_a_file_that_cannot_be_read_stays_and_is_told(
@@ -344,11 +344,11 @@ async def test_a_file_that_cannot_be_read_stays_and_is_told(
 ) -> None:
     directory = tmp_path / "mixed"
     claim = await claim_of(replica, connection)
-    await Spool(directory, KeyRing({"lost": bytes(32)})).keep(unsaved(replica, claim))
+    await RefreshSpool(directory, KeyRing({"lost": bytes(32)})).add(unsaved(replica, claim))
     (directory / "con_x.y.refresh").write_text("garbage")
     (directory / "con_x.1.refresh").write_bytes(b"\xff")
     with logged_here() as logs:
-        assert list(Spool(directory, replica.core.key_ring).left_over()) == []
+        assert list(RefreshSpool(directory, replica.core.key_ring).entries()) == []
     assert [line["event"] for line in logs].count("spool_unreadable") == 3
     assert len(list(directory.iterdir())) == 3
 
@@ -371,7 +371,7 @@ async def test_a_draft_that_was_not_finished_is_no_answer(
     claim = await claim_of(replica, connection)
     (directory / f"{claim.connection_id}.{claim.fence}.refresh").mkdir(parents=True)
     with structlog.testing.capture_logs():
-        await Spool(directory, replica.core.key_ring).keep(unsaved(replica, claim))
+        await RefreshSpool(directory, replica.core.key_ring).add(unsaved(replica, claim))
     assert [path.suffix for path in directory.iterdir()] == [".refresh"]
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.errors import BankError, BrokerError, DatabaseUnavailable
-from app.spool.refreshes import Spool, Unsaved
+from app.spool.refreshes import RefreshSpool, UnsavedRefresh
 from app.store.postgresql.database import Database, Requester, Transaction
 from app.store.refreshes import Claim
 
@@ -92,22 +92,22 @@ async def reach(step: Step, *, presents: str | None = None, brings: str | None =
     await flight.stop(step)
 
 
-class SteppedSpool(Spool):
+class SteppedSpool(RefreshSpool):
     """A spool on a real disk, with a stop before and after each of its deeds."""
 
-    async def keep(self, unsaved: Unsaved) -> None:
+    async def add(self, unsaved: UnsavedRefresh) -> None:
         """Stop, write, stop."""
         brings = unsaved.new.tokens.refresh_token
         assert brings is not None
         presents = unsaved.claim.refresh_token.get_secret_value()
         await reach(Step.ANSWERED, presents=presents, brings=brings.get_secret_value())
-        await super().keep(unsaved)
+        await super().add(unsaved)
         await reach(Step.SPOOLED)
 
-    async def discard(self, claim: Claim) -> None:
+    async def remove(self, claim: Claim) -> None:
         """Stop, remove."""
         await reach(Step.SAVED)
-        await super().discard(claim)
+        await super().remove(claim)
 
 
 class FlakyDatabase(Database):
