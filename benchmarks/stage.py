@@ -14,7 +14,7 @@ import httpx
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.callers.authentication import Permission
+from app.callers.permissions import Permission
 from app.demo.environment import Addresses, Place, broker_environment
 from app.demo.keys import Keys, fresh_keys
 from app.demo.ports import HOST, choose_ports

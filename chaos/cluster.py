@@ -10,7 +10,7 @@ from pathlib import Path
 
 from app.base.encryption import KeyRing
 from app.base.randomness import random_bytes
-from app.callers.authentication import Permission
+from app.callers.permissions import Permission
 from app.callers.registry import CallerRegistry
 from app.store.postgresql.database import Database
 from chaos.bank import CLIENT_ID, CLIENT_SECRET, Bank, running_bank

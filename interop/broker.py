@@ -11,7 +11,7 @@ import httpx
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.callers.authentication import Permission
+from app.callers.permissions import Permission
 from app.callers.registry import CallerRegistry
 from app.settings import Settings
 from app.store.connections import TokenSet, get_connection_with_tokens

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from app.callers.authentication import Permission
+from app.callers.permissions import Permission
 from app.callers.registry import DEFAULT_TENANT
 from app.cli.database import OPERATOR
 from app.cli.output import AsJson, plain, show, show_all

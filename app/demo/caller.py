@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.callers.authentication import Permission
+from app.callers.permissions import Permission
 from app.demo.expectations import Unexpected
 from app.demo.keys import KeyFile, Keys
 from app.demo.printing import Printer, Step

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.callers.authentication import Permission
+from app.callers.permissions import Permission
 from app.main import create_api
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory

@@ -5,7 +5,8 @@ import pytest
 from pydantic import SecretStr
 
 from app.callers.api_keys import new_api_key
-from app.callers.authentication import Caller, Permission
+from app.callers.authentication import Caller
+from app.callers.permissions import Permission
 from app.errors import Conflict, InvalidRequest, NotFound, PermissionDenied, UnauthorizedCaller
 from app.store import audit
 from app.store.postgresql.database_time import seconds_from_now

@@ -12,7 +12,8 @@ from joserfc.jwk import ECKey, Key, RSAKey
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.callers.authentication import Caller, CallerAuthenticator, Permission
+from app.callers.authentication import Caller, CallerAuthenticator
+from app.callers.permissions import Permission
 from app.callers.build import open_service_tokens
 from app.callers.registry import CallerRegistry
 from app.errors import BrokerUnavailable, PermissionDenied, UnauthorizedCaller

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.callers.authentication import Permission
+from app.callers.permissions import Permission
 from tests.cli.conftest import Cli
 
 

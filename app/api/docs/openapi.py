@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from app import __version__, errors
 from app.api.query.endpoint import ROUTE
 from app.api.schemas.common import Problem
-from app.callers.authentication import Permission
+from app.callers.permissions import Permission
 from app.errors import MethodNotAllowed
 
 _DESCRIPTION = """

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from app.api.schemas.common import Name, Strict
-from app.callers.authentication import Permission
+from app.callers.permissions import Permission
 from app.store.callers import ApiKeyRecord, CallerRecord
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urldefrag, urljoin
 
 import pytest
 
-from app.callers.authentication import Permission
+from app.callers.permissions import Permission
 from app.main import create_api
 from tests.api.conftest import BrokerFactory
 from tests.support.broker import Browser
