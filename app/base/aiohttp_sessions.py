@@ -1,43 +1,61 @@
-"""What the clients for the bank and for webhooks have in common: no cookies, and few interim answers."""
+"""What the HTTP clients for OpenID Connect and for webhooks share: TLS, no cookies, few interim responses.
 
+`BoundedResponse` relies on internals of aiohttp, so pyproject.toml allows a single minor version of it. After an
+upgrade, tests/base/test_aiohttp_internals.py says what has changed and which behaviour depends on it.
+"""
+
+import ssl
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
-# RFC 9110 section 15.2 sets no bound. The library reads on at once, in which time nobody else is served.
-MOST_INTERIM = 8
+# RFC 9110, section 15.2, sets no limit. aiohttp reads them in a loop that can block the event loop.
+MAX_INTERIM_RESPONSES = 7
 
 
-class FinalResponse(aiohttp.ClientResponse):
-    """A response that comes after a few interim ones at most."""
+@cache
+def verifying_ssl_context() -> ssl.SSLContext:
+    """Return the shared context that verifies certificates and host names.
 
-    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        """Read up to the final head. Raises ClientPayloadError where it does not come."""
-        if (protocol := connection.protocol) is not None:
-            _bound(protocol)
-        return await super().start(connection)
-
-
-def _bound(protocol: ResponseHandler) -> None:
-    read, heads = protocol.read, 0
-
-    async def read_bounded() -> object:
-        nonlocal heads
-        heads += 1
-        if heads > MOST_INTERIM:
-            raise aiohttp.ClientPayloadError("there is no end of interim answers")
-        return await read()
-
-    protocol.read = read_bounded  # type: ignore[assignment,method-assign]
+    Loading the trusted certificates takes tens of milliseconds. `SSL_CERT_FILE` is read at the first call.
+    """
+    return ssl.create_default_context()
 
 
 def open_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
-    """Open a session, which must be closed."""
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), response_class=FinalResponse)
+    """Open a session, which the caller must close."""
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), response_class=BoundedResponse
+    )
 
 
-def no_cookies() -> CookieJar:
-    """Return a jar for httpx that takes none: one request's must never go along with another's."""
+def rejecting_cookie_jar() -> CookieJar:
+    """Return a cookie jar for httpx that stays empty: cookies of one request must never be sent with another."""
     return CookieJar(policy=DefaultCookiePolicy(allowed_domains=()))
+
+
+class BoundedResponse(aiohttp.ClientResponse):
+    """A response that fails if too many interim responses precede it."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        """Read the head. Raises ClientPayloadError after too many interim responses."""
+        if (protocol := connection.protocol) is not None:
+            _limit_heads(protocol)
+        return await super().start(connection)
+
+
+def _limit_heads(protocol: ResponseHandler) -> None:
+    """Limit how many heads `start` can read: it calls `protocol.read` once for each."""
+    read, heads = protocol.read, 0
+
+    async def read_limited() -> object:
+        nonlocal heads
+        heads += 1
+        if heads > MAX_INTERIM_RESPONSES + 1:
+            raise aiohttp.ClientPayloadError("too many interim responses")
+        return await read()
+
+    protocol.read = read_limited  # type: ignore[assignment,method-assign]

@@ -1,7 +1,7 @@
-"""The HTTP proxy that the environment names for an address, by the usual variables.
+"""Chooses the HTTP proxy for a URL by the usual environment variables.
 
-Asked here rather than by the HTTP client, which would look at the environment and at ~/.netrc for every request, and
-would add the credentials that it finds there to requests that carry their own.
+The HTTP clients do not do this themselves: they would read the environment and ~/.netrc for every request, and would
+add credentials from there to requests that carry their own.
 """
 
 from urllib.parse import urlsplit
@@ -9,7 +9,7 @@ from urllib.request import getproxies, proxy_bypass
 
 
 def proxy_for(url: str) -> str | None:
-    """Return the address of the proxy for `url`, as HTTP_PROXY, HTTPS_PROXY and NO_PROXY say, or None."""
+    """Return the URL of the proxy for `url` according to HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, or None."""
     parts = urlsplit(url)
     if not parts.hostname or proxy_bypass(parts.hostname):
         return None

@@ -11,8 +11,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from app.base.aiohttp_sessions import no_cookies, open_session
-from app.base.tls import verified
+from app.base.aiohttp_sessions import open_session, rejecting_cookie_jar, verifying_ssl_context
 from app.webhooks.address_guard import AddressGuard, AddressRefused
 
 _LONGEST_OPENING = 5.0
@@ -54,13 +53,13 @@ async def webhook_client(guard: AddressGuard) -> AsyncIterator[httpx.AsyncClient
         resolver=guard.names,
         socket_factory=guard.open_socket,
         limit_per_host=20,
-        ssl=verified(),
+        ssl=verifying_ssl_context(),
     )
     async with (
         open_session(connector) as session,
         httpx.AsyncClient(
-            transport=AiohttpTransport(client=session, verify=verified()),
-            cookies=no_cookies(),
+            transport=AiohttpTransport(client=session, verify=verifying_ssl_context()),
+            cookies=rejecting_cookie_jar(),
             follow_redirects=False,
             trust_env=False,
         ) as client,

@@ -1,7 +1,6 @@
 """The broker as its users meet it: served by uvicorn over real HTTP, in this process, so that its lines are counted."""
 
 import asyncio
-import base64
 import io
 import socket
 import ssl
@@ -9,7 +8,6 @@ import threading
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,48 +15,26 @@ import httpx
 import uvicorn
 from pydantic import SecretStr
 
-from app.api.server.head_limit import BoundedHttpProtocol
+from app.api.uvicorn_protocol import StrictHttpProtocol
 from app.base.encryption import KeyRing
-from app.base.randomness import identifier
-from app.callers.authentication import Permission
+from app.base.randomness import new_id
+from app.callers.permissions import Permission
 from app.callers.registry import CallerRegistry
 from app.main import create_app
 from app.settings import Settings
 from app.store.callers import CallerRecord
 from app.store.postgresql.database import Database
-from sandbox.settings import CLIENT_ID, CLIENT_SECRET
 from tests.support.eventually import eventually
 from tests.support.rows import Rows
+from tests.support.settings import ENCRYPTION_KEY, PUBLIC_URL, RETURN_URLS, settings_for
 
-# The sandbox knows the redirect URI of this address; `Browser` opens the real one instead.
-PUBLIC_URL = "http://127.0.0.1:8000"
-RETURN_URLS = ("https://shop.example/done", "https://shop.example/below/*", "http://localhost:3000/bank/*")
-ENCRYPTION_KEY = base64.b64encode(bytes(range(32))).decode()
+__all__ = ["ENCRYPTION_KEY", "PUBLIC_URL", "RETURN_URLS", "settings_for"]
+
 EVERYTHING = tuple(Permission)
 # A broker that takes longer to end hangs. Seconds.
 _LONGEST_END = 60.0
 # Making one is most of the cost of a client, and nothing here speaks TLS.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def settings_for(bank_url: str, database_url: SecretStr, data_dir: Path, **changes: Any) -> Settings:
-    """Return settings for a broker of this bank and this database."""
-    values: dict[str, Any] = {
-        "database_url": database_url,
-        "data_dir": data_dir,
-        "public_url": PUBLIC_URL,
-        "return_urls": RETURN_URLS,
-        "stitch_issuer": bank_url,
-        "stitch_client_id": CLIENT_ID,
-        "stitch_client_secret": SecretStr(CLIENT_SECRET),
-        "stitch_graphql_url": f"{bank_url}/graphql",
-        "encryption_keys": SecretStr(f"test:{ENCRYPTION_KEY}"),
-        # What one test has the bank announce must not be remembered by the broker that others share.
-        "stitch_par": "off",
-        "stitch_dpop": "off",
-        "webhook_private_networks": ("127.0.0.0/8",),
-    }
-    return Settings(**(values | changes))
 
 
 class Api(httpx.AsyncClient):
@@ -137,8 +113,8 @@ class Broker:
     ) -> Api:
         """Make a caller, of a tenant of its own unless one is named."""
         caller, api_key = await self.registry.create(
-            tenant=tenant or identifier("tenant"),
-            name=name or identifier("caller"),
+            tenant=tenant or new_id("tenant"),
+            name=name or new_id("caller"),
             permissions=list(permissions),
             actor="tests",
         )
@@ -167,7 +143,7 @@ async def served(settings: Settings) -> AsyncIterator[Broker]:
             create_app(settings),
             log_config=None,
             access_log=False,
-            http=BoundedHttpProtocol,
+            http=StrictHttpProtocol,
             ws="none",
             server_header=False,
             proxy_headers=False,

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.api.server.one_write import HeadHolder
+from app.api.uvicorn_protocol import JoinedWriteTransport
 from tests.support.broker import Broker
 
 Wire = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -35,21 +35,21 @@ def recorder() -> Recorder:
 
 
 def test_a_head_and_a_small_body_are_one_write(recorder: Recorder) -> None:
-    transport = HeadHolder(recorder)
+    transport = JoinedWriteTransport(recorder)
     for data in (b"head", b"body", b"more"):
         transport.write(data)
     assert recorder.writes == [b"headbody", b"more"]
 
 
 def test_a_large_body_is_not_copied(recorder: Recorder) -> None:
-    transport = HeadHolder(recorder)
+    transport = JoinedWriteTransport(recorder)
     transport.write(b"head")
     transport.write(b"x" * 100_000)
     assert recorder.writes == [b"head", b"x" * 100_000]
 
 
 def test_closing_loses_nothing(recorder: Recorder) -> None:
-    transport = HeadHolder(recorder)
+    transport = JoinedWriteTransport(recorder)
     transport.write(b"head")
     assert not transport.is_closing()
     transport.close()

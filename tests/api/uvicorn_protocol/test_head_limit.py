@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from app.api.server.head_limit import MOST_BYTES
+from app.api.uvicorn_protocol import MAX_HEAD_BYTES
 from tests.support.broker import Api, Broker
 
-FAR_TOO_MUCH = 50 * MOST_BYTES
+FAR_TOO_MUCH = 50 * MAX_HEAD_BYTES
 
 
 async def send_without_end(broker: Broker, beginning: bytes, piece: bytes) -> tuple[bytes, int]:

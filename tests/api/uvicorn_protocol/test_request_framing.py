@@ -7,7 +7,7 @@ import json
 import pytest
 
 from app.api.middleware import MOST_PARAMETERS
-from app.api.server.requests_alone import MOST_PIPELINED
+from app.api.uvicorn_protocol import MAX_PIPELINED_REQUESTS
 from tests.support.broker import Api, Broker, Browser
 from tests.support.eventually import eventually
 from tests.support.logs import Logs
@@ -95,9 +95,9 @@ async def test_an_offer_without_a_body_ends_nothing(broker: Broker) -> None:
 
 
 async def test_requests_may_run_ahead_of_their_answers_only_so_far(broker: Broker) -> None:
-    answer = await exchange(broker, SMUGGLED * MOST_PIPELINED, answers=MOST_PIPELINED)
-    assert answer.count(b"HTTP/1.1 200 ") == MOST_PIPELINED
-    assert (await exchange(broker, SMUGGLED * 5_000)).count(b"HTTP/1.1 ") <= MOST_PIPELINED
+    answer = await exchange(broker, SMUGGLED * MAX_PIPELINED_REQUESTS, answers=MAX_PIPELINED_REQUESTS)
+    assert answer.count(b"HTTP/1.1 200 ") == MAX_PIPELINED_REQUESTS
+    assert (await exchange(broker, SMUGGLED * 5_000)).count(b"HTTP/1.1 ") <= MAX_PIPELINED_REQUESTS
 
 
 async def test_a_request_that_comes_ahead_of_an_answer_inherits_no_trace(broker: Broker, api: Api, logs: Logs) -> None:

@@ -1,1 +1,0 @@
-"""TODO app/api/server."""
