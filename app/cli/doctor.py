@@ -25,7 +25,8 @@ from app.store.encryption_keys import require_keys
 from app.store.postgresql.address import database_address
 from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import clock_offset
-from app.store.postgresql.migrate import current_revision, expected_revision, missing_tables
+from app.store.postgresql.schema import current_revision, missing_tables
+from migrations import HEAD_REVISION
 
 _TOLERATED_OFFSET = 5.0
 _NO_TOKEN = SecretStr("made up by broker doctor")
@@ -138,7 +139,7 @@ async def _reachable(database: Database) -> Finding:
 
 
 async def _migrated(database: Database) -> Finding:
-    found, expected = await current_revision(database), expected_revision()
+    found, expected = await current_revision(database), HEAD_REVISION
     if found == expected and (missing := await missing_tables(database)):
         mend = "restore a backup: docs/operations/data.md tells how; `broker migrate` makes no table again"
         return Finding("schema", False, f"at {found}, but tables were lost: {', '.join(missing)}", mend)
@@ -168,7 +169,7 @@ async def _client_authentication(settings: Settings, client: httpx.AsyncClient, 
     authentication = client_authentication(settings, clock)
     token_endpoint = TokenEndpoint(BackChannel(client, provider, authentication, clock))
     with contextlib.suppress(InvalidGrant, BankRequestRejected):
-        await token_endpoint.refresh(_NO_TOKEN, deadline=10)
+        await token_endpoint.refresh(_NO_TOKEN, timeout_seconds=10)
     return Finding("client authentication", True, f"{settings.stitch_client_auth}, which the bank accepts")
 
 
@@ -182,7 +183,7 @@ async def _discovery(provider: Provider) -> Finding:
         "discovery",
         True,
         f"{metadata.token_endpoint}; login requests are {'pushed' if pushed else 'not pushed'} (PAR), "
-        f"tokens are {'bound to keys' if metadata.binds_tokens else 'bearer tokens'} (DPoP)",
+        f"tokens are {'bound to keys' if metadata.uses_dpop else 'bearer tokens'} (DPoP)",
     )
 
 

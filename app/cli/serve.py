@@ -7,7 +7,7 @@ import typer
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from app.api.server.head_limit import BoundedHttpProtocol
+from app.api.uvicorn_protocol import StrictHttpProtocol
 from app.base.encryption import KeyRing
 from app.cli.database import with_key_ring
 from app.cli.workers import serve_with_workers
@@ -16,7 +16,7 @@ from app.runtime import REQUEST_DRAIN_SECONDS
 from app.settings import load_settings
 from app.store.encryption_keys import require_keys
 from app.store.postgresql.database import Database
-from app.store.postgresql.migrate import require_schema
+from app.store.postgresql.schema import require_schema
 
 # Longer than gateways keep an idle connection (nginx and the AWS load balancer: 60 s). Otherwise the server could close
 # a connection just as the gateway sends a request on it.
@@ -43,7 +43,7 @@ def serve(
         log_level=settings.log_level,
         access_log=False,
         ws="none",
-        http=BoundedHttpProtocol,
+        http=StrictHttpProtocol,
         lifespan="on",
         server_header=False,
         proxy_headers=False,

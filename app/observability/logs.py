@@ -7,13 +7,13 @@ import logging
 import sys
 from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar
-from typing import Any, TextIO, cast
-
-import structlog
-from structlog.typing import FilteringBoundLogger
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from app.observability.access_log import AccessLines, Served
 from app.observability.trace_context import current_trace_context
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 # Libraries that print parameters or whole URLs at their chattier levels.
@@ -39,13 +39,29 @@ def log_request(served: Served, seconds: float) -> None:
         _write_access_line(served, seconds)
 
 
-def get_logger(name: str) -> FilteringBoundLogger:
-    """Return a logger whose lines carry `name`, the module that speaks."""
-    return cast("FilteringBoundLogger", structlog.get_logger(module=name))
+class _Logger:
+    """Imports structlog for its first line, so that a command that logs nothing starts sooner."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        import structlog  # noqa: PLC0415
+
+        return cast("Callable[..., Any]", getattr(structlog.get_logger(module=self._name), method))
+
+
+def get_logger(name: str) -> "FilteringBoundLogger":
+    """Return a logger whose lines carry `name`, the module that logs."""
+    return cast("FilteringBoundLogger", _Logger(name))
 
 
 def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None:
     """Send the process's logs, those of libraries too, to `stream` (standard error) as `json` or `console`."""
+    import structlog  # noqa: PLC0415
+
     shared: list[structlog.typing.Processor] = [
         _with_its_request,
         structlog.processors.add_log_level,

@@ -6,11 +6,14 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
 from app.store.postgresql.database import Database
-from app.store.postgresql.migrate import current_revision, expected_revision, migrate
+from app.store.postgresql.migrate import migrate
+from app.store.postgresql.schema import current_revision
 from app.store.tables import metadata
+from migrations import HEAD_REVISION
 from tests.support.postgresql import Databases
 
 
@@ -27,22 +30,28 @@ async def tables_of(database: Database) -> set[str]:
         return set(await transaction.run_sync(lambda connection: inspect(connection).get_table_names()))
 
 
+def test_the_head_revision_is_that_of_the_migration_scripts() -> None:
+    configuration = Config()
+    configuration.set_main_option("script_location", "migrations")
+    assert ScriptDirectory.from_config(configuration).get_heads() == [HEAD_REVISION]
+
+
 async def test_a_migration_makes_every_table(empty: Database) -> None:
     assert await current_revision(empty) is None
-    assert await migrate(empty) == (None, expected_revision())
+    assert await migrate(empty) == (None, HEAD_REVISION)
     assert await tables_of(empty) == {*metadata.tables, "alembic_version"}
-    assert await current_revision(empty) == expected_revision()
+    assert await current_revision(empty) == HEAD_REVISION
 
 
 async def test_a_second_migration_finds_nothing_to_do(empty: Database) -> None:
     await migrate(empty)
-    assert await migrate(empty) == (expected_revision(), expected_revision())
+    assert await migrate(empty) == (HEAD_REVISION, HEAD_REVISION)
 
 
 async def test_replicas_may_migrate_at_once(empty: Database) -> None:
     results = await asyncio.gather(*(migrate(empty) for _ in range(3)))
     assert sorted(before is None for before, _ in results) == [False, False, True]
-    assert {after for _, after in results} == {expected_revision()}
+    assert {after for _, after in results} == {HEAD_REVISION}
 
 
 async def test_migrations_can_be_taken_back_and_made_again(empty: Database) -> None:
@@ -57,7 +66,7 @@ async def test_migrations_can_be_taken_back_and_made_again(empty: Database) -> N
     async with empty.transaction() as transaction:
         await transaction.run_sync(downgrade)
     assert await tables_of(empty) == {"alembic_version"}
-    assert await migrate(empty) == (None, expected_revision())
+    assert await migrate(empty) == (None, HEAD_REVISION)
 
 
 async def test_the_migrations_make_what_the_code_expects(database: Database) -> None:
