@@ -1,18 +1,15 @@
 """The few pages that a bank's customer sees: plain HTML, one stylesheet, no scripts, nothing from elsewhere."""
 
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi.responses import HTMLResponse, Response
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 STATIC = Path(__file__).parent / "static"
-_templates = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 SECURITY_HEADERS = {
     "content-security-policy": (
         "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -26,6 +23,20 @@ SECURITY_HEADERS = {
 }
 
 
+@cache
+def _templates() -> "Environment":
+    # Imported with the first page, because a start need not wait for it.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 def page(name: str, status: int = 200, **values: object) -> Response:
     """Render a page."""
-    return HTMLResponse(_templates.get_template(f"{name}.html").render(**values), status, SECURITY_HEADERS)
+    return HTMLResponse(_templates().get_template(f"{name}.html").render(**values), status, SECURITY_HEADERS)

@@ -7,9 +7,6 @@ so what one request may have parsed is bounded before it is, and tenants take tu
 import hashlib
 from typing import NamedTuple, TypeVar
 
-from graphql import DocumentNode, GraphQLError, OperationDefinitionNode, OperationType, Source
-from graphql.language.parser import Parser
-
 from app.base.strict_json import parse_json
 from app.errors import InvalidRequest, RequestTooLarge
 from app.query.fair_queue import FairQueue
@@ -130,18 +127,18 @@ def _document_of(request: object) -> str | None:
 
 
 def _parse(text: str, most_tokens: int) -> _Parsed:
+    # Imported with the first query, because a start need not wait for it.
+    from graphql import GraphQLError, OperationDefinitionNode, OperationType, Source  # noqa: PLC0415
+    from graphql.language.parser import Parser  # noqa: PLC0415
+
     ends_lines_elsewhere = not _ODD_LINE_ENDS.isdisjoint(text)
     parser = Parser(Source(text), no_location=True, max_lexical_tokens=most_tokens)
     try:
         document = parser.parse_document()
     except (GraphQLError, RecursionError):
         return _Parsed(parser.token_count, may_mutate=True)
-    return _Parsed(parser.token_count, may_mutate=ends_lines_elsewhere or _holds_more_than_queries(document))
-
-
-def _holds_more_than_queries(document: DocumentNode) -> bool:
-    kinds = {one.operation for one in document.definitions if isinstance(one, OperationDefinitionNode)}
-    return kinds != {OperationType.QUERY}
+    operations = {part.operation for part in document.definitions if isinstance(part, OperationDefinitionNode)}
+    return _Parsed(parser.token_count, may_mutate=ends_lines_elsewhere or operations != {OperationType.QUERY})
 
 
 def _too_large(bound: str) -> RequestTooLarge:

@@ -2,24 +2,34 @@
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
 
-_markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 # Where tables have names, which a narrow page has no room for in one piece.
 _FIRST_CELL = re.compile(r"<tr>\n<td>.*?</td>")
 Rewrite = Callable[[str], str | None]
 
 
+@cache
+def _markdown() -> "MarkdownIt":
+    # Imported with the first page, because a start need not wait for it.
+    from markdown_it import MarkdownIt  # noqa: PLC0415
+
+    return MarkdownIt("commonmark", {"html": False}).enable("table")
+
+
 def as_html(text: str, *, inline: bool = False) -> str:
     """Render a text; `inline` is without a paragraph around it."""
-    return str(_markdown.renderInline(text) if inline else _markdown.render(text))
+    return str(_markdown().renderInline(text) if inline else _markdown().render(text))
 
 
 def page_as_html(text: str, rewrite: Rewrite) -> str:
     """Render a page: headings get ids, `rewrite` says where links lead; those that lead nowhere become text."""
-    tokens = _markdown.parse(text)
+    tokens = _markdown().parse(text)
     taken: dict[str, int] = {}
     for number, token in enumerate(tokens):
         if token.type == "heading_open":
@@ -29,7 +39,7 @@ def page_as_html(text: str, rewrite: Rewrite) -> str:
             token.attrSet("id", slug if taken[slug] == 1 else f"{slug}-{taken[slug] - 1}")
         elif token.children:
             _rewrite_links(token.children, rewrite)
-    html = str(_markdown.renderer.render(tokens, _markdown.options, {}))
+    html = str(_markdown().renderer.render(tokens, _markdown().options, {}))
     html = _FIRST_CELL.sub(lambda cell: cell[0].replace("_", "_<wbr>"), html)
     # What scrolls must be reachable by keyboard. Text has its angle brackets escaped.
     return html.replace("<pre>", '<pre tabindex="0">').replace("<table>", '<table tabindex="0">')
@@ -41,7 +51,7 @@ def slug_of(title: str) -> str:
     return kept.replace(" ", "-")
 
 
-def _rewrite_links(tokens: Sequence[Token], rewrite: Rewrite) -> None:
+def _rewrite_links(tokens: "Sequence[Token]", rewrite: Rewrite) -> None:
     opened: list[Token] = []
     for token in tokens:
         if token.type == "link_open":
