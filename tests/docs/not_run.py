@@ -26,7 +26,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/operations/keys.md", "broker callers list"): "tests/cli runs each command, without a process for each",
     (
         "docs/operations/troubleshooting.md",
-        "broker sessions show ses_…           # where a login stands, and why it failed",
+        "broker sessions show ses_…           # the state of a login, and why it failed",
     ): ("looks at what is wrong with a deployment; tests/cli runs each command"),
     ("docs/operations.md", "broker serve --host 0.0.0.0 --port 8000"): "goes on until it is stopped",
     (
@@ -43,7 +43,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ): (_NEEDS_ENGINE),
     (
         "docs/operations/containers.md",
-        "docker compose ps                                        # do the processes live? `healthy` says no more",
+        "docker compose ps                                        # are the processes alive? `healthy` means no more than that",
     ): (_NEEDS_ENGINE),
     ("docs/operations/containers.md", "ask() {"): _NEEDS_ENGINE,
     ("docs/operations/containers.md", "docker compose stop broker-1 broker-2"): _NEEDS_ENGINE,

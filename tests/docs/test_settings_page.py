@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from app import settings
-from app.settings import PREFIX, Settings
+import pytest
+
+from app.errors import ConfigurationError
+from app.settings import PREFIX, Settings, load_settings
 
 PAGE = Path("docs/settings.md").read_text()
 # The last section names variables that are not the broker's own.
@@ -50,8 +52,13 @@ def test_defaults_are_those_of_the_code() -> None:
             assert default.removesuffix(" s") == shown(field.default), name
 
 
-def test_secrets_that_may_come_from_a_file_are_marked() -> None:
-    assert {name for name, (_, marked) in rows().items() if marked} == {name.upper() for name in settings._FROM_FILES}
+def test_settings_that_may_come_from_a_file_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, (_, marked) in rows().items():
+        with monkeypatch.context() as environment:
+            environment.setenv(f"{PREFIX}{name}_FILE", "/nowhere")
+            with pytest.raises(ConfigurationError) as refusal:
+                load_settings()
+        assert (f"{PREFIX}{name}_FILE: /nowhere cannot be read" in refusal.value.detail) is marked, name
 
 
 def test_settings_that_other_pages_name_exist() -> None:
