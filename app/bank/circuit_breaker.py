@@ -4,7 +4,7 @@ from app.base.clock import Clock
 from app.concurrency.backoff import exponential_backoff
 from app.errors import BankError
 from app.observability.logs import get_logger
-from app.observability.metrics import BREAKER_OPEN
+from app.observability.metrics import CIRCUIT_BREAKER_OPEN
 
 _THRESHOLD = 5
 # Wishes for a pause from so many tenants are enough: those of one may be about what it alone has done.
@@ -56,7 +56,7 @@ class Breaker:
         self._turned_away.clear()
         self._last = ""
         self._open_until = 0.0
-        BREAKER_OPEN.set(0)
+        CIRCUIT_BREAKER_OPEN.set(0)
 
     def failed(self, retry_after: float | None, *, tenant: str) -> None:
         """Note a failure that other connections would meet as well; `retry_after` is the bank's wish in seconds.
@@ -74,5 +74,5 @@ class Breaker:
         wish = min(retry_after or 0.0, float("inf") if is_general else _LONGEST_PAUSE)
         pause = max(exponential_backoff(beyond, initial=_FIRST_PAUSE, maximum=_LONGEST_PAUSE), wish)
         self._open_until = self._clock.monotonic() + pause
-        BREAKER_OPEN.set(1)
+        CIRCUIT_BREAKER_OPEN.set(1)
         logger.warning("bank_left_alone", failures=self._failures, seconds=round(pause, 1))

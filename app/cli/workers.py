@@ -9,7 +9,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from uvicorn import Config
 from uvicorn.supervisors import Multiprocess
 
-from app.observability.metrics import MULTIPROCESS_DIRECTORY, served_on
+from app.observability.metrics import MULTIPROCESS_DIRECTORY_VARIABLE, serve_metrics
 
 
 class _Workers(Multiprocess):
@@ -33,7 +33,7 @@ def serve_with_workers(config: Config, *, metrics_port: int | None) -> None:
     """Serve until told to stop. Raises ConfigurationError where `metrics_port` cannot be used."""
     with tempfile.TemporaryDirectory(prefix="broker-metrics-") as directory, contextlib.ExitStack() as stack:
         # Before the workers begin: the library looks when it is imported.
-        os.environ[MULTIPROCESS_DIRECTORY] = directory
+        os.environ[MULTIPROCESS_DIRECTORY_VARIABLE] = directory
         if metrics_port is not None:
-            stack.enter_context(served_on(metrics_port))
+            stack.enter_context(serve_metrics(metrics_port))
         _Workers(config, [config.bind_socket()]).run()

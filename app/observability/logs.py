@@ -1,6 +1,6 @@
-"""Logs: one JSON object a line, an event name first, the request id always, the trace id where there is one.
+"""Logs: one JSON object per line, with the event name first, and the ids of the request and the trace if there are any.
 
-Only values that are safe to read are ever given to a logger; there is no filter that would have to find secrets.
+Loggers are only given values that are safe to read; there is no filter that would have to find secrets.
 """
 
 import logging
@@ -9,34 +9,41 @@ from collections.abc import Callable, MutableMapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from app.observability.access_log import AccessLines, Served
+from app.observability.access_log import AccessLog, ServedRequest
 from app.observability.trace_context import current_trace_context
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-# Libraries that print parameters or whole URLs at their chattier levels.
-_QUIET = ("httpx", "httpcore", "aiohttp.access", "asyncio", "sqlalchemy.engine", "urllib3", "uvicorn.access")
-
+# Libraries that log parameters or whole URLs below the level WARNING.
+_NOISY_LIBRARIES = (
+    "httpx",
+    "httpcore",
+    "aiohttp.access",
+    "asyncio",
+    "sqlalchemy.engine",
+    "urllib3",
+    "uvicorn.access",
+)
 
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def set_request_id(request_id: str) -> None:
-    """Have the log lines of this request, and of the tasks that it begins, carry its id."""
+    """Set the id that the log lines of this request, and of the tasks that it starts, contain."""
     _request_id.set(request_id)
 
 
 def current_request_id() -> str | None:
-    """Return the id of the request that is being served, if any."""
+    """Return the id of the current request, or None outside a request."""
     return _request_id.get()
 
 
-def log_request(served: Served, seconds: float) -> None:
+def log_request(request: ServedRequest, seconds: float) -> None:
     """Write the access line of a request that took `seconds`."""
     if _write_access_line is not None:
-        _write_access_line(served, seconds)
+        _write_access_line(request, seconds)
 
 
 class _Logger:
@@ -59,18 +66,18 @@ def get_logger(name: str) -> "FilteringBoundLogger":
 
 
 def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None:
-    """Send the process's logs, those of libraries too, to `stream` (standard error) as `json` or `console`."""
+    """Write the logs of the process and its libraries to `stream` (default: standard error), as `json` or `console`."""
     import structlog  # noqa: PLC0415
 
     shared: list[structlog.typing.Processor] = [
-        _with_its_request,
+        _add_request_and_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: list[structlog.typing.Processor] = (
-        [_without_values, structlog.processors.JSONRenderer()]
+        [_hide_error_messages, structlog.processors.JSONRenderer()]
         if style == "json"
-        else [_without_values, _as_text, structlog.dev.ConsoleRenderer()]
+        else [_hide_error_messages, _format_exception, structlog.dev.ConsoleRenderer()]
     )
     output = stream or sys.stderr
     structlog.configure(
@@ -82,14 +89,14 @@ def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None
     handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, _name_the_library],
+            foreign_pre_chain=[*shared, _add_library_name],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *renderer,
             ],
         )
     )
-    global _write_access_line  # noqa: PLW0603 - like structlog's and logging's, the configuration is the process's
+    global _write_access_line  # noqa: PLW0603 - per process, like the configuration of structlog and logging
     _write_access_line = _access_writer(level, style, output)
     root = logging.getLogger()
     root.handlers = [handler]
@@ -97,15 +104,13 @@ def configure_logs(level: str, style: str, stream: TextIO | None = None) -> None
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
-    for name in _QUIET:
+    for name in _NOISY_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
-    # It would write down what callers have sent as their trace's state.
+    # It would log the `tracestate` that callers have sent.
     logging.getLogger("opentelemetry.trace.span").setLevel(logging.ERROR)
 
 
-_AccessWriter = Callable[[Served, float], None]
-
-
+_AccessWriter = Callable[[ServedRequest, float], None]
 _write_access_line: _AccessWriter | None = None
 
 
@@ -113,21 +118,21 @@ def _access_writer(level: str, style: str, output: TextIO) -> _AccessWriter | No
     if _LEVELS[level] > logging.INFO:
         return None
     if style == "console":
-        return _write_for_people
-    lines = AccessLines(output)
+        return _write_to_console
+    access_log = AccessLog(output)
 
-    def write(served: Served, seconds: float) -> None:
+    def write(request: ServedRequest, seconds: float) -> None:
         trace = current_trace_context()
-        lines.add(served, seconds, request_id=_request_id.get(), trace_id=trace.trace_id if trace else None)
+        access_log.write(request, seconds, request_id=_request_id.get(), trace_id=trace.trace_id if trace else None)
 
     return write
 
 
-def _write_for_people(served: Served, seconds: float) -> None:
-    get_logger("app.access").info("request", **served._asdict(), milliseconds=round(seconds * 1000, 1))
+def _write_to_console(request: ServedRequest, seconds: float) -> None:
+    get_logger("app.access").info("request", **request._asdict(), milliseconds=round(seconds * 1000, 1))
 
 
-def _with_its_request(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _add_request_and_trace(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     request_id = _request_id.get()
     if request_id is not None:
         event["request_id"] = request_id
@@ -136,15 +141,15 @@ def _with_its_request(_logger: object, _method: str, event: MutableMapping[str, 
     return event
 
 
-def _name_the_library(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _add_library_name(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     record = event.get("_record")
     if isinstance(record, logging.LogRecord):
         event["module"] = record.name
     return event
 
 
-def _without_values(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Render a traceback as places and types only: messages of foreign exceptions may quote a secret."""
+def _hide_error_messages(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace a traceback by types and code locations: messages of third-party exceptions may quote a secret."""
     exc_info = event.pop("exc_info", None)
     if not exc_info:
         return event
@@ -167,7 +172,7 @@ def _without_values(_logger: object, _method: str, event: MutableMapping[str, An
     return event
 
 
-def _as_text(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _format_exception(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     if "exception" in event:
         causes = [f"{cause['type']}\n  " + "\n  ".join(cause["frames"]) for cause in event["exception"]]
         event["exception"] = "\n".join(causes)

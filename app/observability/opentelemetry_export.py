@@ -1,7 +1,7 @@
-"""OpenTelemetry, as its own variables ask for it: https://opentelemetry.io/docs/languages/sdk-configuration/.
+"""Export of traces, configured by OpenTelemetry's own variables.
 
-Off unless `OTEL_TRACES_EXPORTER` or an address of a collector is set. The variables are the library's, which reads
-most of them by itself; those that turn it on are read here.
+See https://opentelemetry.io/docs/languages/sdk-configuration/. Traces are off unless `OTEL_TRACES_EXPORTER` or the
+endpoint of a collector is set. The variables that turn them on are read here; the library reads the others itself.
 """
 
 import asyncio
@@ -13,69 +13,71 @@ from typing import TYPE_CHECKING
 
 from app.base.randomness import new_id
 from app.observability.logs import get_logger
-from app.observability.tracing import exchange_tracer
+from app.observability.tracing import replace_tracer
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 _NAME = "stitch-token-broker"
 _PROTOCOL = "http/protobuf"
-# What has not reached the collector when the process ends may take so many seconds to do so.
-_LONGEST_FLUSH = 2.0
+# For the spans that have not reached the collector when the process ends.
+_FLUSH_TIMEOUT = 2.0  # seconds
 logger = get_logger(__name__)
 
 
 @asynccontextmanager
-async def open_telemetry(environment: Mapping[str, str]) -> AsyncIterator[None]:
-    """Record the spans of this process for as long as the block, where `environment` asks for it.
+async def export_traces(environment: Mapping[str, str]) -> AsyncIterator[None]:
+    """Record and export the spans of this process within the block, if `environment` turns traces on.
 
-    What it asks for and cannot be had is logged: no broker stands still for the lack of its traces.
+    An unsupported or invalid configuration is logged: missing traces must not stop the broker.
     """
     exporters = _exporters(environment)
     if not exporters:
         yield
         return
     try:
-        provider = _open(exporters)
-    except Exception as error:  # noqa: BLE001 - whatever a library makes of foreign variables
-        _is_off(f"{type(error).__name__} while reading the OTEL_ variables")
+        provider = _tracer_provider(exporters)
+    except Exception as error:  # noqa: BLE001 - the library may raise anything for invalid variables
+        _log_not_exported(f"{type(error).__name__} while reading the OTEL_ variables")
         yield
         return
-    before = exchange_tracer(provider.get_tracer(_NAME, version(_NAME)))
+    previous = replace_tracer(provider.get_tracer(_NAME, version(_NAME)))
     try:
         yield
     finally:
-        exchange_tracer(before)
-        # In a thread that does not keep the process from ending.
-        closing = threading.Thread(target=provider.shutdown, daemon=True)
-        closing.start()
-        await asyncio.to_thread(closing.join, _LONGEST_FLUSH)
+        replace_tracer(previous)
+        # A daemon thread does not keep the process from ending.
+        shutdown = threading.Thread(target=provider.shutdown, daemon=True)
+        shutdown.start()
+        await asyncio.to_thread(shutdown.join, _FLUSH_TIMEOUT)
 
 
 def _exporters(environment: Mapping[str, str]) -> list[str]:
-    """Return which exporters are wanted and known."""
+    """Return the configured exporters that the broker supports."""
 
-    def of(name: str) -> str:
+    def variable(name: str) -> str:
         return environment.get(f"OTEL_{name}", "").strip()
 
-    if of("SDK_DISABLED").lower() == "true":
+    if variable("SDK_DISABLED").lower() == "true":
         return []
-    has_address = of("EXPORTER_OTLP_TRACES_ENDPOINT") or of("EXPORTER_OTLP_ENDPOINT")
-    wanted = of("TRACES_EXPORTER") or ("otlp" if has_address else "none")
-    known = []
-    for exporter in dict.fromkeys(one.strip() for one in wanted.split(",")):
-        protocol = of("EXPORTER_OTLP_TRACES_PROTOCOL") or of("EXPORTER_OTLP_PROTOCOL") or _PROTOCOL
+    has_endpoint = variable("EXPORTER_OTLP_TRACES_ENDPOINT") or variable("EXPORTER_OTLP_ENDPOINT")
+    configured = variable("TRACES_EXPORTER") or ("otlp" if has_endpoint else "none")
+    supported = []
+    for exporter in dict.fromkeys(name.strip() for name in configured.split(",")):
+        protocol = variable("EXPORTER_OTLP_TRACES_PROTOCOL") or variable("EXPORTER_OTLP_PROTOCOL") or _PROTOCOL
         if exporter == "otlp" and protocol != _PROTOCOL:
-            _is_off(f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}; the broker speaks {_PROTOCOL}, mostly on port 4318")
+            _log_not_exported(
+                f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}; only {_PROTOCOL} is supported, usually on port 4318"
+            )
         elif exporter in ("otlp", "console"):
-            known.append(exporter)
+            supported.append(exporter)
         elif exporter != "none":
-            _is_off(f"OTEL_TRACES_EXPORTER is {exporter!r}; the broker knows otlp, console and none")
-    return known
+            _log_not_exported(f"OTEL_TRACES_EXPORTER is {exporter!r}; only otlp, console and none are supported")
+    return supported
 
 
-def _open(exporters: list[str]) -> "TracerProvider":
-    # Costs a start some 0.1 s, so only who traces pays for it.
+def _tracer_provider(exporters: list[str]) -> "TracerProvider":
+    # The import takes some 0.1 s, so it is done only if traces are on.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
@@ -84,7 +86,7 @@ def _open(exporters: list[str]) -> "TracerProvider":
     resource = Resource.create({"service.version": version(_NAME), "service.instance.id": new_id("rep")})
     if str(resource.attributes["service.name"]).startswith("unknown_service"):
         resource = resource.merge(Resource({"service.name": _NAME}))
-    # Not made the process's provider: libraries would record addresses, and what they are asked with.
+    # Not set as the global provider: libraries would record URLs and parameters in spans of their own.
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     for exporter in exporters:
         provider.add_span_processor(
@@ -93,5 +95,5 @@ def _open(exporters: list[str]) -> "TracerProvider":
     return provider
 
 
-def _is_off(reason: str) -> None:
+def _log_not_exported(reason: str) -> None:
     logger.warning("traces_not_exported", reason=reason)

@@ -1,7 +1,7 @@
-"""Which trace a request belongs to: W3C Trace Context (https://www.w3.org/TR/trace-context-1/).
+"""The trace that a request belongs to: W3C Trace Context (https://www.w3.org/TR/trace-context-1/).
 
-A caller's trace goes on to the bank, and into the log lines of the request. Where spans are recorded, `tracing` puts
-the one that is under way in the caller's place.
+A caller's trace context is sent on to the bank, and its trace id is in the log lines of the request. If spans are
+recorded, `tracing` replaces the caller's span by the broker's current one.
 """
 
 import re
@@ -9,18 +9,18 @@ from collections.abc import Iterable
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 
-# Section 3.2.2: version, trace-id, parent-id, trace-flags; a later version may have more after another dash.
+# Section 3.2.2: version, trace-id, parent-id, trace-flags; later versions may add more after another dash.
 _TRACEPARENT = re.compile(
     rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,200})?"
 )
-# Section 3.3.1: at most 32 members, keys and values of printable characters. Section 3.3.1.5: 512 must be passed on.
+# Section 3.3.1: at most 32 members of printable characters. Section 3.3.1.5: 512 characters must be propagated.
 _TRACESTATE = re.compile(rb"[\x20-\x7e\t]{1,512}")
-_MOST_MEMBERS = 32
+_MAX_TRACESTATE_MEMBERS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """A trace, as both headers have it."""
+    """The values of the two trace headers."""
 
     traceparent: bytes
     tracestate: bytes | None = None
@@ -30,24 +30,24 @@ class TraceContext:
         """The 32 hexadecimal digits that all spans of the trace share."""
         return self.traceparent[3:35].decode()
 
-    def fields(self) -> list[tuple[bytes, bytes]]:
-        """Return the header fields that tell the next one."""
-        fields = [(b"traceparent", self.traceparent)]
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers to send with a request."""
+        headers = [(b"traceparent", self.traceparent)]
         if self.tracestate is not None:
-            fields.append((b"tracestate", self.tracestate))
-        return fields
+            headers.append((b"tracestate", self.tracestate))
+        return headers
 
 
 _current: ContextVar[TraceContext | None] = ContextVar("trace_context", default=None)
 
 
-def read_trace_context(fields: Iterable[tuple[bytes, bytes]]) -> TraceContext | None:
-    """Return the trace that header fields with names in lower case tell of.
+def parse_trace_context(headers: Iterable[tuple[bytes, bytes]]) -> TraceContext | None:
+    """Return the trace context in request headers, whose names must be in lower case.
 
-    None where `traceparent` is missing, malformed or given twice: then `tracestate` means nothing either.
+    Returns None if `traceparent` is missing, malformed or repeated; `tracestate` has no meaning without it.
     """
     parents, states = [], []
-    for name, value in fields:
+    for name, value in headers:
         if name == b"traceparent":
             parents.append(value)
         elif name == b"tracestate":
@@ -55,31 +55,31 @@ def read_trace_context(fields: Iterable[tuple[bytes, bytes]]) -> TraceContext | 
     if len(parents) != 1 or not _is_traceparent(parents[0]):
         return None
     state = b",".join(states)
-    is_usable = _TRACESTATE.fullmatch(state) and state.count(b",") < _MOST_MEMBERS
+    is_usable = _TRACESTATE.fullmatch(state) and state.count(b",") < _MAX_TRACESTATE_MEMBERS
     return TraceContext(parents[0], state if is_usable else None)
 
 
 def set_trace_context(context: TraceContext | None) -> None:
-    """Have what this request, and the tasks that it begins, send and log belong to this trace, or to none."""
+    """Set the trace context of this request and of the tasks that it starts."""
     _current.set(context)
 
 
-def exchange_trace_context(context: TraceContext) -> Token[TraceContext | None]:
-    """Do the same until `restore_trace_context`."""
+def attach_trace_context(context: TraceContext) -> Token[TraceContext | None]:
+    """Set the trace context until `detach_trace_context` is called with the returned token."""
     return _current.set(context)
 
 
-def restore_trace_context(before: Token[TraceContext | None]) -> None:
-    """Have what follows belong to the trace of before `exchange_trace_context`."""
-    _current.reset(before)
+def detach_trace_context(token: Token[TraceContext | None]) -> None:
+    """Restore the trace context from before `attach_trace_context`."""
+    _current.reset(token)
 
 
 def current_trace_context() -> TraceContext | None:
-    """Return the trace that is being served, if its caller named one or spans are recorded."""
+    """Return the current trace context, if the caller sent one or spans are recorded."""
     return _current.get()
 
 
 def _is_traceparent(value: bytes) -> bool:
     match = _TRACEPARENT.fullmatch(value)
-    # The first version has nothing after the flags.
+    # Version 00 allows nothing after the flags.
     return match is not None and (match[1] != b"00" or match[3] is None)

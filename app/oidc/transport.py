@@ -97,11 +97,11 @@ async def send(
                     http_response.status_code, http_response.headers, await _read_body(http_response)
                 )
             measurement.status = str(response.status)
-        client_span.set({"http.response.status_code": response.status})
+        client_span.set_attributes({"http.response.status_code": response.status})
         if 300 <= response.status < 400:
             raise BankResponseInvalid(f"the bank answered with a redirect ({response.status}), which is not followed")
         if response.status >= 400:
-            client_span.fail(str(response.status))
+            client_span.set_error(str(response.status))
     return response
 
 
@@ -111,7 +111,7 @@ def _request_headers(headers: Mapping[str, str], *, has_form: bool) -> dict[str,
     if has_form:
         sent["content-type"] = "application/x-www-form-urlencoded"
     if trace := current_trace_context():
-        sent |= {name.decode(): value.decode() for name, value in trace.fields()}
+        sent |= {name.decode(): value.decode() for name, value in trace.headers()}
     return sent
 
 
@@ -169,7 +169,7 @@ def _errors_of_the_broker(measurement: _Measurement, timeout_seconds: float) -> 
 
 
 def _translate(error: Exception, *, has_response: bool) -> BankError:
-    # httpx-aiohttp reports a connection lost after sending as httpx.ConnectTimeout; only the cause shows the difference.
+    # httpx-aiohttp raises httpx.ConnectTimeout for a connection lost after sending, too. Only the cause differs.
     cause = error.__cause__ if isinstance(error, httpx.HTTPError) else error
     if isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
         return BankUnreachable("no connection to the bank could be opened")

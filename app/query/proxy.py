@@ -155,7 +155,7 @@ class QueryProxy:
         with span("POST graphql", SpanKind.CLIENT, _ATTRIBUTES) as sending:
             # The trace stands beside the headers, which are kept: it is another one each time.
             trace = current_trace_context()
-            lines = (token.authorization, headers, header_lines(trace.fields()) if trace else _NO_LINES)
+            lines = (token.authorization, headers, header_lines(trace.headers()) if trace else _NO_LINES)
             try:
                 try:
                     response = await self._pool.post(lines, body)
@@ -172,10 +172,10 @@ class QueryProxy:
                 _counter(_BECAME.get(type(error), "no_answer")).inc()
                 raise _translate(error) from error
             _counter(response.status).inc()
-            if sending.is_recorded:
-                sending.set({"http.response.status_code": response.status})
+            if sending.is_recording:
+                sending.set_attributes({"http.response.status_code": response.status})
                 if response.status >= 400 or refusal is not Refusal.NONE:
-                    sending.fail("token_refused" if refusal is not Refusal.NONE else str(response.status))
+                    sending.set_error("token_refused" if refusal is not Refusal.NONE else str(response.status))
             return answer, refusal
 
 

@@ -12,17 +12,17 @@ import pytest
 import structlog
 
 from app.errors import DatabaseUnavailable
-from app.observability.access_log import Served
+from app.observability.access_log import ServedRequest
 from app.observability.logs import configure_logs, current_request_id, get_logger, log_request, set_request_id
 
 PLANTED = "planted-secret"
-SERVED = Served("GET", "/v1/sessions", 200, "cal_1", "10.0.0.1")
+SERVED = ServedRequest("GET", "/v1/sessions", 200, "cal_1", "10.0.0.1")
 Lines = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
 def output() -> Iterator[io.StringIO]:
-    """What is logged; the configuration of before comes back."""
+    """What is logged. The previous configuration is restored after the test."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     stream = io.StringIO()
@@ -61,19 +61,19 @@ def test_every_line_has_the_request_id(lines: Lines) -> None:
     assert current_request_id() is None
 
 
-def test_lines_of_libraries_have_the_same_form(lines: Lines) -> None:
-    logging.getLogger("a.library").error("said %s", "this")
+def test_log_lines_of_libraries_have_the_same_form(lines: Lines) -> None:
+    logging.getLogger("a.library").error("failed: %s", "reason")
     (line,) = lines()
-    assert (line["event"], line["level"], line["module"]) == ("said this", "error", "a.library")
+    assert (line["event"], line["level"], line["module"]) == ("failed: reason", "error", "a.library")
 
 
-def test_what_is_below_the_level_is_not_said(lines: Lines) -> None:
-    get_logger("app").debug("too_much")
+def test_lines_below_the_level_are_not_written(lines: Lines) -> None:
+    get_logger("app").debug("below_the_level")
     logging.getLogger("httpx").info("GET https://bank.example/?code=secret")
     assert lines() == []
 
 
-def test_an_exception_shows_where_but_not_what(output: io.StringIO, lines: Lines) -> None:
+def test_an_exception_is_logged_with_its_place_but_not_its_message(output: io.StringIO, lines: Lines) -> None:
     try:
         fail_with_a_secret()
     except ValueError:
@@ -85,7 +85,7 @@ def test_an_exception_shows_where_but_not_what(output: io.StringIO, lines: Lines
     assert PLANTED not in output.getvalue()
 
 
-def test_an_exception_of_a_library_does_not_show_its_message_either(output: io.StringIO, lines: Lines) -> None:
+def test_an_exception_logged_by_a_library_does_not_show_its_message_either(output: io.StringIO, lines: Lines) -> None:
     try:
         fail_with_a_secret()
     except ValueError:
@@ -94,7 +94,7 @@ def test_an_exception_of_a_library_does_not_show_its_message_either(output: io.S
     assert PLANTED not in output.getvalue()
 
 
-def test_the_causes_of_an_exception_are_followed(lines: Lines) -> None:
+def test_the_causes_of_an_exception_are_logged(lines: Lines) -> None:
     try:
         try:
             fail_with_a_secret()
@@ -104,10 +104,13 @@ def test_the_causes_of_an_exception_are_followed(lines: Lines) -> None:
         get_logger("app").error("it_failed", exc_info=error)
         get_logger("app").error("again", exc_info=sys.exc_info())
     for line in lines():
-        assert [one["type"] for one in line["exception"]] == ["app.errors.DatabaseUnavailable", "builtins.ValueError"]
+        assert [cause["type"] for cause in line["exception"]] == [
+            "app.errors.DatabaseUnavailable",
+            "builtins.ValueError",
+        ]
 
 
-def test_the_console_keeps_secrets_too() -> None:
+def test_the_console_format_hides_secrets_too() -> None:
     stream = io.StringIO()
     root = logging.getLogger()
     handlers = root.handlers
@@ -124,12 +127,12 @@ def test_the_console_keeps_secrets_too() -> None:
     assert PLANTED not in stream.getvalue()
 
 
-def test_uvicorns_lines_come_once(lines: Lines) -> None:
+def test_log_lines_of_uvicorn_are_written_once(lines: Lines) -> None:
     logging.getLogger("uvicorn.error").warning("Something is odd")
     assert len(lines()) == 1
 
 
-def test_an_access_line_has_the_form_of_the_others(lines: Lines) -> None:
+def test_an_access_line_has_the_form_of_other_log_lines(lines: Lines) -> None:
     log_request(SERVED, 0.0123)
     (line,) = lines()
     assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() == timedelta(0)
@@ -147,7 +150,7 @@ def test_an_access_line_has_the_form_of_the_others(lines: Lines) -> None:
     }
 
 
-def test_an_access_line_stays_one_line_whatever_the_caller_is_called(lines: Lines) -> None:
+def test_an_access_line_stays_one_line_whatever_the_name_of_the_caller(lines: Lines) -> None:
     log_request(SERVED._replace(caller='svc_"\n{}'), 0)
     assert [line["caller"] for line in lines()] == ['svc_"\n{}']
 
@@ -160,7 +163,7 @@ async def test_access_lines_are_written_before_the_event_loop_waits_again(output
     assert [line["status"] for line in lines()] == [200, 404]
 
 
-def test_access_lines_can_be_quiet_or_for_people(output: io.StringIO) -> None:
+def test_access_lines_can_be_turned_off_or_written_for_the_console(output: io.StringIO) -> None:
     configure_logs("warning", "json", output)
     log_request(SERVED, 0.0123)
     assert output.getvalue() == ""
