@@ -1,3 +1,3 @@
-"""The token broker: Stitch user tokens, kept and refreshed, so that no internal service ever holds one."""
+"""A token broker for Stitch: it stores and refreshes user tokens, so that no internal service ever holds one."""
 
 __version__ = "0.1.0"

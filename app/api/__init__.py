@@ -1,1 +1,4 @@
-"""The HTTP edge. FastAPI is known here and in `app.main` only."""
+"""The HTTP API. Only this folder and `app.main` import the web framework.
+
+Imports `runtime` and the topics.
+"""

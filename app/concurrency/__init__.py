@@ -1,1 +1,4 @@
-"""TODO app/concurrency."""
+"""How work runs: background tasks, retries, periodic work, locks by key, and the shutdown signal.
+
+Imports only `base`, `errors` and `observability`.
+"""

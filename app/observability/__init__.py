@@ -1,1 +1,4 @@
-"""TODO app/observability."""
+"""Logs, metrics and traces.
+
+Imports only `base` and `errors`.
+"""

@@ -1,1 +1,4 @@
-"""Sending webhooks as Standard Webhooks has it; knows neither database nor web framework."""
+"""Webhooks: registering them, signing events, and delivering events through the outbox.
+
+Imports `callers`, `store`, `settings` and the basics.
+"""

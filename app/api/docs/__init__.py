@@ -1,1 +1,1 @@
-"""TODO app/api/docs."""
+"""The OpenAPI document and the pages under /docs."""

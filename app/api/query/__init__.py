@@ -1,1 +1,1 @@
-"""TODO app/api/query."""
+"""The endpoint of the query path, a plain ASGI application for speed. Imports `query` and `http_client`."""

@@ -1,1 +1,1 @@
-"""TODO app/api/routes."""
+"""The endpoints: each translates HTTP to a call of one topic, and its result back."""

@@ -1,1 +1,1 @@
-"""TODO app/api/schemas."""
+"""The JSON of requests and responses. Imports the topics for their types."""
