@@ -30,12 +30,12 @@ from app.api.routes import (
     webhooks,
 )
 from app.api.trusted_proxies import TrustedProxies
-from app.concurrency.shutdown import Stopping, stop_with
+from app.concurrency.shutdown import ShutdownSignal, stop_when_supervisor_ends
 from app.errors import BrokerError
 from app.maintenance.key_reload import reloading_keys
 from app.observability.logs import configure_logs, get_logger
-from app.observability.metrics import is_one_of_several, served_on
-from app.observability.opentelemetry_export import open_telemetry
+from app.observability.metrics import is_multiprocess, serve_metrics
+from app.observability.opentelemetry_export import export_traces
 from app.runtime import open_runtime
 from app.settings import Settings, load_settings
 
@@ -60,8 +60,8 @@ def create_app(settings: Settings) -> ASGIApp:
         with_query_page=settings.query_page,
         path_prefix=settings.path_prefix,
     )
-    stopping = Stopping()
-    app: ASGIApp = Application(api, settings, stopping)
+    shutdown = ShutdownSignal()
+    app: ASGIApp = Application(api, settings, shutdown)
     if settings.trusted_proxies:
         return TrustedProxies(app, settings.trusted_proxies)
     return app
@@ -100,13 +100,13 @@ def _operation_id(route: APIRoute) -> str:
 class Application:
     """Opens the runtime, sends queries to their own endpoint, and all else to the web framework."""
 
-    def __init__(self, api: FastAPI, settings: Settings, stopping: Stopping) -> None:
+    def __init__(self, api: FastAPI, settings: Settings, shutdown: ShutdownSignal) -> None:
         self._api = api
         self._settings = settings
-        self._stopping = stopping
+        self._shutdown = shutdown
         self._prefix = settings.path_prefix
         self._departures = Departures()
-        self._others = RequestMiddleware(BodyLimitMiddleware(api, limit=settings.max_body_bytes), stopping)
+        self._others = RequestMiddleware(BodyLimitMiddleware(api, limit=settings.max_body_bytes), shutdown)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the life of the process."""
@@ -129,15 +129,15 @@ class Application:
         """Speak the lifespan protocol here, so that a start that cannot be says why in one line."""
         async with AsyncExitStack() as stack:
             await receive()
-            stack.enter_context(self._stopping.on_signals(self._settings.stop_delay))
+            stack.enter_context(self._shutdown.set_on_signals(self._settings.stop_delay))
             if (supervisor := parent_process()) is not None:
-                stack.callback(asyncio.create_task(stop_with(supervisor)).cancel)
+                stack.callback(asyncio.create_task(stop_when_supervisor_ends(supervisor)).cancel)
             # First, so that it is told of what ends last.
-            await stack.enter_async_context(open_telemetry(os.environ))
+            await stack.enter_async_context(export_traces(os.environ))
             try:
-                self._api.state.runtime = await stack.enter_async_context(open_runtime(self._settings, self._stopping))
-                if self._settings.metrics_port is not None and not is_one_of_several():
-                    stack.enter_context(served_on(self._settings.metrics_port))
+                self._api.state.runtime = await stack.enter_async_context(open_runtime(self._settings, self._shutdown))
+                if self._settings.metrics_port is not None and not is_multiprocess():
+                    stack.enter_context(serve_metrics(self._settings.metrics_port))
             except BrokerError as error:
                 await send({"type": "lifespan.startup.failed", "message": f"the broker cannot start: {error.detail}"})
                 return
@@ -147,7 +147,7 @@ class Application:
                     {"type": "lifespan.startup.failed", "message": "the broker cannot start: see the line above"}
                 )
                 return
-            stack.enter_context(reloading_keys(self._api.state.runtime))
+            stack.enter_context(reloading_keys(self._api.state.runtime.core))
             logger.info("started", public_url=self._settings.public_url)
             await send({"type": "lifespan.startup.complete"})
             await receive()

@@ -5,259 +5,154 @@ import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from app.bank.circuit_breaker import Breaker
-from app.bank.dpop_proofs import QueryProofs
-from app.bank.providers import client_authentication, open_provider, open_service_tokens
+import httpx
+
+import app.callers.build as callers
+import app.connections.build as connections
+import app.interactions.build as interactions
+import app.login.build as login
+import app.maintenance.build as maintenance
+import app.query.build as query
+import app.refresh.build as refresh
+import app.webhooks.build as webhooks
+from app.bank.bank import Bank, open_bank
 from app.base.clock import Clock, SystemClock
 from app.base.encryption import KeyRing
-from app.callers.authentication import CallerAuthenticator
-from app.callers.body_budget import BodyBudget
-from app.callers.limits import CallerLimits
-from app.callers.registry import CallerRegistry
-from app.concurrency.background_tasks import BackgroundTasks, report_fault
-from app.concurrency.shutdown import Stopping
-from app.connections.disconnect import Disconnecting
-from app.connections.revocation_worker import Revoker
-from app.connections.service import Connections
+from app.concurrency.background_tasks import BackgroundTasks, log_unexpected_error
+from app.concurrency.shutdown import ShutdownSignal
+from app.core import Core
 from app.errors import ConfigurationError, DatabaseUnavailable
-from app.interactions.browser import InteractionPages
-from app.interactions.outcome import Decisions
-from app.interactions.service import Interactions
-from app.login.build import callback_services
-from app.login.callback import Completion
-from app.login.confirmation import Confirmations
-from app.login.connect_links import ConnectLinks
+from app.login.build import BROWSER_TIMEOUT
 from app.login.return_urls import ReturnUrls
-from app.login.sessions import Logins
-from app.maintenance.gauges import Vitals
-from app.maintenance.housekeeping import Housekeeping
-from app.maintenance.retention import Ages, Retention
 from app.observability.logs import get_logger
-from app.oidc.authorization_url import FrontChannel
-from app.oidc.back_channel import BackChannel
-from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
-from app.query.mutations import Documents
-from app.query.proxy import QueryProxy, query_pool
-from app.refresh.refresher import Refresher, Timing
-from app.refresh.tokens import Tokens
 from app.settings import Settings
-from app.spool.refreshes import Spool
 from app.store.encryption_keys import require_keys
-from app.store.last_used import Usage
+from app.store.last_used import LastUsedTimes
 from app.store.postgresql.address import database_address
 from app.store.postgresql.database import Database
-from app.store.postgresql.migrate import require_schema
 from app.store.postgresql.notifications import Notifications
-from app.webhooks.address_guard import AddressGuard
-from app.webhooks.dispatcher import Dispatcher
-from app.webhooks.sending import webhook_client
-from app.webhooks.service import Webhooks
+from app.store.postgresql.schema import require_schema
 
-# What the server gives answers under way, and then the broker its refreshes: together less than the 30 s after which
-# orchestrators kill.
-ANSWER_SECONDS = 15.0
-DRAIN_SECONDS = 12.0
-_BROWSER_PATIENCE = 8.0
+# At a stop, the server first gives requests this long to end, and the broker then its refreshes: together less than
+# the 30 seconds after which orchestrators kill a process.
+REQUEST_DRAIN_SECONDS = 15.0
+TASK_DRAIN_SECONDS = 12.0
 logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Everything that requests use."""
+    """Everything that requests use: the settings, what all topics stand on, and the services of each topic."""
 
     settings: Settings
-    stopping: Stopping
-    key_ring: KeyRing
-    database: Database
-    notifications: Notifications
-    tasks: BackgroundTasks
-    authenticator: CallerAuthenticator
-    limits: CallerLimits
-    bodies: BodyBudget
-    registry: CallerRegistry
-    logins: Logins
-    links: ConnectLinks
-    completion: Completion
-    confirmations: Confirmations
-    connections: Connections
-    disconnecting: Disconnecting
-    tokens: Tokens
-    documents: Documents
-    proxy: QueryProxy
-    webhooks: Webhooks
-    interactions: Interactions
-    interaction_pages: InteractionPages
+    core: Core
+    bank: Bank
+    callers: callers.CallerServices
+    refresh: refresh.RefreshServices
+    login: login.LoginServices
+    connections: connections.ConnectionServices
+    query: query.QueryServices
+    interactions: interactions.InteractionServices
+    webhooks: webhooks.WebhookServices
+    maintenance: maintenance.MaintenanceServices
 
 
 @asynccontextmanager
 async def open_runtime(
-    settings: Settings, stopping: Stopping | None = None, clock: Clock | None = None
+    settings: Settings, shutdown: ShutdownSignal | None = None, clock: Clock | None = None
 ) -> AsyncIterator[Runtime]:
-    """Open the broker. Raises ConfigurationError where the database is not migrated or a key file is not usable."""
-    clock = clock or SystemClock()
-    stopping = stopping or Stopping()
-    key_ring = KeyRing.parse(settings.encryption_keys.get_secret_value())
-    authentication = client_authentication(settings, clock)
+    """Open the broker. Raises ConfigurationError if the database is not migrated or a key file cannot be used."""
     async with AsyncExitStack() as stack:
-        url = stack.enter_context(database_address(settings))
-        database = Database(url, by_way_of_pooler=settings.database_listen_url is not None)
-        stack.push_async_callback(database.close)
-        await _wait_for_schema(database, stopping)
-        await require_keys(database, key_ring)
-        notifications = Notifications(Database(settings.database_listen_url or url))
-        client = await stack.enter_async_context(bank_client())
-        pool = await stack.enter_async_context(
-            query_pool(
-                settings.stitch_graphql_url,
-                patience=settings.query_timeout,
-                concurrency=settings.query_concurrency,
+        core = await stack.enter_async_context(
+            _open_core(settings, shutdown or ShutdownSignal(), clock or SystemClock())
+        )
+        http = await stack.enter_async_context(bank_client())
+        bank = await stack.enter_async_context(open_bank(settings, http, core.clock))
+        runtime = await stack.enter_async_context(build_runtime(core, bank, settings, http))
+        periodic = runtime.maintenance
+        await stack.enter_async_context(
+            _running(
+                core.notifications.run(),
+                periodic.housekeeping.run(),
+                periodic.gauges.run(),
+                periodic.retention.run(),
+                runtime.webhooks.dispatcher.run(),
             )
         )
-        tasks, usage = BackgroundTasks(), Usage()
-        provider = open_provider(settings, client, clock)
-        back_channel = BackChannel(client, provider, authentication, clock)
-        token_endpoint = TokenEndpoint(back_channel)
-        front_channel = FrontChannel(
-            back_channel,
-            client_id=settings.stitch_client_id,
-            timeout=settings.bank_timeout,
-            prompt=settings.stitch_prompt,
-        )
-        spool = Spool(settings.data_dir / "spool", key_ring)
-        refresher = Refresher(
-            database=database,
-            key_ring=key_ring,
-            provider=provider,
-            token_endpoint=token_endpoint,
-            spool=spool,
-            breaker=Breaker(clock),
-            clock=clock,
-            timing=Timing(deadline=settings.refresh_deadline, lease=settings.refresh_lease),
-        )
-        tokens = Tokens(
-            database=database,
-            key_ring=key_ring,
-            notifications=notifications,
-            refresher=refresher,
-            tasks=tasks,
-            usage=usage,
-            clock=clock,
-            cache_ttl=settings.cache_ttl,
-            longest_wait=settings.refresh_lease + settings.refresh_deadline,
-        )
-        authenticator = CallerAuthenticator(
-            database,
-            key_ring,
-            usage,
-            clock,
-            cache_ttl=settings.cache_ttl,
-            service_tokens=open_service_tokens(settings, client, clock),
-        )
-        callback = callback_services(
-            database=database,
-            key_ring=key_ring,
-            provider=provider,
-            token_endpoint=token_endpoint,
-            client_id=settings.stitch_client_id,
-            spool=settings.data_dir / "spool",
-            tasks=tasks,
-            clock=clock,
-            patience=_BROWSER_PATIENCE,
-        )
-        revoker = Revoker(database=database, key_ring=key_ring, token_endpoint=token_endpoint)
-        housekeeping = Housekeeping(
-            database=database,
-            completion=callback.completion,
-            confirmations=callback.confirmations,
-            revoker=revoker,
-            tasks=tasks,
-            usage=usage,
-        )
-        documents = Documents()
-        proxy = QueryProxy(pool, tokens, QueryProofs(settings.stitch_graphql_url, clock), documents)
-        decisions = Decisions(database=database, proxy=proxy, tasks=tasks, patience=_BROWSER_PATIENCE)
-        return_urls = ReturnUrls(settings.return_urls)
-        guard = AddressGuard(settings.webhook_private_networks)
-        dispatcher = Dispatcher(
-            database=database,
-            key_ring=key_ring,
-            notifications=notifications,
-            stopping=stopping,
-            tasks=tasks,
-            client=await stack.enter_async_context(webhook_client(guard)),
-            clock=clock,
-            timeout=settings.webhook_timeout,
-        )
-        vitals = Vitals(database=database, pool=pool, tokens=tokens, authenticator=authenticator, spool=spool)
-        ages = Ages(
-            sessions=settings.session_retention_days,
-            refreshes=settings.refresh_retention_days,
-            tombstones=settings.tombstone_retention_days,
-            audit=settings.audit_retention_days,
-        )
-        retention = Retention(database, ages)
-        notifications.observe(partial(_heed, tokens, authenticator))
-        database.on_change(notifications.announce)
-        await stack.enter_async_context(
-            _running(notifications.run(), housekeeping.run(), vitals.run(), retention.run(), dispatcher.run())
-        )
-        stack.push_async_callback(_flush, housekeeping)
-        stack.push_async_callback(_drain, tasks)
-        tasks.spawn(refresher.replay(), "replay of refreshes")
-        tasks.spawn(callback.answers.replay(), "replay of logins")
-        yield Runtime(
+        stack.push_async_callback(_flush_last_used, runtime)
+        stack.push_async_callback(_drain, core.tasks)
+        core.tasks.spawn(runtime.refresh.refresher.replay(), "replay of refreshes")
+        core.tasks.spawn(runtime.login.token_responses.replay(), "replay of logins")
+        yield runtime
+
+
+@asynccontextmanager
+async def build_runtime(
+    core: Core,
+    bank: Bank,
+    settings: Settings,
+    http: httpx.AsyncClient,
+    *,
+    browser_timeout: float = BROWSER_TIMEOUT,
+    refresh_wait: float | None = None,
+) -> AsyncIterator[Runtime]:
+    """Build every topic, bottom up, and keep their caches in step with the database. Nothing runs yet.
+
+    `browser_timeout`: how many seconds a browser waits for the end of its login. `refresh_wait`: how many seconds a
+    request waits for a refresh, by default the time of two attempts.
+    """
+    usage, return_urls = LastUsedTimes(), ReturnUrls(settings.return_urls)
+    caller_services = callers.build(core, settings, http, usage)
+    refresh_services = refresh.build(core, bank, settings, usage, longest_wait=refresh_wait)
+    tokens = refresh_services.tokens
+    login_services = login.build(core, bank, settings, return_urls, browser_timeout=browser_timeout)
+    connection_services = connections.build(core, bank, tokens)
+    query_services = query.build(bank, tokens)
+    async with webhooks.build(core, settings) as webhook_services:
+        runtime = Runtime(
             settings=settings,
-            stopping=stopping,
-            key_ring=key_ring,
-            database=database,
-            notifications=notifications,
-            tasks=tasks,
-            authenticator=authenticator,
-            limits=CallerLimits(clock, rate=settings.caller_rate, concurrency=settings.caller_concurrency),
-            bodies=BodyBudget(),
-            registry=CallerRegistry(database, key_ring),
-            logins=Logins(
-                database=database,
-                key_ring=key_ring,
-                notifications=notifications,
-                stopping=stopping,
-                front_channel=front_channel,
-                return_urls=return_urls,
-                clock=clock,
-                base_url=settings.base_url,
-                scopes=settings.stitch_scopes,
-                session_ttl=settings.session_ttl,
+            core=core,
+            bank=bank,
+            callers=caller_services,
+            refresh=refresh_services,
+            login=login_services,
+            connections=connection_services,
+            query=query_services,
+            interactions=interactions.build(core, settings, return_urls, query_services.proxy.send),
+            webhooks=webhook_services,
+            maintenance=maintenance.build(
+                core,
+                bank,
+                settings,
+                login=login_services,
+                refresh=refresh_services,
+                revoker=connection_services.revocation_worker,
+                authenticator=caller_services.authenticator,
+                usage=usage,
             ),
-            links=ConnectLinks(database=database, key_ring=key_ring, front_channel=front_channel, clock=clock),
-            completion=callback.completion,
-            confirmations=callback.confirmations,
-            connections=Connections(database=database, tokens=tokens),
-            disconnecting=Disconnecting(database=database, key_ring=key_ring, revoker=revoker, tasks=tasks),
-            tokens=tokens,
-            documents=documents,
-            proxy=proxy,
-            webhooks=Webhooks(database=database, key_ring=key_ring, guard=guard),
-            interactions=Interactions(
-                database=database,
-                key_ring=key_ring,
-                notifications=notifications,
-                stopping=stopping,
-                decisions=decisions,
-                return_urls=return_urls,
-                clock=clock,
-                issuer=settings.stitch_issuer,
-                base_url=settings.base_url,
-                time_to_live=settings.session_ttl,
-            ),
-            interaction_pages=InteractionPages(database=database, key_ring=key_ring, decisions=decisions),
         )
+        _keep_caches_current(runtime)
+        yield runtime
 
 
-async def _wait_for_schema(database: Database, stopping: Stopping) -> None:
+@asynccontextmanager
+async def _open_core(settings: Settings, shutdown: ShutdownSignal, clock: Clock) -> AsyncIterator[Core]:
+    key_ring = KeyRing.parse(settings.encryption_keys.get_secret_value())
+    with database_address(settings) as url:
+        database = Database(url, by_way_of_pooler=settings.database_listen_url is not None)
+        try:
+            await _wait_for_schema(database, shutdown)
+            await require_keys(database, key_ring)
+            notifications = Notifications(Database(settings.database_listen_url or url))
+            yield Core(database, key_ring, clock, notifications, BackgroundTasks(), shutdown)
+        finally:
+            await database.close()
+
+
+async def _wait_for_schema(database: Database, shutdown: ShutdownSignal) -> None:
     while True:
         try:
             await require_schema(database)
@@ -266,27 +161,34 @@ async def _wait_for_schema(database: Database, stopping: Stopping) -> None:
             await asyncio.sleep(1)
         else:
             return
-        if stopping.has_begun:
+        if shutdown.is_set:
             raise ConfigurationError("told to stop before the database could be reached")
 
 
-def _heed(tokens: Tokens, authenticator: CallerAuthenticator, topic: str | None) -> None:
-    """Forget what a notification says has changed; everything, where notifications may have been missed."""
-    kind, _, identifier = (topic or "").partition(":")
-    if topic is None:
-        tokens.forget_all()
-        authenticator.forget_all()
-    elif kind == "connection":
-        tokens.forget(identifier)
-    elif kind == "caller":
-        authenticator.forget(identifier)
+def _keep_caches_current(runtime: Runtime) -> None:
+    """Forget what a notification says has changed; everything, if notifications may have been missed."""
+    tokens, authenticator = runtime.refresh.tokens, runtime.callers.authenticator
+
+    def forget(topic: str | None) -> None:
+        kind, _, identifier = (topic or "").partition(":")
+        if topic is None:
+            tokens.forget_all()
+            authenticator.forget_all()
+        elif kind == "connection":
+            tokens.forget(identifier)
+        elif kind == "caller":
+            authenticator.forget(identifier)
+
+    notifications = runtime.core.notifications
+    notifications.observe(forget)
+    runtime.core.database.on_change(notifications.announce)
 
 
 @asynccontextmanager
 async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     running = [asyncio.create_task(one) for one in work]
     for task in running:
-        task.add_done_callback(report_fault)
+        task.add_done_callback(log_unexpected_error)
     try:
         yield
     finally:
@@ -296,10 +198,10 @@ async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def _drain(tasks: BackgroundTasks) -> None:
-    if left := await tasks.drain(DRAIN_SECONDS):
+    if left := await tasks.drain(TASK_DRAIN_SECONDS):
         logger.error("stopped_with_work_left", work=left)
 
 
-async def _flush(housekeeping: Housekeeping) -> None:
+async def _flush_last_used(runtime: Runtime) -> None:
     with contextlib.suppress(DatabaseUnavailable):
-        await housekeeping.flush_usage()
+        await runtime.maintenance.housekeeping.flush_usage()

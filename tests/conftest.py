@@ -22,9 +22,9 @@ from app.store.postgresql.database import Database
 from sandbox.client import SandboxClient
 from tests.support.bank import running_bank
 from tests.support.broker import NO_TLS, Api, Broker, Browser, served, settings_for
-from tests.support.clock import SteerableClock
+from tests.support.clock import AdjustableClock
 from tests.support.hostile import HostileServer, hostile_server
-from tests.support.outage import Relay, relayed
+from tests.support.relay import Relay, run_relay
 from tests.support.postgresql import Databases, opened_databases, shared_postgresql
 from tests.support.replica import Replica, open_replica
 from tests.support.rows import Rows
@@ -83,7 +83,7 @@ async def database(database_url: SecretStr) -> AsyncIterator[Database]:
 @pytest.fixture
 async def relay(database_url: SecretStr) -> AsyncIterator[Relay]:
     """A way to this test's database that can be cut."""
-    async with relayed(database_url) as relay:
+    async with run_relay(database_url) as relay:
         yield relay
 
 
@@ -133,22 +133,22 @@ def key_ring() -> KeyRing:
 
 
 @pytest.fixture
-def clock() -> SteerableClock:
+def clock() -> AdjustableClock:
     """A clock that can be put forward; all replicas of a test share it."""
-    return SteerableClock()
+    return AdjustableClock()
 
 
 @pytest.fixture
 async def replicas(
-    database_url: SecretStr, bank_url: str, key_ring: KeyRing, clock: SteerableClock, tmp_path: Path
+    database_url: SecretStr, bank_url: str, key_ring: KeyRing, clock: AdjustableClock, tmp_path: Path
 ) -> AsyncIterator[ReplicaFactory]:
-    """Opens replicas on this test's database and bank; each has a spool of its own, unless one is given."""
-    spools = (tmp_path / f"spool-{number}" for number in itertools.count(1))
+    """Opens replicas on this test's database and bank; each has a data directory of its own, unless one is given."""
+    directories = (tmp_path / f"data-{number}" for number in itertools.count(1))
     async with AsyncExitStack() as stack:
 
         async def open_one(**options: Any) -> Replica:
             defaults = {"database_url": database_url, "issuer": bank_url, "key_ring": key_ring, "clock": clock}
-            chosen = {**defaults, "spool": next(spools), **options}
+            chosen = {**defaults, "data_dir": next(directories), **options}
             return await stack.enter_async_context(open_replica(**chosen))
 
         yield open_one
@@ -163,13 +163,13 @@ async def replica(replicas: ReplicaFactory, bank: SandboxClient) -> Replica:
 @pytest.fixture
 def provider(replica: Replica) -> Provider:
     """The sandbox as an OpenID provider."""
-    return replica.provider
+    return replica.bank.provider
 
 
 @pytest.fixture
 def token_endpoint(replica: Replica) -> TokenEndpoint:
     """The sandbox's token endpoint."""
-    return replica.token_endpoint
+    return replica.bank.token_endpoint
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.api.routes.health import readyz
-from app.concurrency.shutdown import Stopping
+from app.concurrency.shutdown import ShutdownSignal
 from app.errors import ConfigurationError
 from app.runtime import open_runtime
 from app.store.postgresql.database import Database
@@ -17,37 +17,37 @@ from sandbox.client import SandboxClient
 from tests.support.broker import Broker, served, settings_for
 from tests.support.eventually import eventually
 from tests.support.journey import log_in
-from tests.support.logs import captured_logs
-from tests.support.outage import Relay
+from tests.support.logs import capture_logs
+from tests.support.relay import Relay
 from tests.support.postgresql import Databases
 
 
 async def test_a_database_that_is_away_is_waited_for(bank_url: str, relay: Relay, tmp_path: Path) -> None:
     await relay.cut()
-    with captured_logs() as logs:
+    with capture_logs() as logs:
 
         async def start() -> bool:
             async with open_runtime(settings_for(bank_url, relay.url, tmp_path)) as runtime:
-                await runtime.database.ping()
+                await runtime.core.database.ping()
             return True
 
         starting = asyncio.create_task(start())
 
         async def is_waiting() -> bool:
-            return bool(logs.of("waiting_for_database"))
+            return bool(logs.with_event("waiting_for_database"))
 
         await eventually(is_waiting)
         assert not starting.done()
-        await relay.mend()
+        await relay.restore()
         assert await asyncio.wait_for(starting, 20)
 
 
 async def test_who_is_told_to_stop_does_not_wait_on(bank_url: str, relay: Relay, tmp_path: Path) -> None:
     await relay.cut()
-    stopping = Stopping()
-    stopping.begin()
+    shutdown = ShutdownSignal()
+    shutdown.set()
     with pytest.raises(ConfigurationError, match="told to stop"):
-        async with open_runtime(settings_for(bank_url, relay.url, tmp_path), stopping):
+        async with open_runtime(settings_for(bank_url, relay.url, tmp_path), shutdown):
             pass
 
 
@@ -64,10 +64,10 @@ async def test_a_schema_of_another_version_is_only_mentioned(
     """A running old version survives a migration, so it must also start after one."""
     async with database.transaction() as transaction:
         await transaction.execute(text("UPDATE alembic_version SET version_num = 'later'"))
-    with captured_logs() as logs:
+    with capture_logs() as logs:
         async with open_runtime(settings_for(bank_url, database_url, tmp_path)) as runtime:
-            await runtime.database.ping()
-    assert logs.of("schema_differs")[0]["found"] == "later"
+            await runtime.core.database.ping()
+    assert logs.with_event("schema_differs")[0]["found"] == "later"
 
 
 async def test_every_way_of_client_authentication_links_an_account(
@@ -138,7 +138,7 @@ async def test_a_refresh_under_way_is_finished_before_the_end(
 async def test_while_it_stops_it_is_not_ready(bank_url: str, database_url: SecretStr, tmp_path: Path) -> None:
     async with open_runtime(settings_for(bank_url, database_url, tmp_path)) as runtime:
         assert (await readyz(runtime)).status_code == 200
-        runtime.stopping.begin()
+        runtime.core.shutdown.set()
         answer = await readyz(runtime)
         assert answer.status_code == 503
         assert b'"stopping"' in answer.body
@@ -168,7 +168,7 @@ async def test_a_replica_hears_of_changes_through_its_own_listening_address(
         await eventually(is_deaf)
         assert (await api.get("/readyz")).status_code == 200
         await broker.rows.change_connection(connection.id, status="revoked")
-        await relay.mend()
+        await relay.restore()
 
         async def is_refused() -> bool:
             return (await api.query(connection.id)).status_code == 409

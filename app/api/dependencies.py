@@ -10,8 +10,9 @@ from starlette.requests import ClientDisconnect
 
 from app.api.json_limits import require_modest
 from app.api.request_context import admit, require_once
-from app.base.strict_json import storable
-from app.callers.authentication import Caller, Permission
+from app.base.strict_json import is_storable_in_postgresql
+from app.callers.admission import Admission
+from app.callers.permissions import Permission
 from app.errors import InvalidRequest, NotFound
 from app.runtime import Runtime
 
@@ -41,13 +42,12 @@ class AuthenticatedRoute(APIRoute):
         async def handle_authenticated(request: Request) -> Response:
             runtime = get_runtime(request)
             require_once(request.scope)
-            caller = await runtime.authenticator.authenticate(request.headers.get("authorization", ""))
-            admit(runtime, caller, request.scope)
+            admission = await admit(runtime, request.scope, request.headers.get("authorization", ""))
+            request.state.admission = admission
             require_modest(await _body_of(request))
-            # Once more: a body may be long in coming, and its sender refused meanwhile.
-            request.state.caller = await runtime.authenticator.authenticate(request.headers.get("authorization", ""))
+            await admission.confirm()
             for name, value in request.path_params.items():
-                if name != "user_id" and not storable(value):
+                if name != "user_id" and not is_storable_in_postgresql(value):
                     what = name.removesuffix("_id")
                     raise NotFound(f"there is no such {what}", code=f"{what}_not_found")
             return await handle(request)
@@ -55,18 +55,13 @@ class AuthenticatedRoute(APIRoute):
         return handle_authenticated
 
 
-async def authenticate_again(request: Request, permission: Permission) -> None:
-    """After a wait, raise UnauthorizedCaller or PermissionDenied where the caller was refused meanwhile."""
-    caller = await get_runtime(request).authenticator.authenticate(request.headers.get("authorization", ""))
-    caller.require(permission)
-
-
-def still_wanted(request: Request, permission: Permission) -> Callable[[], Awaitable[bool]]:
-    """Return what tells, during a wait, whether the caller is there; it raises where the caller was refused."""
+def still_wanted(request: Request) -> Callable[[], Awaitable[bool]]:
+    """Return what tells, during a wait, whether the caller is still there; it raises if the caller was refused."""
 
     async def is_wanted() -> bool:
-        await authenticate_again(request, permission)
-        return not get_runtime(request).stopping.has_begun and not await request.is_disconnected()
+        admission: Admission = request.state.admission
+        await admission.confirm()
+        return not get_runtime(request).core.shutdown.is_set and not await request.is_disconnected()
 
     return is_wanted
 
@@ -78,16 +73,16 @@ async def _body_of(request: Request) -> bytes:
         raise InvalidRequest("the request broke off") from error
 
 
-def requires(permission: Permission) -> Callable[..., Awaitable[Caller]]:
+def requires(permission: Permission) -> Callable[..., Awaitable[Admission]]:
     """Return a dependency that gives the caller of an AuthenticatedRoute, if it has `permission`."""
 
     async def caller(
         request: Request,
         _shown_in_docs: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer, scopes=[permission.value])],
-    ) -> Caller:
-        found: Caller = request.state.caller
-        found.require(permission)
-        return found
+    ) -> Admission:
+        admission: Admission = request.state.admission
+        admission.require(permission)
+        return admission
 
     return caller
 

@@ -12,10 +12,10 @@ from app.api.problems import problem
 from app.api.request_context import as_get, begin_request, dismiss
 from app.concurrency.shutdown import ShutdownSignal
 from app.errors import RequestTooLarge
-from app.observability.access_log import Served
+from app.observability.access_log import ServedRequest
 from app.observability.logs import log_request, set_request_id
 from app.observability.metrics import REQUEST_SECONDS, REQUESTS
-from app.observability.tracing import NOT_RECORDED, span
+from app.observability.tracing import UNRECORDED_SPAN, span
 
 MOST_PARAMETERS = 100
 _QUIET_ROUTES = ("/healthz", "/readyz", "/metrics")
@@ -38,11 +38,11 @@ class Accompaniment:
         set_request_id(request_id)
         # Probes would be most of all traces.
         self._span = (
-            NOT_RECORDED
+            UNRECORDED_SPAN
             if scope["path"] in _QUIET_ROUTES
             else span(self._method, SpanKind.SERVER, {"http.request.method": self._method})
         )
-        self._span.begin()
+        self._span.start()
         self._began = time.perf_counter()
         self.status = 500
         """The status of the answer, once there is one."""
@@ -64,14 +64,14 @@ class Accompaniment:
         histogram.observe(seconds)
         if route not in _QUIET_ROUTES:
             client = self._scope["client"]
-            log_request(Served(self._method, route, self.status, caller_id, client[0] if client else None), seconds)
-        if self._span.is_recorded:
+            log_request(ServedRequest(self._method, route, self.status, caller_id, client[0] if client else None), seconds)
+        if self._span.is_recording:
             self._end_span(route, caller_id)
 
     def _end_span(self, route: str, caller_id: str | None) -> None:
         """Name it as OpenTelemetry's conventions for HTTP have it: by the route's template."""
-        self._span.rename(f"{self._method} {route}")
-        self._span.set(
+        self._span.update_name(f"{self._method} {route}")
+        self._span.set_attributes(
             {
                 "http.route": route,
                 "http.response.status_code": self.status,
@@ -80,7 +80,7 @@ class Accompaniment:
             }
         )
         if self.status >= 500:
-            self._span.fail(str(self.status))
+            self._span.set_error(str(self.status))
         self._span.end()
 
 

@@ -4,16 +4,14 @@ import re
 
 from starlette.types import Scope
 
-from app.base.randomness import request_identifier
-from app.callers.authentication import Caller
+from app.base.randomness import new_request_id
+from app.callers.admission import Admission, authenticate
 from app.errors import InvalidRequest
-from app.observability.trace_context import read_trace_context, set_trace_context
+from app.observability.trace_context import parse_trace_context, set_trace_context
 from app.runtime import Runtime
-from app.store.postgresql.connection_quota import work_for
-from app.store.standing import act_with
 
 _ID = "broker.request_id"
-_CALLER = "broker.caller"
+_ADMISSION = "broker.admission"
 _LIMITS = "broker.limits"
 _KEPT = "broker.kept"
 _HEAD = "broker.head"
@@ -30,12 +28,10 @@ def begin_request(scope: Scope) -> str:
             given = given or value
         elif name == b"traceparent":
             is_traced = True
-    request_id = given.decode() if _WELL_FORMED.fullmatch(given) else request_identifier()
+    request_id = given.decode() if _WELL_FORMED.fullmatch(given) else new_request_id()
     scope[_ID] = request_id
     # Always: a request that came ahead of the answer before it inherits what that one was served for.
-    set_trace_context(read_trace_context(scope["headers"]) if is_traced else None)
-    work_for(None)
-    act_with(None)
+    set_trace_context(parse_trace_context(scope["headers"]) if is_traced else None)
     return request_id
 
 
@@ -62,30 +58,32 @@ def request_id_of(scope: Scope) -> str:
     return str(scope.get(_ID, ""))
 
 
-def admit(runtime: Runtime, caller: Caller, scope: Scope) -> None:
-    """Let an authenticated caller's request in, until `dismiss`. Raises RateLimited."""
-    scope[_CALLER] = caller
-    work_for(caller.tenant)
-    act_with(caller.key_id)
-    runtime.limits.enter(caller.tenant, caller.id)
-    scope[_LIMITS] = runtime.limits
+async def admit(runtime: Runtime, scope: Scope, authorization: str) -> Admission:
+    """Authenticate a caller and count its request until `dismiss`. Raises UnauthorizedCaller or RateLimited."""
+    callers = runtime.callers
+    admission = await authenticate(callers.authenticator, authorization)
+    scope[_ADMISSION] = admission
+    callers.limits.enter(admission.tenant, admission.id)
+    scope[_LIMITS] = callers.limits
+    return admission
 
 
-def keep(runtime: Runtime, caller: Caller, scope: Scope, size: int) -> None:
-    """Count so many bytes of a caller's body that are kept until `dismiss`. Raises RateLimited or BrokerUnavailable."""
-    runtime.bodies.take(caller.tenant, size)
+def keep(runtime: Runtime, admission: Admission, scope: Scope, size: int) -> None:
+    """Count `size` bytes of a body that are in memory until `dismiss`. Raises RateLimited or BrokerUnavailable."""
+    bodies = runtime.callers.bodies
+    bodies.take(admission.tenant, size)
     _, kept = scope.get(_KEPT, (None, 0))
-    scope[_KEPT] = (runtime.bodies, kept + size)
+    scope[_KEPT] = (bodies, kept + size)
 
 
 def dismiss(scope: Scope) -> str | None:
     """Note that the request has ended, and return its caller's id, if it had one."""
-    caller: Caller | None = scope.get(_CALLER)
-    if caller is None:
+    admission: Admission | None = scope.get(_ADMISSION)
+    if admission is None:
         return None
     if (limits := scope.get(_LIMITS)) is not None:
-        limits.leave(caller.tenant, caller.id)
+        limits.leave(admission.tenant, admission.id)
     if _KEPT in scope:
         bodies, kept = scope[_KEPT]
-        bodies.give_back(caller.tenant, kept)
-    return caller.id
+        bodies.give_back(admission.tenant, kept)
+    return admission.id

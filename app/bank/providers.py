@@ -3,10 +3,11 @@
 import httpx
 
 from app.base.clock import Clock
-from app.callers.service_tokens import ServiceTokenRules, ServiceTokens
+from app.base.urls import is_https_or_loopback
 from app.oidc.client_authentication import ClientAuthentication, ClientSecret, load_private_key
-from app.oidc.provider import EndpointOverrides, Extensions, Provider
-from app.settings import Settings, is_acceptable_address
+from app.oidc.provider import Provider
+from app.oidc.provider_metadata import EndpointOverrides, Extensions
+from app.settings import Settings
 
 
 def open_provider(settings: Settings, client: httpx.AsyncClient, clock: Clock) -> Provider:
@@ -24,30 +25,8 @@ def open_provider(settings: Settings, client: httpx.AsyncClient, clock: Clock) -
         ),
         extensions=Extensions(par=settings.stitch_par, dpop=settings.stitch_dpop),
         timeout=settings.bank_timeout,
-        is_allowed=is_acceptable_address,
+        is_url_allowed=is_https_or_loopback,
     )
-
-
-def open_service_tokens(settings: Settings, client: httpx.AsyncClient, clock: Clock) -> ServiceTokens | None:
-    """Return what validates the service tokens of the issuer that the settings name, if they do."""
-    issuer, audience = settings.service_token_issuer, settings.service_token_audience
-    if issuer is None or audience is None:
-        return None
-    provider = Provider(
-        client,
-        clock,
-        issuer=issuer,
-        # Its keys are all that is wanted; an issuer of service tokens alone, as Kubernetes is one, has no more.
-        overrides=EndpointOverrides(authorization_endpoint=issuer, token_endpoint=issuer),
-        timeout=settings.bank_timeout,
-        is_allowed=is_acceptable_address,
-    )
-    rules = ServiceTokenRules(
-        audience=audience,
-        tenant_claim=settings.service_token_tenant_claim,
-        permissions_claim=settings.service_token_permissions_claim,
-    )
-    return ServiceTokens(provider, rules, clock)
 
 
 def client_authentication(settings: Settings, clock: Clock) -> ClientAuthentication:

@@ -2,42 +2,24 @@
 
 import hashlib
 from dataclasses import dataclass
-from enum import StrEnum
 from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from app.base.cache import Memory
-from app.base.clock import Clock
-from app.base.encryption import KeyRing
-from app.base.randomness import digest, same
+from app.base.cache import ExpiringCache
+from app.base.hashing import constant_time_equal, sha256_hex
 from app.callers.api_keys import KEY_MARK, parse_api_key
+from app.callers.permissions import Permission
 from app.callers.service_tokens import ServiceTokens
 from app.callers.throttle import GuessBrake
+from app.core import Core
 from app.errors import PermissionDenied, UnauthorizedCaller
 from app.observability.metrics import CACHE_MISSES
 from app.store.callers import find_usable_key, hashing_key
-from app.store.last_used import Usage
-from app.store.postgresql.database import Database
+from app.store.last_used import LastUsedTimes
 
 _MEMORY_SIZE = 10_000
 _MAX_NAME = 128
-
-
-class Permission(StrEnum):
-    """What a caller can be allowed."""
-
-    SESSIONS_READ = "sessions:read"
-    SESSIONS_WRITE = "sessions:write"
-    CONNECTIONS_READ = "connections:read"
-    CONNECTIONS_WRITE = "connections:write"
-    GRAPHQL_QUERY = "graphql:query"
-    GRAPHQL_MUTATE = "graphql:mutate"
-    TOKENS_READ = "tokens:read"
-    WEBHOOKS_READ = "webhooks:read"
-    WEBHOOKS_WRITE = "webhooks:write"
-    AUDIT_READ = "audit:read"
-    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +43,19 @@ class CallerAuthenticator:
     """Turns an `Authorization` header into a Caller."""
 
     def __init__(
-        self,
-        database: Database,
-        key_ring: KeyRing,
-        usage: Usage,
-        clock: Clock,
-        *,
-        cache_ttl: float,
-        service_tokens: ServiceTokens | None = None,
+        self, core: Core, usage: LastUsedTimes, *, cache_ttl: float, service_tokens: ServiceTokens | None = None
     ) -> None:
-        self._database = database
-        self._key_ring = key_ring
+        self._database = core.database
+        self._key_ring = core.key_ring
+        self._clock = core.clock
         self._usage = usage
-        self._clock = clock
         self._service_tokens = service_tokens
-        self._brake = GuessBrake(clock)
+        self._brake = GuessBrake(core.clock)
         self._hashing_key: SecretStr | None = None
         # By digest, so that a memory dump's keys are no keys.
-        self._known: Memory[bytes, Caller] = Memory(lifetime=cache_ttl, size=_MEMORY_SIZE, clock=clock)
+        self._known: ExpiringCache[bytes, Caller] = ExpiringCache(
+            lifetime=cache_ttl, size=_MEMORY_SIZE, clock=core.clock
+        )
 
     async def authenticate(self, authorization: str) -> Caller:
         """Return the caller whose API key or service token this is. Raises UnauthorizedCaller."""
@@ -91,7 +68,7 @@ class CallerAuthenticator:
         caller = self._known.get(known_by)
         if caller is None or self._is_past(caller):
             try:
-                caller = await self._known.read(known_by, lambda: self._look_up(credential))
+                caller = await self._known.load(known_by, lambda: self._look_up(credential))
             except UnauthorizedCaller:
                 await self._brake.hold()
                 raise
@@ -106,11 +83,16 @@ class CallerAuthenticator:
 
     def forget(self, caller_id: str) -> None:
         """Look a caller's keys up again at their next use."""
-        self._known.forget_where(lambda caller: caller.id == caller_id)
+        self._known.invalidate_where(lambda caller: caller.id == caller_id)
 
     def forget_all(self) -> None:
         """Look every key up again."""
-        self._known.forget_all()
+        self._known.invalidate_all()
+
+    def require_unexpired(self, caller: Caller) -> None:
+        """Raise UnauthorizedCaller if the caller's credential has expired."""
+        if self._is_past(caller):
+            raise UnauthorizedCaller("the credential has expired")
 
     def _is_past(self, caller: Caller) -> bool:
         return caller.expires_at is not None and caller.expires_at <= self._clock.monotonic()
@@ -136,7 +118,7 @@ class CallerAuthenticator:
         if found is None:
             raise _unknown_key()
         record, key_id, keyed_hash, seconds_left = found
-        if not same(keyed_hash, api_key.keyed_hash(key)):
+        if not constant_time_equal(keyed_hash, api_key.keyed_hash(key)):
             raise _unknown_key()
         expires_at = None if seconds_left is None else self._clock.monotonic() + seconds_left
         return Caller(record.id, record.tenant, record.name, frozenset(record.permissions), key_id, expires_at)
@@ -146,7 +128,7 @@ def _name_of(subject: str) -> str:
     """Name the subject of a service token, in characters that are safe everywhere, and no two alike."""
     name = quote(subject, safe=":@/")
     # Quoting leaves no asterisk.
-    return f"svc_{name}" if len(name) <= _MAX_NAME else f"svc_*{digest(subject)}"
+    return f"svc_{name}" if len(name) <= _MAX_NAME else f"svc_*{sha256_hex(subject)}"
 
 
 def _unknown_key() -> UnauthorizedCaller:

@@ -5,10 +5,10 @@ from datetime import datetime
 from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.base.randomness import identifier
-from app.base.strict_json import storable
+from app.base.randomness import new_id
+from app.base.strict_json import is_storable_in_postgresql
 from app.callers.api_keys import new_api_key
-from app.callers.authentication import Permission
+from app.callers.permissions import Permission
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.store import audit
 from app.store.callers import (
@@ -24,7 +24,7 @@ from app.store.callers import (
     list_callers,
     revoke_api_key,
 )
-from app.store.postgresql.database import Database, Transaction
+from app.store.postgresql.database import Database, Requester, Transaction
 from app.store.postgresql.pagination import Page
 
 DEFAULT_TENANT = "default"
@@ -44,87 +44,99 @@ class CallerRegistry:
         self._key_ring = key_ring
 
     async def create(
-        self, *, tenant: str, name: str, permissions: list[str], actor: str
+        self, *, tenant: str, name: str, permissions: list[str], actor: str, requester: Requester | None = None
     ) -> tuple[CallerRecord, SecretStr]:
         """Make a caller with a first key, which is shown this once. Raises InvalidRequest or Conflict."""
-        if not 0 < len(name) <= _LONGEST_NAME or not storable(name):
+        if not 0 < len(name) <= _LONGEST_NAME or not is_storable_in_postgresql(name):
             raise InvalidRequest(f"a caller's name has 1 to {_LONGEST_NAME} characters")
         if name.startswith(_ID_MARK):
             raise InvalidRequest(f"a caller's name must not begin with {_ID_MARK}, as ids do")
         allowed = [permission.value for permission in Permission]
         if unknown := sorted(set(permissions) - set(allowed)):
             raise InvalidRequest(f"unknown permission {unknown[0]!r}; there are {', '.join(allowed)}")
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction(requester) as transaction:
             caller = await insert_caller(
                 transaction,
-                caller_id=identifier("cal"),
+                caller_id=new_id("cal"),
                 tenant=tenant,
                 name=name,
                 permissions=[permission for permission in allowed if permission in permissions],
             )
             if caller is None:
                 raise Conflict(f"the tenant {tenant} has a caller named {name}", code="caller_exists")
-            await audit.record(
-                transaction, tenant=tenant, actor=actor, action="caller.created", caller_id=caller.id, name=name
-            )
+            await audit.record(transaction, "caller.created", of=caller, actor=actor, name=name)
             _, secret = await self._add_key(transaction, caller, expires_at=None, actor=actor)
         return caller, secret
 
-    async def find(self, reference: str, *, tenant: str | None = None) -> CallerRecord:
+    async def find(
+        self, reference: str, *, tenant: str | None = None, requester: Requester | None = None
+    ) -> CallerRecord:
         """Return a caller by id or name. Raises NotFound."""
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction(requester) as transaction:
             return await _existing(transaction, reference, tenant)
 
     async def list_callers(
-        self, *, tenant: str | None = None, limit: int = 10_000, cursor: str | None = None
+        self,
+        *,
+        tenant: str | None = None,
+        limit: int = 10_000,
+        cursor: str | None = None,
+        requester: Requester | None = None,
     ) -> Page[CallerRecord]:
         """Return the callers of a tenant, or of all, the newest first."""
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction(requester) as transaction:
             return await list_callers(transaction, tenant=tenant, limit=limit, cursor=cursor)
 
-    async def disable(self, reference: str, *, tenant: str | None = None, actor: str) -> CallerRecord:
+    async def disable(
+        self, reference: str, *, tenant: str | None = None, actor: str, requester: Requester | None = None
+    ) -> CallerRecord:
         """Refuse a caller from now on. Raises NotFound."""
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction(requester) as transaction:
             caller = await _existing(transaction, reference, tenant)
             await disable_caller(transaction, caller.id)
-            await audit.record(
-                transaction, tenant=caller.tenant, actor=actor, action="caller.disabled", caller_id=caller.id
-            )
+            await audit.record(transaction, "caller.disabled", of=caller, actor=actor)
             return await _existing(transaction, caller.id, tenant)
 
     async def create_key(
-        self, reference: str, *, tenant: str | None = None, expires_at: datetime | None = None, actor: str
+        self,
+        reference: str,
+        *,
+        tenant: str | None = None,
+        expires_at: datetime | None = None,
+        actor: str,
+        requester: Requester | None = None,
     ) -> tuple[ApiKeyRecord, SecretStr]:
         """Add a key beside those that there are. Raises NotFound, or Conflict where there are too many."""
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction(requester) as transaction:
             caller = await _existing(transaction, reference, tenant)
             if await count_living_keys(transaction, caller.id) >= MOST_KEYS:
                 raise Conflict(f"a caller may have {MOST_KEYS} living keys; revoke one", code="too_many_keys")
             return await self._add_key(transaction, caller, expires_at=expires_at, actor=actor)
 
     async def list_keys(
-        self, reference: str, *, tenant: str | None = None, limit: int = 10_000, cursor: str | None = None
+        self,
+        reference: str,
+        *,
+        tenant: str | None = None,
+        limit: int = 10_000,
+        cursor: str | None = None,
+        requester: Requester | None = None,
     ) -> Page[ApiKeyRecord]:
         """Return a caller's keys, the oldest first. Raises NotFound."""
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction(requester) as transaction:
             caller = await _existing(transaction, reference, tenant)
             return await list_api_keys(transaction, caller.id, limit=limit, cursor=cursor)
 
-    async def revoke_key(self, reference: str, key_id: str, *, tenant: str | None = None, actor: str) -> ApiKeyRecord:
+    async def revoke_key(
+        self, reference: str, key_id: str, *, tenant: str | None = None, actor: str, requester: Requester | None = None
+    ) -> ApiKeyRecord:
         """Refuse a key from now on. Raises NotFound."""
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction(requester) as transaction:
             caller = await _existing(transaction, reference, tenant)
             revoked = await revoke_api_key(transaction, caller.id, key_id)
             if revoked is None:
                 raise NotFound(f"{caller.name} has no key {key_id}", code="key_not_found")
-            await audit.record(
-                transaction,
-                tenant=caller.tenant,
-                actor=actor,
-                action="key.revoked",
-                caller_id=caller.id,
-                key_id=key_id,
-            )
+            await audit.record(transaction, "key.revoked", of=revoked, actor=actor)
         return revoked
 
     async def _add_key(
@@ -133,20 +145,13 @@ class CallerRegistry:
         api_key = new_api_key()
         record = await insert_api_key(
             transaction,
-            key_id=identifier("key"),
+            key_id=new_id("key"),
             caller=caller,
             prefix=api_key.prefix,
             keyed_hash=api_key.keyed_hash(await hashing_key(transaction, self._key_ring)),
             expires_at=expires_at,
         )
-        await audit.record(
-            transaction,
-            tenant=caller.tenant,
-            actor=actor,
-            action="key.created",
-            caller_id=caller.id,
-            key_id=record.id,
-        )
+        await audit.record(transaction, "key.created", of=record, actor=actor)
         return record, api_key.secret
 
 

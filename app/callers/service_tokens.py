@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from app.base.clock import Clock
 from app.errors import BankError, BrokerUnavailable, ServiceTokenInvalid
-from app.oidc.jwt import Claims, read_header, text_claim, time_claim, verify_signature
+from app.oidc.jwt import Claims, numeric_date_claim, parse_header, string_claim, verify_signature
 from app.oidc.provider import Provider
 
 LEEWAY = timedelta(seconds=60)
@@ -54,7 +54,7 @@ class ServiceTokens:
         text = token.get_secret_value()
         if len(text) > _MAX_LENGTH:
             raise _refused("too_large", f"has more than {_MAX_LENGTH} characters")
-        header = read_header(text, _refused)
+        header = parse_header(text, _refused)
         _check_type(header)
         claims = await self._verify_signature(text, header)
         _check_issuer(claims, self.provider.issuer)
@@ -104,7 +104,7 @@ def _check_audience(claims: Claims, audience: str) -> None:
 def _check_times(claims: Claims, now: float) -> float:
     """Return the seconds until the token expires."""
     leeway = LEEWAY.total_seconds()
-    expires_at, issued_at, not_before = (time_claim(claims, name) for name in ("exp", "iat", "nbf"))
+    expires_at, issued_at, not_before = (numeric_date_claim(claims, name) for name in ("exp", "iat", "nbf"))
     if expires_at is None or expires_at <= now - leeway:
         raise _refused("expired", "has expired or does not say when it does")
     if issued_at is None or issued_at > now + leeway:
@@ -117,7 +117,7 @@ def _check_times(claims: Claims, now: float) -> float:
 
 
 def _text(claims: Claims, claim: str, check: str) -> str:
-    value = text_claim(claims, claim)
+    value = string_claim(claims, claim)
     if value is None:
         raise _refused(check, f"has no usable claim `{claim}`")
     return value

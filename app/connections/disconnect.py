@@ -2,24 +2,18 @@
 
 import asyncio
 
-from app.base.encryption import KeyRing
-from app.concurrency.background_tasks import BackgroundTasks
+from app.callers.admission import Admission
 from app.connections.revocation_worker import Revoker
 from app.connections.revoke import end_consent, revoke_waiting_answer
+from app.core import Core
 from app.errors import ConnectionNotFound, ConnectionRevoked
 from app.store import audit
 from app.store.connections import Connection, change_connection, connections_of_user, lock_connection
 from app.store.deliveries import erase_deliveries_of_user
+from app.store.enums import SessionStatus
 from app.store.interactions import erase_interactions_of_user
-from app.store.postgresql.database import Database, Transaction
-from app.store.sessions import (
-    Session,
-    SessionStatus,
-    delete_sessions,
-    end_session,
-    sessions_awaiting_confirmation,
-    sessions_of_user,
-)
+from app.store.postgresql.database import ForTenant, Transaction
+from app.store.sessions import Session, delete_sessions, end_session, sessions_awaiting_confirmation, sessions_of_user
 
 # The bank is told before the answer, if it takes no longer than so many seconds.
 _PATIENCE = 1.0
@@ -30,16 +24,17 @@ _BATCH = 500
 class Disconnecting:
     """Ends connections for good. A tombstone stays, so that the id is never taken for unknown."""
 
-    def __init__(self, *, database: Database, key_ring: KeyRing, revoker: Revoker, tasks: BackgroundTasks) -> None:
-        self._tasks = tasks
-        self._database = database
-        self._key_ring = key_ring
+    def __init__(self, core: Core, *, revoker: Revoker) -> None:
+        self._tasks = core.tasks
+        self._database = core.database
+        self._key_ring = core.key_ring
         self._revoker = revoker
         self._erasing: dict[tuple[str, str], asyncio.Task[None]] = {}
 
-    async def disconnect(self, tenant: str, connection_id: str, *, actor: str) -> None:
+    async def disconnect(self, caller: Admission, connection_id: str) -> None:
         """End one connection; again is no error. Raises ConnectionNotFound."""
-        async with self._database.transaction() as transaction:
+        tenant, actor = caller.tenant, caller.id
+        async with self._database.transaction(caller) as transaction:
             awaiting = await sessions_awaiting_confirmation(transaction, tenant, connection_id)
             connection = await lock_connection(transaction, tenant, connection_id)
             if connection is None:
@@ -47,7 +42,7 @@ class Disconnecting:
             for session in awaiting:
                 await self._call_off(transaction, session, actor=actor)
             await end_consent(transaction, self._key_ring, connection, actor=actor, reason="disconnected")
-        await self._revoke_soon([connection_id])
+        await self._revoke_soon(tenant, [connection_id])
 
     async def _call_off(self, transaction: Transaction, session: Session, *, actor: str) -> None:
         """End a login that nobody can confirm any more, and its grant, which would live on at the bank."""
@@ -55,19 +50,19 @@ class Disconnecting:
         await end_session(transaction, session.id, SessionStatus.FAILED, error_code=ConnectionRevoked.default_code)
         await audit.record(
             transaction,
-            tenant=session.tenant,
+            "session.failed",
+            of=session,
             actor=actor,
-            action="session.failed",
-            session_id=session.id,
             connection_id=session.connection_id,
             error=ConnectionRevoked.default_code,
         )
 
-    async def erase_user(self, tenant: str, user_id: str, *, actor: str) -> None:
+    async def erase_user(self, caller: Admission, user_id: str) -> None:
         """End all of a user's connections, and erase the sessions. Nothing to erase is no error.
 
         Asked again meanwhile, one that begins after that is shared: each would only wait for the rows of the other.
         """
+        tenant, actor = caller.tenant, caller.id
         user = (tenant, user_id)
         if (earlier := self._erasing.get(user)) is not None:
             await asyncio.wait({earlier})
@@ -80,7 +75,7 @@ class Disconnecting:
     async def _erase(self, tenant: str, user_id: str, actor: str) -> None:
         is_much_left = True
         while is_much_left:
-            async with self._database.transaction() as transaction:
+            async with self._database.transaction(ForTenant(tenant)) as transaction:
                 sessions = await sessions_of_user(transaction, tenant, user_id, limit=_BATCH)
                 for session in sessions:
                     await revoke_waiting_answer(transaction, self._key_ring, session, reason="user_erased")
@@ -92,7 +87,7 @@ class Disconnecting:
                 is_much_left = max(len(sessions), deliveries) == _BATCH
                 if not is_much_left:
                     await self._end(transaction, connections, tenant, user_id, actor)
-        await self._revoke_soon([connection.id for connection in connections])
+        await self._revoke_soon(tenant, [connection.id for connection in connections])
 
     async def _end(
         self, transaction: Transaction, connections: list[Connection], tenant: str, user_id: str, actor: str
@@ -101,9 +96,9 @@ class Disconnecting:
         for connection in connections:
             await end_consent(transaction, self._key_ring, connection, actor=actor, reason="user_erased")
             await change_connection(transaction, connection.id, subject="", metadata={})
-        await audit.record(transaction, tenant=tenant, actor=actor, action="user.erased")
+        await audit.record(transaction, "user.erased", tenant=tenant, actor=actor)
 
-    async def _revoke_soon(self, connection_ids: list[str]) -> None:
+    async def _revoke_soon(self, tenant: str, connection_ids: list[str]) -> None:
         """Tell the bank now, if it listens; it goes on without us, and is told again until it has."""
-        task = self._tasks.spawn(self._revoker.revoke_due(connection_ids), "revocation")
+        task = self._tasks.spawn(self._revoker.revoke_due(connection_ids, requester=ForTenant(tenant)), "revocation")
         await asyncio.wait({task}, timeout=_PATIENCE)

@@ -2,24 +2,23 @@
 
 from pydantic import SecretStr
 
-from app.errors import BankResponseInvalid, DecryptionError
 from app.base.encryption import KeyRing
+from app.errors import BankResponseInvalid, DecryptionError
 from app.observability.logs import get_logger
-from app.oidc.token_endpoint import read_tokens
+from app.oidc.token_response import parse_token_response
 from app.store import audit
 from app.store.connections import (
     Connection,
-    ConnectionStatus,
-    TokenPair,
+    TokenSet,
     change_connection,
     erase_tokens,
-    hold,
-    tell,
+    get_connection_with_tokens,
+    publish_connection_event,
 )
-from app.store.outbox import EventType
+from app.store.enums import ConnectionStatus, EventType
 from app.store.postgresql.database import Transaction
-from app.store.postgresql.database_time import from_now
-from app.store.revocations import order_revocation
+from app.store.postgresql.database_time import seconds_from_now
+from app.store.revocations import enqueue_revocation
 from app.store.sessions import Session, session_binding
 
 logger = get_logger(__name__)
@@ -32,18 +31,18 @@ async def end_consent(
     if connection.status is ConnectionStatus.REVOKED:
         return
     try:
-        held = await hold(transaction, key_ring, connection.tenant, connection.id)
+        held = await get_connection_with_tokens(transaction, key_ring, connection.tenant, connection.id)
     except DecryptionError as error:
         # Without their key the bank cannot be told; they are useless and are erased all the same.
         logger.error("tokens_unreadable", connection_id=connection.id, detail=error.detail)  # noqa: TRY400
         held = None
     if held is not None and held.tokens is not None:
-        await order_revocation(
+        await enqueue_revocation(
             transaction,
             key_ring,
             tenant=connection.tenant,
             connection_id=connection.id,
-            pair=held.tokens,
+            tokens=held.tokens,
             reason=reason,
         )
     await erase_tokens(transaction, connection.id)
@@ -51,21 +50,16 @@ async def end_consent(
         transaction,
         connection.id,
         status=ConnectionStatus.REVOKED,
-        revoked_at=from_now(0),
+        revoked_at=seconds_from_now(0),
         refreshable=False,
         access_token_expires_at=None,
         lease_until=None,
         retry_at=None,
     )
-    await tell(transaction, EventType.CONNECTION_REVOKED, connection, version=connection.version, reason=reason)
-    await audit.record(
-        transaction,
-        tenant=connection.tenant,
-        actor=actor,
-        action="connection.revoked",
-        connection_id=connection.id,
-        reason=reason,
+    await publish_connection_event(
+        transaction, EventType.CONNECTION_REVOKED, connection, version=connection.version, reason=reason
     )
+    await audit.record(transaction, "connection.revoked", of=connection, actor=actor, reason=reason)
 
 
 async def revoke_answer(
@@ -73,15 +67,15 @@ async def revoke_answer(
 ) -> None:
     """Have the bank revoke the tokens of an answer that is not to be used. One without tokens needs nothing."""
     try:
-        tokens = read_tokens(body)
+        tokens = parse_token_response(body)
     except BankResponseInvalid:
         return
-    await order_revocation(
+    await enqueue_revocation(
         transaction,
         key_ring,
         tenant=tenant,
         session_id=session_id,
-        pair=TokenPair(tokens.access_token or SecretStr(""), tokens.refresh_token),
+        tokens=TokenSet(tokens.access_token or SecretStr(""), tokens.refresh_token),
         reason=reason,
     )
 

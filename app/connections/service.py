@@ -1,23 +1,24 @@
 """Connections, as callers see them."""
 
-from app.callers.authentication import Caller
+from app.callers.admission import Admission
+from app.core import Core
 from app.errors import Conflict, ConnectionNotFound
 from app.refresh.connection_cache import UsableToken
 from app.refresh.tokens import Tokens
 from app.store import audit
-from app.store.connections import Connection, ConnectionStatus, get_connection, list_connections
-from app.store.postgresql.database import Database
+from app.store.connections import Connection, get_connection, list_connections
+from app.store.enums import ConnectionStatus
 from app.store.postgresql.pagination import Page
 
 
 class Connections:
     """Reads connections, of one tenant at a time, and hands out their tokens."""
 
-    def __init__(self, *, database: Database, tokens: Tokens) -> None:
-        self._database = database
+    def __init__(self, core: Core, *, tokens: Tokens) -> None:
+        self._database = core.database
         self._tokens = tokens
 
-    async def hand_out(self, caller: Caller, connection_id: str, *, min_ttl: float) -> UsableToken:
+    async def hand_out(self, caller: Admission, connection_id: str, *, min_ttl: float) -> UsableToken:
         """Return a token to a caller, and write down who got it.
 
         Raises what `Tokens.usable` raises, and Conflict for a token that works with the broker's key only.
@@ -28,30 +29,30 @@ class Connections:
                 "the bank has bound the token to a key of the broker's; send queries by way of the broker",
                 code="token_bound",
             )
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction(caller) as transaction:
             await audit.record(
                 transaction,
+                "token.handed_out",
                 tenant=caller.tenant,
                 actor=caller.id,
-                action="token.handed_out",
                 connection_id=connection_id,
                 version=token.version,
             )
         return token
 
-    async def get(self, tenant: str, connection_id: str) -> Connection:
+    async def get(self, caller: Admission, connection_id: str) -> Connection:
         """Return a connection. Raises ConnectionNotFound."""
-        async with self._database.transaction() as transaction:
-            connection = await get_connection(transaction, tenant, connection_id)
+        async with self._database.transaction(caller) as transaction:
+            connection = await get_connection(transaction, caller.tenant, connection_id)
         if connection is None:
             raise ConnectionNotFound
         return connection
 
     async def page(
-        self, tenant: str, *, user_id: str | None, status: ConnectionStatus | None, limit: int, cursor: str | None
+        self, caller: Admission, *, user_id: str | None, status: ConnectionStatus | None, limit: int, cursor: str | None
     ) -> Page[Connection]:
         """Return a tenant's connections, newest first."""
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction(caller) as transaction:
             return await list_connections(
-                transaction, tenant, user_id=user_id, status=status, limit=limit, cursor=cursor
+                transaction, caller.tenant, user_id=user_id, status=status, limit=limit, cursor=cursor
             )

@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from app.base.encryption import KeyRing
-from app.base.randomness import digest, opaque_value, same
+from app.base.hashing import constant_time_equal, sha256_hex
+from app.base.randomness import random_urlsafe_text
+from app.core import Core
 from app.errors import InvalidRequest, NotFound
 from app.interactions.outcome import Decisions
 from app.store.interactions import (
     Interaction,
-    change_interaction,
+    bind_interaction_to_browser,
     interaction_binding,
     interactions_of_browser,
-    lock_by_ticket,
+    lock_interaction_by_ticket,
+    mark_interaction_returned,
 )
-from app.store.postgresql.database import Database
-from app.store.postgresql.database_time import from_now
 
 # One browser may have several open, each with a cookie of its own.
 COOKIE_MARK = "interaction-"
@@ -36,9 +36,9 @@ class OpenedInteraction:
 class InteractionPages:
     """Leads browsers to the bank, and takes them back."""
 
-    def __init__(self, *, database: Database, key_ring: KeyRing, decisions: Decisions) -> None:
-        self._database = database
-        self._key_ring = key_ring
+    def __init__(self, core: Core, *, decisions: Decisions) -> None:
+        self._database = core.database
+        self._key_ring = core.key_ring
         self._decisions = decisions
 
     async def open(self, ticket: str, known_as: Callable[[str], str | None]) -> OpenedInteraction:
@@ -48,7 +48,7 @@ class InteractionPages:
         that is used, expired or another browser's.
         """
         async with self._database.transaction() as transaction:
-            found = await lock_by_ticket(transaction, digest(ticket))
+            found = await lock_interaction_by_ticket(transaction, sha256_hex(ticket))
             if found is None:
                 raise NotFound("this link is not known; ask for a new one", code="ticket_unknown")
             if found.ended_at is not None or found.bank_url is None:
@@ -56,9 +56,9 @@ class InteractionPages:
             name = f"{COOKIE_MARK}{found.ticket_digest[:16]}"
             browser = known_as(name)
             if found.browser_digest is None:
-                browser = opaque_value()
-                await change_interaction(transaction, found.id, browser_digest=digest(browser))
-            elif browser is None or not same(digest(browser), found.browser_digest):
+                browser = random_urlsafe_text()
+                await bind_interaction_to_browser(transaction, found.id, sha256_hex(browser))
+            elif browser is None or not constant_time_equal(sha256_hex(browser), found.browser_digest):
                 raise InvalidRequest(
                     "this link was opened in another browser; go on there, or ask for a new one", code="other_browser"
                 )
@@ -72,17 +72,17 @@ class InteractionPages:
         several connections. Raises InvalidRequest where nothing of this browser's is.
         """
         async with self._database.transaction() as transaction:
-            found = await interactions_of_browser(transaction, [digest(browser) for browser in browsers])
+            found = await interactions_of_browser(transaction, [sha256_hex(browser) for browser in browsers])
             pending = [one for one in found if one.ended_at is None]
             for one in pending:
-                await change_interaction(transaction, one.id, returned_at=from_now(0))
+                await mark_interaction_returned(transaction, one.id)
         if not found:
             raise InvalidRequest(
                 "nothing was begun in this browser; start again where you came from", code="other_browser"
             )
         await asyncio.gather(*(self._decisions.ask(one) for one in pending))
         async with self._database.transaction() as transaction:
-            again = await interactions_of_browser(transaction, [digest(browser) for browser in browsers])
+            again = await interactions_of_browser(transaction, [sha256_hex(browser) for browser in browsers])
         asked = {one.id for one in pending}
         latest = [one for one in again if one.id in asked] or again
         if not latest:

@@ -1,17 +1,19 @@
 """What became of an interaction: the redirect tells nothing, so the bank is asked, with the connection's token."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol, TypeAlias
 
-from app.callers.admission import Asker
-from app.concurrency.background_tasks import BackgroundTasks
+from app.core import Core
 from app.errors import BrokerError
-from app.http_client import header_lines
+from app.http_client import HeaderLines, header_lines
 from app.interactions.bank import read_decision, status_query
 from app.observability.logs import get_logger
-from app.query.proxy import QueryProxy
+from app.query.sender import BrokerSender, Sender
 from app.store import audit
-from app.store.interactions import Interaction, InteractionStatus, end_interaction, take_turn_to_ask
-from app.store.postgresql.database import Database
+from app.store.enums import InteractionStatus
+from app.store.interactions import Interaction, claim_status_check, end_interaction
+from app.store.postgresql.database import ForTenant, Requester
 
 _PAUSE = 2.0
 _LONGEST_ANSWER = 65_536
@@ -21,24 +23,40 @@ _HEADERS = header_lines(
 logger = get_logger(__name__)
 
 
+class BankAnswer(Protocol):
+    """A streamed answer of the bank, to be closed."""
+
+    def body(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes."""
+        ...
+
+    def close(self) -> None:
+        """Drop what has not come yet."""
+        ...
+
+
+# Sends a GraphQL query with a connection's token: `app.query.proxy.QueryProxy.send` does.
+SendQuery: TypeAlias = Callable[[Sender, str, HeaderLines, bytes], Awaitable[BankAnswer]]
+
+
 class Decisions:
     """Asks the bank, and writes down what it says."""
 
-    def __init__(self, *, database: Database, proxy: QueryProxy, tasks: BackgroundTasks, patience: float) -> None:
-        """`patience`: the seconds that whoever asks is kept waiting."""
-        self._database = database
-        self._proxy = proxy
-        self._tasks = tasks
-        self._patience = patience
+    def __init__(self, core: Core, *, send_query: SendQuery, timeout: float) -> None:
+        """`timeout`: how many seconds the bank's answer is waited for."""
+        self._database = core.database
+        self._tasks = core.tasks
+        self._send_query = send_query
+        self._timeout = timeout
 
-    async def ask(self, interaction: Interaction) -> bool:
+    async def ask(self, interaction: Interaction, requester: Requester | None = None) -> bool:
         """Ask the bank, if the user is back and nobody has asked just now; tell whether anything has changed."""
-        async with self._database.transaction() as transaction:
-            if not await take_turn_to_ask(transaction, interaction.id, pause=_PAUSE):
+        async with self._database.transaction(requester) as transaction:
+            if not await claim_status_check(transaction, interaction.id, pause=_PAUSE):
                 return False
         # In a task of the process's, since it may need a refresh: a browser that goes away must not cut it short.
         task = self._tasks.spawn(self._settle(interaction), f"interaction {interaction.id}")
-        done, _ = await asyncio.wait({task}, timeout=self._patience)
+        done, _ = await asyncio.wait({task}, timeout=self._timeout)
         return bool(done) and task.result()
 
     async def _settle(self, interaction: Interaction) -> bool:
@@ -50,22 +68,15 @@ class Decisions:
         if has_succeeded is None:
             return False
         status = InteractionStatus.COMPLETED if has_succeeded else InteractionStatus.FAILED
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction(ForTenant(interaction.tenant)) as transaction:
             if await end_interaction(transaction, interaction.id, status):
-                await audit.record(
-                    transaction,
-                    tenant=interaction.tenant,
-                    actor=audit.BROKER,
-                    action=f"interaction.{status}",
-                    connection_id=interaction.connection_id,
-                    interaction_id=interaction.id,
-                )
+                await audit.record(transaction, f"interaction.{status}", of=interaction)
         return True
 
     async def _decision(self, interaction: Interaction) -> bool | None:
         query = status_query(interaction.interaction_id)
-        asker = Asker(audit.BROKER, interaction.tenant)
-        answer = await self._proxy.send(asker, interaction.connection_id, _HEADERS, query)
+        sender = BrokerSender(audit.BROKER, interaction.tenant)
+        answer = await self._send_query(sender, interaction.connection_id, _HEADERS, query)
         try:
             body = bytearray()
             async for chunk in answer.body():

@@ -4,21 +4,20 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from app.base.clock import Clock
-from app.base.encryption import KeyRing
-from app.base.randomness import digest, identifier, opaque_value
-from app.callers.authentication import Caller
-from app.concurrency.shutdown import Stopping
+from app.base.hashing import sha256_hex
+from app.base.randomness import new_id, random_urlsafe_text
+from app.callers.admission import Admission
+from app.core import Core
 from app.errors import ConnectionNotFound, NotFound
 from app.interactions.bank import interaction_address
 from app.interactions.outcome import Decisions
 from app.login.return_urls import ReturnUrls
 from app.refresh.connection_cache import require_usable
+from app.settings import Settings
 from app.store import audit
 from app.store.connections import get_connection
-from app.store.interactions import Interaction, get_interaction, insert_interaction, interaction_binding
-from app.store.postgresql.database import Database
-from app.store.postgresql.notifications import Notifications, interaction_topic
+from app.store.interactions import Interaction, NewInteraction, get_interaction, insert_interaction, interaction_binding
+from app.store.postgresql.notifications import interaction_topic
 from app.store.postgresql.wait_for_change import StillWanted, wait_for_change
 
 _ASK_AGAIN = 1.0
@@ -37,36 +36,22 @@ class BankDemand:
 class Interactions:
     """Starts and follows interactions."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        key_ring: KeyRing,
-        notifications: Notifications,
-        stopping: Stopping,
-        decisions: Decisions,
-        return_urls: ReturnUrls,
-        clock: Clock,
-        issuer: str,
-        base_url: str,
-        time_to_live: int,
-    ) -> None:
-        """`time_to_live`: the seconds that a user may take."""
-        self._database = database
-        self._key_ring = key_ring
-        self._notifications = notifications
-        self._stopping = stopping
+    def __init__(self, core: Core, *, decisions: Decisions, return_urls: ReturnUrls, settings: Settings) -> None:
+        self._database = core.database
+        self._key_ring = core.key_ring
+        self._notifications = core.notifications
+        self._shutdown = core.shutdown
+        self._clock = core.clock
         self._decisions = decisions
         self._return_urls = return_urls
-        self._clock = clock
-        self._issuer = issuer
-        self._base_url = base_url
-        self._time_to_live = time_to_live
+        self._issuer = settings.stitch_issuer
+        self._base_url = settings.base_url
+        self._time_to_live = settings.session_ttl
 
-    async def start(self, caller: Caller, connection_id: str, wanted: BankDemand) -> Interaction:
+    async def start(self, caller: Admission, connection_id: str, wanted: BankDemand) -> Interaction:
         """Make a link to the bank's page. Raises UnprocessableRequest, ConnectionNotFound or Conflict."""
-        new, ticket = identifier("int"), opaque_value()
-        async with self._database.transaction() as transaction:
+        new, ticket = new_id("int"), random_urlsafe_text()
+        async with self._database.transaction(caller) as transaction:
             connection = await get_connection(transaction, caller.tenant, connection_id)
             if connection is None:
                 raise ConnectionNotFound
@@ -76,26 +61,19 @@ class Interactions:
             )
             if wanted.return_url is not None:
                 self._return_urls.require(wanted.return_url)
-            values = {
-                "id": new,
-                "tenant": caller.tenant,
-                "user_id": connection.user_id,
-                "connection_id": connection_id,
-                "interaction_id": wanted.interaction_id,
-                "bank_url": self._key_ring.encrypt(SecretStr(url), interaction_binding("bank_url", new)),
-                "ticket": self._key_ring.encrypt(SecretStr(ticket), interaction_binding("ticket", new)),
-                "ticket_digest": digest(ticket),
-                "return_url": wanted.return_url,
-            }
-            await insert_interaction(transaction, values, seconds_to_live=self._time_to_live)
-            await audit.record(
-                transaction,
+            new_interaction = NewInteraction(
+                id=new,
                 tenant=caller.tenant,
-                actor=caller.id,
-                action="interaction.started",
+                user_id=connection.user_id,
                 connection_id=connection_id,
-                interaction_id=new,
+                interaction_id=wanted.interaction_id,
+                bank_url=self._key_ring.encrypt(SecretStr(url), interaction_binding("bank_url", new)),
+                ticket=self._key_ring.encrypt(SecretStr(ticket), interaction_binding("ticket", new)),
+                ticket_digest=sha256_hex(ticket),
+                return_url=wanted.return_url,
             )
+            await insert_interaction(transaction, new_interaction, seconds_to_live=self._time_to_live)
+            await audit.record(transaction, "interaction.started", of=new_interaction, actor=caller.id)
             started = await get_interaction(transaction, new)
         assert started is not None
         return started
@@ -109,7 +87,7 @@ class Interactions:
 
     async def get(
         self,
-        tenant: str,
+        caller: Admission,
         connection_id: str,
         interaction: str,
         *,
@@ -121,14 +99,20 @@ class Interactions:
         async with self._notifications.subscribed(interaction_topic(interaction)) as changed:
             while True:
                 changed.clear()
-                async with self._database.transaction() as transaction:
-                    found = await get_interaction(transaction, interaction, tenant=tenant, connection_id=connection_id)
+                async with self._database.transaction(caller) as transaction:
+                    found = await get_interaction(
+                        transaction, interaction, tenant=caller.tenant, connection_id=connection_id
+                    )
                 if found is None:
                     raise NotFound("there is no such interaction", code="interaction_not_found")
-                if found.ended_at is None and found.returned_at is not None and await self._decisions.ask(found):
+                if (
+                    found.ended_at is None
+                    and found.returned_at is not None
+                    and await self._decisions.ask(found, caller)
+                ):
                     continue
                 left = deadline - self._clock.monotonic()
-                if found.ended_at is not None or left <= 0 or self._stopping.has_begun:
+                if found.ended_at is not None or left <= 0 or self._shutdown.is_set:
                     return found
                 # The bank tells nobody when it has decided.
                 pause = left if found.returned_at is None else min(left, _ASK_AGAIN)

@@ -1,65 +1,48 @@
-"""The services that carry a login from the bank's redirect to its end, put together."""
+"""Puts the login together."""
 
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from app.base.clock import Clock
-from app.base.encryption import KeyRing
-from app.concurrency.background_tasks import BackgroundTasks
+from app.bank.bank import Bank
+from app.core import Core
 from app.login.callback import Completion
 from app.login.confirmation import Confirmations
+from app.login.connect_links import ConnectLinks
 from app.login.link_account import Linking
+from app.login.return_urls import ReturnUrls
 from app.login.session_lease import SessionLeases
+from app.login.sessions import Logins
 from app.login.token_response import Answers
-from app.oidc.provider import Provider
-from app.oidc.token_endpoint import TokenEndpoint
+from app.settings import Settings
 from app.spool.logins import LoginSpool
-from app.store.postgresql.database import Database
+
+# How long a browser waits for the end of its login before it gets a page that asks again, in seconds.
+BROWSER_TIMEOUT = 8.0
 
 
-class CallbackServices(NamedTuple):
-    """What comes after the redirect."""
+@dataclass(frozen=True, slots=True)
+class LoginServices:
+    """A login from its start to the connection that it makes."""
 
-    linking: Linking
-    answers: Answers
-    completion: Completion
-    confirmations: Confirmations
+    sessions: Logins
+    connect_links: ConnectLinks
+    account_linker: Linking
+    token_responses: Answers
+    callback: Completion
+    confirmation: Confirmations
 
 
-def callback_services(
-    *,
-    database: Database,
-    key_ring: KeyRing,
-    provider: Provider,
-    token_endpoint: TokenEndpoint,
-    client_id: str,
-    spool: Path,
-    tasks: BackgroundTasks,
-    clock: Clock,
-    patience: float,
-) -> CallbackServices:
-    """Put them together. `patience`: the seconds that a browser is kept waiting."""
-    linking = Linking(database=database, key_ring=key_ring, provider=provider, clock=clock, client_id=client_id)
-    leases = SessionLeases(database, clock)
-    answers = Answers(
-        database=database,
-        key_ring=key_ring,
-        spool=LoginSpool(spool, key_ring),
-        linking=linking,
-        leases=leases,
-        clock=clock,
-    )
-    completion = Completion(
-        database=database,
-        key_ring=key_ring,
-        provider=provider,
-        token_endpoint=token_endpoint,
-        answers=answers,
-        leases=leases,
-        tasks=tasks,
-        clock=clock,
-        patience=patience,
-    )
-    return CallbackServices(
-        linking, answers, completion, Confirmations(database=database, key_ring=key_ring, linking=linking)
+def build(
+    core: Core, bank: Bank, settings: Settings, return_urls: ReturnUrls, *, browser_timeout: float = BROWSER_TIMEOUT
+) -> LoginServices:
+    """Build the services of one bank client."""
+    linking, leases = Linking(core, bank), SessionLeases(core)
+    spool = LoginSpool(settings.data_dir / "spool", core.key_ring)
+    answers = Answers(core, spool=spool, linking=linking, leases=leases)
+    return LoginServices(
+        sessions=Logins(core, bank, return_urls=return_urls, settings=settings),
+        connect_links=ConnectLinks(core, bank),
+        account_linker=linking,
+        token_responses=answers,
+        callback=Completion(core, bank, answers=answers, leases=leases, browser_timeout=browser_timeout),
+        confirmation=Confirmations(core, linking=linking),
     )

@@ -6,37 +6,36 @@ a browser that closes cuts nothing short, and what a replica left half done is t
 
 import asyncio
 
-from pydantic import SecretStr
-
-from app.base.clock import Clock
-from app.base.encryption import KeyRing
-from app.base.randomness import digest, same
-from app.concurrency.background_tasks import BackgroundTasks
+from app.bank.bank import Bank
+from app.base.hashing import constant_time_equal, sha256_hex
+from app.core import Core
 from app.errors import BankError, BankRateLimited, BankUnreachable, InvalidRequest, LoginError
 from app.login.session_lease import LEASE, SessionLeases
 from app.login.token_response import Answers
 from app.observability.logs import get_logger
-from app.oidc.authorization import ERRORS, AuthorizationResponse, check_issuer
+from app.oidc.authorization_response import (
+    ERROR_CODES,
+    AuthorizationResponse,
+    CheckedAuthorizationResponse,
+    check_authorization_response,
+)
 from app.oidc.dpop import ProofKey
-from app.oidc.provider import Provider
-from app.oidc.token_endpoint import TokenEndpoint
-from app.spool.logins import UnsavedAnswer
+from app.spool.logins import UnsavedTokenResponse
 from app.store import audit
-from app.store.postgresql.database import Database, Transaction
-from app.store.postgresql.database_time import from_now
+from app.store.enums import SessionStatus
+from app.store.postgresql.database import Transaction
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import (
     Session,
-    SessionStatus,
     change_session,
     end_session,
     get_session,
-    lock_session,
+    lock_session_by_state,
     proof_key_of,
     session_binding,
 )
 
-# Seconds.
-_EXCHANGE_DEADLINE = 20.0
+_EXCHANGE_TIMEOUT = 20.0  # seconds
 logger = get_logger(__name__)
 
 
@@ -44,28 +43,18 @@ class Completion:
     """Takes redirects from the bank, and carries logins to their end."""
 
     def __init__(
-        self,
-        *,
-        database: Database,
-        key_ring: KeyRing,
-        provider: Provider,
-        token_endpoint: TokenEndpoint,
-        answers: Answers,
-        leases: SessionLeases,
-        tasks: BackgroundTasks,
-        clock: Clock,
-        patience: float,
+        self, core: Core, bank: Bank, *, answers: Answers, leases: SessionLeases, browser_timeout: float
     ) -> None:
-        """`patience`: the seconds that a browser is kept waiting before it is shown a page that asks again."""
-        self._database = database
-        self._key_ring = key_ring
-        self._provider = provider
-        self._token_endpoint = token_endpoint
+        """`browser_timeout`: how many seconds a browser waits before it gets a page that asks again."""
+        self._database = core.database
+        self._key_ring = core.key_ring
+        self._tasks = core.tasks
+        self._clock = core.clock
+        self._provider = bank.provider
+        self._token_endpoint = bank.token_endpoint
         self._answers = answers
         self._leases = leases
-        self._tasks = tasks
-        self._clock = clock
-        self._patience = patience
+        self._browser_timeout = browser_timeout
 
     async def receive(
         self, response: AuthorizationResponse, browser: str | None, new_browser: str
@@ -80,7 +69,7 @@ class Completion:
         session, is_first = await self._use_up(response, browser, new_browser)
         if is_first and session.status is SessionStatus.EXCHANGING:
             task = self._tasks.spawn(self._carry_on(session, response), f"login {session.id}")
-            await asyncio.wait({task}, timeout=self._patience)
+            await asyncio.wait({task}, timeout=self._browser_timeout)
             async with self._database.transaction() as transaction:
                 session = await get_session(transaction, session.id) or session
         return session, is_first or _is_bound_to(session, browser)
@@ -99,10 +88,10 @@ class Completion:
     async def _use_up(
         self, response: AuthorizationResponse, browser: str | None, new_browser: str
     ) -> tuple[Session, bool]:
-        state = digest(response.state.get_secret_value())
-        is_foreign = not response.grants and not await self._is_of_issuer(response)
+        state = sha256_hex(response.state.get_secret_value())
+        is_foreign = not response.is_successful and not await self._is_of_issuer(response)
         async with self._database.transaction() as transaction:
-            session = await lock_session(transaction, stitch_state=state)
+            session = await lock_session_by_state(transaction, state)
             if session is None:
                 raise InvalidRequest("this login is not known; start again where you came from", code="state_unknown")
             if session.status is SessionStatus.EXPIRED:
@@ -110,16 +99,16 @@ class Completion:
             if session.status is not SessionStatus.PENDING:
                 return session, False
             if session.browser_digest is None:
-                await change_session(transaction, session.id, browser_digest=digest(new_browser))
+                await change_session(transaction, session.id, browser_digest=sha256_hex(new_browser))
             elif not _is_bound_to(session, browser):
                 raise InvalidRequest(
                     "this login was begun in another browser; finish it there, or start again", code="other_browser"
                 )
-            if not response.grants:
+            if not response.is_successful:
                 await _end_without_code(transaction, session, response, is_foreign=is_foreign)
             else:
                 await change_session(
-                    transaction, session.id, status=SessionStatus.EXCHANGING, lease_until=from_now(LEASE)
+                    transaction, session.id, status=SessionStatus.EXCHANGING, lease_until=seconds_from_now(LEASE)
                 )
             used_up = await get_session(transaction, session.id)
         assert used_up is not None
@@ -130,36 +119,35 @@ class Completion:
         if response.iss is not None:
             return response.iss == self._provider.issuer
         try:
-            return not (await self._provider.metadata()).sends_issuer
+            return not (await self._provider.metadata()).authorization_response_iss_parameter_supported
         except BankError:
             return True
 
     async def _carry_on(self, session: Session, response: AuthorizationResponse) -> None:
-        assert response.code is not None
         until = self._clock.monotonic() + session.seconds_left
         try:
             metadata = await self._leases.while_time_is_left(session, until, self._provider.metadata, BankError)
-            check_issuer(response, metadata)
-            answer = await self._exchange(session, until, response.code)
+            checked = check_authorization_response(response, metadata, state_sha256=session.stitch_state)
+            answer = await self._exchange(session, until, checked)
         except (LoginError, BankError) as error:
             await self._answers.fail(session, error, None)
             return
         await self._answers.take(answer)
 
-    async def _exchange(self, session: Session, until: float, code: SecretStr) -> UnsavedAnswer:
+    async def _exchange(self, session: Session, until: float, response: CheckedAuthorizationResponse) -> UnsavedTokenResponse:
         assert session.code_verifier is not None
         verifier = self._key_ring.decrypt(session.code_verifier, session_binding("code_verifier", session.id))
         proof_key = proof_key_of(session, self._key_ring)
 
-        async def exchange() -> UnsavedAnswer:
+        async def exchange() -> UnsavedTokenResponse:
             body = await self._token_endpoint.exchange(
-                code=code,
+                response,
                 code_verifier=verifier,
                 redirect_uri=session.redirect_uri,
-                deadline=_EXCHANGE_DEADLINE,
-                proof_key=ProofKey.parse(proof_key) if proof_key else None,
+                timeout_seconds=_EXCHANGE_TIMEOUT,
+                proof_key=ProofKey.from_private_jwk(proof_key) if proof_key else None,
             )
-            answer = UnsavedAnswer(session.tenant, session.id, self._clock.now(), body)
+            answer = UnsavedTokenResponse(session.tenant, session.id, self._clock.now(), body)
             # Before anything else, the end of the lease's keeping too, which may take its time.
             await self._answers.keep(answer)
             return answer
@@ -177,19 +165,12 @@ async def _end_without_code(
     if is_foreign:
         error, detail = "issuer_mismatch", "the redirect does not come from the configured issuer"
     await end_session(transaction, session.id, status, error_code=error, error_detail=detail)
-    await audit.record(
-        transaction,
-        tenant=session.tenant,
-        actor=audit.BROKER,
-        action=f"session.{status}",
-        session_id=session.id,
-        error=error,
-    )
+    await audit.record(transaction, f"session.{status}", of=session, error=error)
 
 
 def _said_by(response: AuthorizationResponse) -> tuple[str, str | None]:
     """Pass on a code that the bank may send: one that looks like the broker's own must not be taken for it."""
-    if response.error is not None and response.error in ERRORS:
+    if response.error is not None and response.error in ERROR_CODES:
         return response.error, _words_of(response.error_description)
     words = " ".join(filter(None, (response.error, response.error_description)))
     return "authorization_failed", _words_of(words)
@@ -201,4 +182,8 @@ def _words_of(text: str | None) -> str | None:
 
 
 def _is_bound_to(session: Session, browser: str | None) -> bool:
-    return browser is not None and session.browser_digest is not None and same(digest(browser), session.browser_digest)
+    return (
+        browser is not None
+        and session.browser_digest is not None
+        and constant_time_equal(sha256_hex(browser), session.browser_digest)
+    )

@@ -2,31 +2,24 @@
 
 from pydantic import SecretStr
 
-from app.base.encryption import KeyRing
-from app.base.randomness import same
-from app.callers.authentication import Caller
+from app.base.hashing import constant_time_equal
+from app.callers.admission import Admission
 from app.connections.revoke import end_consent, revoke_waiting_answer
+from app.core import Core
 from app.errors import Conflict, ConnectionRevoked, NotFound, UnprocessableRequest
 from app.login.link_account import Linking
 from app.store import audit
-from app.store.connections import ConnectionStatus, change_connection, lock_connection
-from app.store.postgresql.database import Database
-from app.store.sessions import (
-    Session,
-    SessionStatus,
-    end_session,
-    get_session,
-    lock_session,
-    session_binding,
-)
+from app.store.connections import change_connection, lock_connection
+from app.store.enums import ConnectionStatus, SessionStatus
+from app.store.sessions import Session, end_session, get_session, lock_session, session_binding
 
 
 class Confirmations:
     """Ends sessions that await their confirmation, one way or the other."""
 
-    def __init__(self, *, database: Database, key_ring: KeyRing, linking: Linking) -> None:
-        self._database = database
-        self._key_ring = key_ring
+    def __init__(self, core: Core, *, linking: Linking) -> None:
+        self._database = core.database
+        self._key_ring = core.key_ring
         self._linking = linking
 
     def code_of(self, session: Session) -> str | None:
@@ -40,7 +33,7 @@ class Confirmations:
     async def withdraw(self, session: Session) -> None:
         """End a session whose confirmation did not come in time: its tokens are revoked and erased."""
         async with self._database.transaction() as transaction:
-            current = await lock_session(transaction, session_id=session.id)
+            current = await lock_session(transaction, session.id)
             if current is None or current.status is not SessionStatus.AWAITING_CONFIRMATION:
                 return
             await revoke_waiting_answer(transaction, self._key_ring, current, reason="unconfirmed")
@@ -49,27 +42,20 @@ class Confirmations:
                 if connection is not None:
                     await end_consent(transaction, self._key_ring, connection, actor=audit.BROKER, reason="unconfirmed")
             await end_session(transaction, current.id, SessionStatus.EXPIRED, error_code="unconfirmed")
-            await audit.record(
-                transaction,
-                tenant=current.tenant,
-                actor=audit.BROKER,
-                action="session.expired",
-                session_id=current.id,
-                connection_id=current.connection_id,
-            )
+            await audit.record(transaction, "session.expired", of=current, connection_id=current.connection_id)
 
-    async def confirm(self, caller: Caller, session_id: str, code: SecretStr) -> Session:
+    async def confirm(self, caller: Admission, session_id: str, code: SecretStr) -> Session:
         """Make the link usable. Raises NotFound, Conflict where no code is awaited, or UnprocessableRequest."""
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction(caller) as transaction:
             if await get_session(transaction, session_id, tenant=caller.tenant) is None:
                 raise NotFound("your tenant has no session with this id", code="session_not_found")
-            session = await lock_session(transaction, session_id=session_id)
+            session = await lock_session(transaction, session_id)
             if session is not None and session.error_code == ConnectionRevoked.default_code:
                 raise ConnectionRevoked("the connection was revoked meanwhile")
             expected = self.code_of(session) if session else None
             if session is None or expected is None or session.seconds_left <= 0:
                 raise Conflict("the session does not await a confirmation, or no longer", code="nothing_to_confirm")
-            if not same(code.get_secret_value(), expected):
+            if not constant_time_equal(code.get_secret_value(), expected):
                 raise UnprocessableRequest("the confirmation_code is not the right one", code="confirmation_code_wrong")
             assert session.connection_id is not None
             connection = await lock_connection(transaction, session.tenant, session.connection_id)
@@ -83,12 +69,7 @@ class Confirmations:
                 await change_connection(transaction, connection.id, status=ConnectionStatus.ACTIVE)
                 await end_session(transaction, session.id, SessionStatus.COMPLETED)
             await audit.record(
-                transaction,
-                tenant=session.tenant,
-                actor=caller.id,
-                action="session.confirmed",
-                session_id=session.id,
-                connection_id=connection.id,
+                transaction, "session.confirmed", of=session, actor=caller.id, connection_id=connection.id
             )
             confirmed = await get_session(transaction, session_id)
         assert confirmed is not None

@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from app.base.cache import Memory
-from app.base.clock import Clock
-from app.base.encryption import Ciphertext, KeyRing
-from app.base.randomness import digest, opaque_value, same
+from app.bank.bank import Bank
+from app.base.cache import ExpiringCache
+from app.base.encryption import Ciphertext
+from app.base.hashing import constant_time_equal, sha256_hex
+from app.base.randomness import random_urlsafe_text
+from app.core import Core
 from app.errors import BankError, InvalidRequest, NotFound
-from app.oidc.authorization_url import FrontChannel
-from app.store.postgresql.database import Database, Transaction
-from app.store.sessions import Session, SessionStatus, change_session, lock_session, session_binding
+from app.store.enums import SessionStatus
+from app.store.postgresql.database import Transaction
+from app.store.sessions import Session, change_session, lock_session_by_ticket, session_binding
 
 KnownAs = Callable[[str], str | None]
 # A link is pushed no more often than this, however often it is opened: pushing spends the broker's rate limit at the
@@ -33,11 +35,13 @@ class OpenedLink:
 class ConnectLinks:
     """Opens links."""
 
-    def __init__(self, *, database: Database, key_ring: KeyRing, front_channel: FrontChannel, clock: Clock) -> None:
-        self._database = database
-        self._key_ring = key_ring
-        self._front_channel = front_channel
-        self._pushed: Memory[str, SecretStr | BankError] = Memory(lifetime=PUSH_INTERVAL, size=_PUSHES, clock=clock)
+    def __init__(self, core: Core, bank: Bank) -> None:
+        self._database = core.database
+        self._key_ring = core.key_ring
+        self._authorization_endpoint = bank.authorization_endpoint
+        self._pushed: ExpiringCache[str, SecretStr | BankError] = ExpiringCache(
+            lifetime=PUSH_INTERVAL, size=_PUSHES, clock=core.clock
+        )
 
     async def open(self, ticket: str, known_as: KnownAs) -> OpenedLink | Session:
         """Bind a browser to the session of a ticket; `known_as` tells the secret that it has in a login, if any.
@@ -58,8 +62,8 @@ class ConnectLinks:
             login = login_of(session.stitch_state)
             browser = known_as(login)
             if browser is None or session.browser_digest is None:
-                browser = opaque_value()
-                await change_session(transaction, session.id, browser_digest=digest(browser))
+                browser = random_urlsafe_text()
+                await change_session(transaction, session.id, browser_digest=sha256_hex(browser))
         return OpenedLink(url, login, browser)
 
     async def _address(self, session: Session) -> SecretStr:
@@ -70,7 +74,7 @@ class ConnectLinks:
             return self._key_ring.decrypt(session.authorization_url, session_binding("authorization_url", session.id))
         address = self._pushed.get(session.id)
         if address is None:
-            address = await self._pushed.read(session.id, lambda: self._push(session.id, sealed))
+            address = await self._pushed.load(session.id, lambda: self._push(session.id, sealed))
         if isinstance(address, BankError):
             raise address.with_traceback(None)
         return address
@@ -79,7 +83,7 @@ class ConnectLinks:
         """Return the failure, too: a bank that refuses is not asked more often than one that does not."""
         parameters = self._key_ring.decrypt(sealed, session_binding("pushed_parameters", session_id))
         try:
-            return (await self._front_channel.address_of(parameters)).url
+            return (await self._authorization_endpoint.url_for(parameters)).url
         except BankError as error:
             return error
 
@@ -91,11 +95,11 @@ def login_of(state_digest: str) -> str:
 
 async def _admitting(transaction: Transaction, ticket: str, known_as: KnownAs) -> Session:
     """Return the session that a ticket opens for this browser."""
-    session = await lock_session(transaction, ticket_digest=digest(ticket))
+    session = await lock_session_by_ticket(transaction, sha256_hex(ticket))
     if session is None:
         raise NotFound("this link is not known; ask for a new one", code="ticket_unknown")
     known, browser = session.browser_digest, known_as(login_of(session.stitch_state))
-    if known is not None and browser is not None and same(digest(browser), known):
+    if known is not None and browser is not None and constant_time_equal(sha256_hex(browser), known):
         return session
     if session.status is not SessionStatus.PENDING:
         became = "has expired" if session.status is SessionStatus.EXPIRED else "has been used"

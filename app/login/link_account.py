@@ -2,41 +2,33 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TypedDict
 
 from pydantic import SecretStr
 
-from app.base.clock import Clock
-from app.base.encryption import KeyRing
-from app.base.randomness import digest, identifier, opaque_value
+from app.bank.bank import Bank
+from app.base.hashing import sha256_hex
+from app.base.randomness import new_id, random_urlsafe_text
 from app.connections.revoke import revoke_answer
+from app.core import Core
 from app.errors import BankError, BankResponseInvalid, LoginError
-from app.oidc.id_token import Expectations, VerifiedClaims, validate_id_token
-from app.oidc.provider import Provider
-from app.oidc.token_endpoint import TokenResponse, read_tokens
+from app.oidc.id_token import ExpectedClaims, VerifiedClaims, validate_id_token
+from app.oidc.token_response import TokenResponse, parse_token_response
 from app.store import audit
 from app.store.connections import (
     Connection,
-    ConnectionStatus,
-    TokenPair,
+    NewConnection,
+    TokenSet,
     change_connection,
     insert_connection,
     lock_connection,
+    publish_connection_event,
     store_tokens,
-    tell,
 )
-from app.store.outbox import EventType
-from app.store.postgresql.database import Database, Transaction
-from app.store.postgresql.database_time import from_now, no_earlier_than
-from app.store.sessions import (
-    Session,
-    SessionStatus,
-    change_session,
-    end_session,
-    lock_session,
-    proof_key_of,
-    session_binding,
-)
+from app.store.enums import ConnectionStatus, EventType, SessionStatus
+from app.store.postgresql.database import Transaction
+from app.store.postgresql.database_time import TimeValue, at_least_seconds_from_now, seconds_from_now
+from app.store.sessions import Session, change_session, end_session, lock_session, proof_key_of, session_binding
 
 # Whoever logged in at the last moment still has this long to confirm, or as long as a login may take. Seconds.
 CONFIRMATION_TIME = 300
@@ -53,14 +45,12 @@ class Grant:
 class Linking:
     """Turns answers of the token endpoint into connections."""
 
-    def __init__(
-        self, *, database: Database, key_ring: KeyRing, provider: Provider, clock: Clock, client_id: str
-    ) -> None:
-        self._database = database
-        self._key_ring = key_ring
-        self._provider = provider
-        self._clock = clock
-        self._client_id = client_id
+    def __init__(self, core: Core, bank: Bank) -> None:
+        self._database = core.database
+        self._key_ring = core.key_ring
+        self._clock = core.clock
+        self._provider = bank.provider
+        self._client_id = bank.client_id
 
     async def validate(self, session: Session, body: SecretStr) -> Grant:
         """Check the answer to a code. Raises LoginError; BankError where the bank's keys cannot be had."""
@@ -74,11 +64,11 @@ class Linking:
             self._check_unbound(tokens)
         if tokens.id_token is None:
             raise LoginError("the bank sent no id_token", code="id_token_missing")
-        expected = Expectations(
+        expected = ExpectedClaims(
             client_id=self._client_id,
-            nonce_digest=session.nonce_digest,
-            state_digest=session.stitch_state,
-            access_token_digest=digest(tokens.access_token.get_secret_value()),
+            nonce_sha256=session.nonce_digest,
+            state_sha256=session.stitch_state,
+            access_token_sha256=sha256_hex(tokens.access_token.get_secret_value()),
         )
         claims = await validate_id_token(
             tokens.id_token, self._provider, expected, session.exchanged_at or self._clock.now()
@@ -87,10 +77,10 @@ class Linking:
 
     def tokens_of(self, session: Session, body: SecretStr) -> TokenResponse:
         """Read the answer to a session's code. Raises BankResponseInvalid."""
-        return read_tokens(body, proof_key_of(session, self._key_ring))
+        return parse_token_response(body, proof_key_of(session, self._key_ring))
 
     def _check_unbound(self, tokens: TokenResponse) -> None:
-        if self._provider.insists_on_binding:
+        if self._provider.requires_dpop:
             raise LoginError("the bank did not bind the token to the broker's key", code="token_not_bound")
         if tokens.token_type.lower() != "bearer":
             raise LoginError("the bank sent tokens of another type than Bearer", code="token_type_unsupported")
@@ -143,10 +133,10 @@ class Linking:
             tenant=session.tenant,
             connection_id=connection.id,
             version=version,
-            pair=_pair(tokens),
+            tokens=_token_set(tokens),
         )
         if connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED:
-            await tell(transaction, EventType.CONNECTION_RECOVERED, connection, version=version)
+            await publish_connection_event(transaction, EventType.CONNECTION_RECOVERED, connection, version=version)
         await self._complete(transaction, session, connection.id, "connection.renewed")
 
     async def refuse(self, session: Session, error: LoginError | BankError, body: SecretStr | None) -> SessionStatus:
@@ -164,7 +154,7 @@ class Linking:
 
         One that another replica has linked is left alone; the tokens of one that was called off are revoked.
         """
-        current = await lock_session(transaction, session_id=session.id)
+        current = await lock_session(transaction, session.id)
         status = current.status if current else SessionStatus.CANCELLED
         if status is SessionStatus.EXCHANGING:
             return None
@@ -173,19 +163,19 @@ class Linking:
         return status
 
     async def _link_new(self, transaction: Transaction, session: Session, grant: Grant) -> SessionStatus:
-        connection_id, waits = identifier("con"), session.require_confirmation
+        connection_id, waits = new_id("con"), session.require_confirmation
         await insert_connection(
             transaction,
-            {
-                "id": connection_id,
-                "tenant": session.tenant,
-                "user_id": session.user_id,
-                "status": ConnectionStatus.PENDING_CONFIRMATION if waits else ConnectionStatus.ACTIVE,
-                "subject": grant.claims.subject,
-                "version": 1,
-                "metadata": session.metadata,
+            NewConnection(
+                id=connection_id,
+                tenant=session.tenant,
+                user_id=session.user_id,
+                status=ConnectionStatus.PENDING_CONFIRMATION if waits else ConnectionStatus.ACTIVE,
+                subject=grant.claims.subject,
+                version=1,
+                metadata=session.metadata,
                 **_granted(session, grant.tokens),
-            },
+            ),
         )
         await store_tokens(
             transaction,
@@ -193,7 +183,7 @@ class Linking:
             tenant=session.tenant,
             connection_id=connection_id,
             version=1,
-            pair=_pair(grant.tokens),
+            tokens=_token_set(grant.tokens),
         )
         if waits:
             await self._await_confirmation(transaction, session, connection_id)
@@ -203,14 +193,7 @@ class Linking:
 
     async def _complete(self, transaction: Transaction, session: Session, connection_id: str, action: str) -> None:
         await end_session(transaction, session.id, SessionStatus.COMPLETED, connection_id=connection_id)
-        await audit.record(
-            transaction,
-            tenant=session.tenant,
-            actor=audit.BROKER,
-            action=action,
-            session_id=session.id,
-            connection_id=connection_id,
-        )
+        await audit.record(transaction, action, of=session, connection_id=connection_id)
 
     async def _await_confirmation(self, transaction: Transaction, session: Session, connection_id: str) -> None:
         binding = session_binding("confirmation_code", session.id)
@@ -219,9 +202,9 @@ class Linking:
             session.id,
             status=SessionStatus.AWAITING_CONFIRMATION,
             connection_id=connection_id,
-            confirmation_code=self._key_ring.encrypt(SecretStr(opaque_value()), binding),
+            confirmation_code=self._key_ring.encrypt(SecretStr(random_urlsafe_text()), binding),
             lease_until=None,
-            expires_at=no_earlier_than(session.expires_at, _confirmation_time(session)),
+            expires_at=at_least_seconds_from_now(session.expires_at, _confirmation_time(session)),
         )
 
     async def _refuse(
@@ -236,14 +219,7 @@ class Linking:
         await end_session(
             transaction, session.id, SessionStatus.FAILED, error_code=error.code, error_detail=error.detail
         )
-        await audit.record(
-            transaction,
-            tenant=session.tenant,
-            actor=audit.BROKER,
-            action="session.failed",
-            session_id=session.id,
-            error=error.code,
-        )
+        await audit.record(transaction, "session.failed", of=session, error=error.code)
 
     async def _revoke(self, transaction: Transaction, session: Session, body: SecretStr, reason: str) -> None:
         await revoke_answer(
@@ -255,20 +231,27 @@ def _confirmation_time(session: Session) -> float:
     return min(CONFIRMATION_TIME, (session.expires_at - session.created_at).total_seconds())
 
 
-def _pair(tokens: TokenResponse) -> TokenPair:
+def _token_set(tokens: TokenResponse) -> TokenSet:
     assert tokens.access_token is not None
-    return TokenPair(tokens.access_token, tokens.refresh_token, tokens.proof_key)
+    return TokenSet(tokens.access_token, tokens.refresh_token, tokens.proof_key)
 
 
-def _granted(session: Session, tokens: TokenResponse) -> dict[str, Any]:
-    # Without a scope in the answer, all that was asked for was granted (RFC 6749 section 5.1).
+class _GrantedColumns(TypedDict):
+    scopes: list[str]
+    refreshable: bool
+    access_token_expires_at: TimeValue
+    access_token_lifetime: int
+
+
+def _granted(session: Session, tokens: TokenResponse) -> _GrantedColumns:
     return {
+        # A response without a scope grants all requested scopes (RFC 6749 section 5.1).
         "scopes": session.scopes if tokens.scopes is None else tokens.scopes,
         "refreshable": tokens.refresh_token is not None,
         "access_token_expires_at": (
             session.exchanged_at + timedelta(seconds=tokens.lifetime)
             if session.exchanged_at
-            else from_now(tokens.lifetime)
+            else seconds_from_now(tokens.lifetime)
         ),
         "access_token_lifetime": tokens.lifetime,
     }

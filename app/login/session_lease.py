@@ -5,13 +5,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from app.base.clock import Clock
-from app.base.randomness import jitter
-from app.concurrency.background_tasks import report_fault
+from app.concurrency.background_tasks import log_unexpected_error
+from app.concurrency.backoff import with_jitter
+from app.core import Core
 from app.errors import BankError, ConfigurationError, DatabaseUnavailable
 from app.observability.logs import get_logger
-from app.store.postgresql.database import Database
-from app.store.postgresql.database_time import from_now
+from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import Session, change_session
 
 # A replica that works on a login says so at least this often; after it, another one takes over. Seconds.
@@ -24,9 +23,9 @@ logger = get_logger(__name__)
 class SessionLeases:
     """Keeps the leases of the logins that this replica works on."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
+    def __init__(self, core: Core) -> None:
+        self._database = core.database
+        self._clock = core.clock
 
     async def while_time_is_left(
         self,
@@ -41,7 +40,7 @@ class SessionLeases:
                 try:
                     return await work()
                 except repeat_on as error:
-                    pause = max(jitter(_RETRY), error.retry_after or 0.0)
+                    pause = max(with_jitter(_RETRY), error.retry_after or 0.0)
                     if self._clock.monotonic() + pause > until:
                         raise
                     logger.warning("login_waits_for_bank", session_id=session.id, code=error.code)
@@ -51,7 +50,7 @@ class SessionLeases:
     async def _at_work(self, session: Session) -> AsyncIterator[None]:
         """Keep the lease for as long as the block, however long the bank takes or wants to be left alone."""
         keeping = asyncio.create_task(self._keep_lease(session))
-        keeping.add_done_callback(report_fault)
+        keeping.add_done_callback(log_unexpected_error)
         try:
             yield
         finally:
@@ -63,6 +62,6 @@ class SessionLeases:
             await asyncio.sleep(LEASE / 3)
             try:
                 async with self._database.transaction() as transaction:
-                    await change_session(transaction, session.id, lease_until=from_now(LEASE))
+                    await change_session(transaction, session.id, lease_until=seconds_from_now(LEASE))
             except (DatabaseUnavailable, ConfigurationError):
                 logger.warning("waiting_for_database", about=session.id)

@@ -7,11 +7,12 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from app.base.clock import Clock
-from app.base.encryption import KeyRing
-from app.base.randomness import digest, identifier, opaque_value
-from app.callers.authentication import Caller
-from app.concurrency.shutdown import Stopping
+from app.bank.bank import Bank
+from app.base.encryption import Ciphertext
+from app.base.hashing import sha256_hex
+from app.base.randomness import new_id, random_urlsafe_text
+from app.callers.admission import Admission
+from app.core import Core
 from app.errors import (
     Conflict,
     ConnectionNotFound,
@@ -21,16 +22,17 @@ from app.errors import (
     UnprocessableRequest,
 )
 from app.login.return_urls import ReturnUrls
-from app.oidc.authorization_url import FrontChannel
+from app.settings import Settings
 from app.store import audit
-from app.store.connections import ConnectionStatus, get_connection
-from app.store.postgresql.database import Database, Transaction
-from app.store.postgresql.notifications import Notifications, session_topic
+from app.store.connections import get_connection
+from app.store.enums import ConnectionStatus, SessionStatus
+from app.store.postgresql.database import Transaction
+from app.store.postgresql.notifications import session_topic
 from app.store.postgresql.pagination import Page
 from app.store.postgresql.wait_for_change import StillWanted, wait_for_change
 from app.store.sessions import (
+    NewSession,
     Session,
-    SessionStatus,
     end_session,
     find_idempotent,
     get_session,
@@ -69,32 +71,20 @@ class SessionLinks:
 class Logins:
     """Sessions, as callers see them."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        key_ring: KeyRing,
-        notifications: Notifications,
-        stopping: Stopping,
-        front_channel: FrontChannel,
-        return_urls: ReturnUrls,
-        clock: Clock,
-        base_url: str,
-        scopes: tuple[str, ...],
-        session_ttl: int,
-    ) -> None:
-        self._database = database
-        self._key_ring = key_ring
-        self._notifications = notifications
-        self._stopping = stopping
-        self._front_channel = front_channel
+    def __init__(self, core: Core, bank: Bank, *, return_urls: ReturnUrls, settings: Settings) -> None:
+        self._database = core.database
+        self._key_ring = core.key_ring
+        self._notifications = core.notifications
+        self._shutdown = core.shutdown
+        self._clock = core.clock
+        self._authorization_endpoint = bank.authorization_endpoint
         self._return_urls = return_urls
-        self._clock = clock
-        self._base_url = base_url
-        self._scopes = scopes
-        self._session_ttl = session_ttl
+        self._base_url = settings.base_url
+        self._redirect_uri = settings.redirect_uri
+        self._scopes = settings.stitch_scopes
+        self._session_ttl = settings.session_ttl
 
-    async def start(self, caller: Caller, wanted: LoginRequest, idempotency_key: str | None) -> Session:
+    async def start(self, caller: Admission, wanted: LoginRequest, idempotency_key: str | None) -> Session:
         """Start a login. The same idempotency key with the same request gives the same session.
 
         Raises UnprocessableRequest, ConnectionNotFound, ConnectionNotReady, ConnectionRevoked, Conflict or BankError.
@@ -102,49 +92,48 @@ class Logins:
         scopes = self._wanted_scopes(wanted)
         if wanted.return_url is not None:
             self._return_urls.require(wanted.return_url)
-        authorization = await self._front_channel.new_request(redirect_uri=f"{self._base_url}/callback", scopes=scopes)
-        address = await self._front_channel.address_of(authorization.parameters)
-        session_id, ticket = identifier("ses"), SecretStr(opaque_value())
+        authorization = await self._authorization_endpoint.new_request(redirect_uri=self._redirect_uri, scopes=scopes)
+        address = await self._authorization_endpoint.url_for(authorization.parameters)
+        session_id, ticket = new_id("ses"), SecretStr(random_urlsafe_text())
 
-        def seal(column: str, secret: SecretStr) -> Any:  # noqa: ANN401 - a column's value
+        def seal(column: str, secret: SecretStr) -> Ciphertext:
             return self._key_ring.encrypt(secret, session_binding(column, session_id))
 
-        values = {
-            "id": session_id,
-            "tenant": caller.tenant,
-            "caller_id": caller.id,
-            "user_id": wanted.user_id,
-            "stitch_state": digest(authorization.state.get_secret_value()),
-            "nonce_digest": digest(authorization.nonce.get_secret_value()),
-            "code_challenge": authorization.code_challenge,
-            "code_verifier": seal("code_verifier", authorization.code_verifier),
-            "authorization_url": seal("authorization_url", address.url),
-            "pushed_parameters": seal("pushed_parameters", authorization.parameters) if address.is_pushed else None,
-            "proof_key": seal("proof_key", authorization.proof_key.secret) if authorization.proof_key else None,
-            "ticket": seal("ticket", ticket),
-            "ticket_digest": digest(ticket.get_secret_value()),
-            "require_confirmation": wanted.require_confirmation,
-            "redirect_uri": f"{self._base_url}/callback",
-            "return_url": wanted.return_url,
-            "renews_connection_id": wanted.connection_id,
-            "scopes": scopes,
-            "metadata": wanted.metadata,
-            "idempotency_key": idempotency_key,
-            "request_digest": wanted.digest(),
-        }
-        async with self._database.transaction() as transaction:
+        new_session = NewSession(
+            id=session_id,
+            tenant=caller.tenant,
+            caller_id=caller.id,
+            user_id=wanted.user_id,
+            stitch_state=sha256_hex(authorization.state.get_secret_value()),
+            nonce_digest=sha256_hex(authorization.nonce.get_secret_value()),
+            code_challenge=authorization.code_challenge,
+            code_verifier=seal("code_verifier", authorization.code_verifier),
+            authorization_url=seal("authorization_url", address.url),
+            pushed_parameters=seal("pushed_parameters", authorization.parameters) if address.is_pushed else None,
+            proof_key=seal("proof_key", authorization.proof_key.private_jwk) if authorization.proof_key else None,
+            ticket=seal("ticket", ticket),
+            ticket_digest=sha256_hex(ticket.get_secret_value()),
+            require_confirmation=wanted.require_confirmation,
+            redirect_uri=self._redirect_uri,
+            return_url=wanted.return_url,
+            renews_connection_id=wanted.connection_id,
+            scopes=scopes,
+            metadata=wanted.metadata,
+            idempotency_key=idempotency_key,
+            request_digest=wanted.digest(),
+        )
+        async with self._database.transaction(caller) as transaction:
             if wanted.connection_id is not None:
                 await _check_renewable(transaction, caller.tenant, wanted.connection_id, wanted.user_id)
-            inserted = await insert_session(transaction, values, seconds_to_live=self._session_ttl)
+            inserted = await insert_session(transaction, new_session, seconds_to_live=self._session_ttl)
             if not inserted and idempotency_key is not None:
                 earlier = await find_idempotent(transaction, caller.tenant, caller.id, idempotency_key)
                 return _same_request(earlier, wanted)
             await audit.record(
                 transaction,
-                tenant=caller.tenant,
+                "session.started",
+                of=new_session,
                 actor=caller.id,
-                action="session.started",
-                session_id=session_id,
                 connection_id=wanted.connection_id,
             )
             return await _existing(transaction, caller.tenant, session_id)
@@ -158,33 +147,35 @@ class Logins:
         return SessionLinks(url.get_secret_value(), f"{self._base_url}/connect/{ticket.get_secret_value()}")
 
     async def get(
-        self, tenant: str, session_id: str, *, wait: float = 0, still_wanted: StillWanted | None = None
+        self, caller: Admission, session_id: str, *, wait: float = 0, still_wanted: StillWanted | None = None
     ) -> Session:
         """Return a session; with `wait`, as soon as it has ended or after so many seconds. Raises NotFound."""
         deadline = self._clock.monotonic() + wait
         async with self._notifications.subscribed(session_topic(session_id)) as changed:
             while True:
                 changed.clear()
-                async with self._database.transaction() as transaction:
-                    session = await _existing(transaction, tenant, session_id)
+                async with self._database.transaction(caller) as transaction:
+                    session = await _existing(transaction, caller.tenant, session_id)
                 left = deadline - self._clock.monotonic()
-                if session.ended_at is not None or left <= 0 or self._stopping.has_begun:
+                if session.ended_at is not None or left <= 0 or self._shutdown.is_set:
                     return session
                 if not await wait_for_change(self._notifications, changed, left, still_wanted):
                     return session
 
     async def page(
-        self, tenant: str, *, user_id: str | None, status: SessionStatus | None, limit: int, cursor: str | None
+        self, caller: Admission, *, user_id: str | None, status: SessionStatus | None, limit: int, cursor: str | None
     ) -> Page[Session]:
         """Return a tenant's sessions, newest first."""
-        async with self._database.transaction() as transaction:
-            return await list_sessions(transaction, tenant, user_id=user_id, status=status, limit=limit, cursor=cursor)
+        async with self._database.transaction(caller) as transaction:
+            return await list_sessions(
+                transaction, caller.tenant, user_id=user_id, status=status, limit=limit, cursor=cursor
+            )
 
-    async def cancel(self, caller: Caller, session_id: str) -> None:
+    async def cancel(self, caller: Admission, session_id: str) -> None:
         """Call off a pending login, once or again. Raises NotFound, or Conflict where it has gone on."""
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction(caller) as transaction:
             await _existing(transaction, caller.tenant, session_id)
-            session = await lock_session(transaction, session_id=session_id)
+            session = await lock_session(transaction, session_id)
             if session is None or session.status is SessionStatus.CANCELLED:
                 return
             if session.status is not SessionStatus.PENDING:
@@ -192,13 +183,7 @@ class Logins:
                     f"the login is {session.status} and cannot be cancelled any more", code="session_not_pending"
                 )
             await end_session(transaction, session_id, SessionStatus.CANCELLED)
-            await audit.record(
-                transaction,
-                tenant=caller.tenant,
-                actor=caller.id,
-                action="session.cancelled",
-                session_id=session_id,
-            )
+            await audit.record(transaction, "session.cancelled", of=session, actor=caller.id)
 
     def _wanted_scopes(self, wanted: LoginRequest) -> list[str]:
         scopes = list(dict.fromkeys(wanted.scopes if wanted.scopes is not None else self._scopes))

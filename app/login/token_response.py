@@ -9,25 +9,17 @@ from typing import NamedTuple
 
 from pydantic import SecretStr
 
-from app.base.clock import Clock
-from app.base.encryption import KeyRing
-from app.concurrency.retry import insist
+from app.concurrency.retry import retry_until_done
 from app.connections.revoke import revoke_answer
+from app.core import Core
 from app.errors import BankError, LoginError
 from app.login.link_account import Linking
 from app.login.session_lease import LEASE, SessionLeases
 from app.observability.logs import get_logger
-from app.spool.logins import LoginSpool, UnsavedAnswer
-from app.store.postgresql.database import Database
-from app.store.postgresql.database_time import from_now
-from app.store.sessions import (
-    Session,
-    SessionStatus,
-    change_session,
-    get_session,
-    lock_session,
-    session_binding,
-)
+from app.spool.logins import LoginSpool, UnsavedTokenResponse
+from app.store.enums import SessionStatus
+from app.store.postgresql.database_time import seconds_from_now
+from app.store.sessions import Session, change_session, get_session, lock_session, session_binding
 
 # For so long no session is removed that was linked. Seconds.
 _LONGEST_KNOWN = 86_400.0
@@ -42,41 +34,32 @@ class _Stored(NamedTuple):
 class Answers:
     """Carries logins from the bank's answer to their end."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        key_ring: KeyRing,
-        spool: LoginSpool,
-        linking: Linking,
-        leases: SessionLeases,
-        clock: Clock,
-    ) -> None:
-        self._database = database
-        self._key_ring = key_ring
+    def __init__(self, core: Core, *, spool: LoginSpool, linking: Linking, leases: SessionLeases) -> None:
+        self._database = core.database
+        self._key_ring = core.key_ring
+        self._clock = core.clock
         self._spool = spool
         self._linking = linking
         self._leases = leases
-        self._clock = clock
 
-    async def keep(self, answer: UnsavedAnswer) -> None:
+    async def keep(self, answer: UnsavedTokenResponse) -> None:
         """Put an answer on disk, at once when it has come."""
-        await self._spool.keep(answer)
+        await self._spool.add(answer)
 
     def has_kept(self, session_id: str) -> bool:
         """Tell whether an answer of this session is on this replica's way to the database."""
-        return self._spool.holds(session_id)
+        return self._spool.contains(session_id)
 
-    async def take(self, answer: UnsavedAnswer) -> None:
+    async def take(self, answer: UnsavedTokenResponse) -> None:
         """Bring a kept answer into the database, however long that takes, and the login to its end."""
-        stored = await insist(lambda: self._store(answer), answer.session_id)
-        await self._spool.discard(answer.session_id)
+        stored = await retry_until_done(lambda: self._store(answer), about=answer.session_id)
+        await self._spool.remove(answer.session_id)
         if stored.session is not None:
             await self.carry_on(stored.session)
 
     async def replay(self) -> None:
         """Take the answers that an earlier process was killed or stopped with."""
-        left_over = list(self._spool.left_over())
+        left_over = list(self._spool.entries())
         for answer in left_over:
             logger.warning("spool_replayed", session_id=answer.session_id)
         results = await asyncio.gather(*(self.take(answer) for answer in left_over), return_exceptions=True)
@@ -95,7 +78,7 @@ class Answers:
             grant = await self._leases.while_time_is_left(
                 session, until, lambda: self._linking.validate(session, answer), BankError
             )
-            status = await insist(lambda: self._linking.link(session, answer, grant), session.id)
+            status = await retry_until_done(lambda: self._linking.link(session, answer, grant), about=session.id)
         except (LoginError, BankError) as error:
             await self.fail(session, error, body)
         except Exception:
@@ -112,16 +95,16 @@ class Answers:
 
     async def fail(self, session: Session, error: LoginError | BankError, body: SecretStr | None) -> None:
         """End a login that must not succeed, and have the bank revoke what it issued."""
-        await insist(lambda: self._linking.refuse(session, error, body), session.id)
+        await retry_until_done(lambda: self._linking.refuse(session, error, body), about=session.id)
         logger.warning("login_ended", session_id=session.id, status=SessionStatus.FAILED, code=error.code)
 
-    async def _store(self, answer: UnsavedAnswer) -> _Stored:
+    async def _store(self, answer: UnsavedTokenResponse) -> _Stored:
         """Store an answer. Where the login was given up meanwhile, the tokens are revoked instead."""
         sealed = self._key_ring.encrypt(answer.body, session_binding("token_response", answer.session_id))
         # The tokens' life began before it; a clock that was set back must not prolong it.
         age = max(self._clock.now() - answer.received_at, timedelta()).total_seconds()
         async with self._database.transaction() as transaction:
-            current = await lock_session(transaction, session_id=answer.session_id)
+            current = await lock_session(transaction, answer.session_id)
             status = current.status if current else SessionStatus.CANCELLED
             if status is not SessionStatus.EXCHANGING:
                 if current is None and age > _LONGEST_KNOWN:
@@ -141,8 +124,8 @@ class Answers:
                 transaction,
                 answer.session_id,
                 token_response=sealed,
-                exchanged_at=from_now(-age),
+                exchanged_at=seconds_from_now(-age),
                 code_verifier=None,
-                lease_until=from_now(LEASE),
+                lease_until=seconds_from_now(LEASE),
             )
             return _Stored(await get_session(transaction, answer.session_id))

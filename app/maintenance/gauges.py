@@ -8,9 +8,10 @@ import itertools
 import time
 from collections.abc import Mapping
 
+from app.bank.bank import Bank
 from app.callers.authentication import CallerAuthenticator
-from app.concurrency.periodic import periodically
-from app.http_client import OriginPool
+from app.concurrency.periodic import run_periodically
+from app.core import Core
 from app.observability.metrics import (
     BANK_CONNECTIONS,
     BANK_WAITING,
@@ -21,15 +22,12 @@ from app.observability.metrics import (
     REVOCATIONS_WAITING,
     SESSIONS,
 )
-from app.refresh.coordinator import Cause
 from app.refresh.tokens import Tokens
-from app.spool.refreshes import Spool
-from app.store.connections import ConnectionStatus, count_connections
-from app.store.postgresql.database import Database
-from app.store.postgresql.job_lease import end_turn, latest_result, take_turn
-from app.store.refresh_attempts import Outcome
+from app.spool.refreshes import RefreshSpool
+from app.store.connections import count_connections
+from app.store.enums import ConnectionStatus, RefreshCause, RefreshOutcome, SessionStatus
+from app.store.postgresql.job_lease import claim_job, finish_job, latest_result
 from app.store.revocations import count_revocations
-from app.store.sessions import SessionStatus
 
 _PERIOD = 5.0
 _COUNT_PERIOD = 15.0
@@ -44,10 +42,10 @@ class Vitals:
     """Measures this replica, and the database for all of them."""
 
     def __init__(
-        self, *, database: Database, pool: OriginPool, tokens: Tokens, authenticator: CallerAuthenticator, spool: Spool
+        self, core: Core, bank: Bank, *, tokens: Tokens, authenticator: CallerAuthenticator, spool: RefreshSpool
     ) -> None:
-        self._database = database
-        self._pool = pool
+        self._database = core.database
+        self._pool = bank.query_pool
         self._tokens = tokens
         self._authenticator = authenticator
         self._spool = spool
@@ -56,12 +54,12 @@ class Vitals:
         """Measure and count until cancelled."""
         self.begin_at_zero()
         async with asyncio.TaskGroup() as group:
-            group.create_task(periodically(_PERIOD, self.measure))
-            group.create_task(periodically(_COUNT_PERIOD, self.count))
+            group.create_task(run_periodically(_PERIOD, self.measure))
+            group.create_task(run_periodically(_COUNT_PERIOD, self.count))
 
     def begin_at_zero(self) -> None:
         """Show what has not happened yet: in a counter that begins with an event Prometheus sees no increase."""
-        for outcome, cause in itertools.product(Outcome, Cause):
+        for outcome, cause in itertools.product(RefreshOutcome, RefreshCause):
             REFRESHES.labels(outcome=outcome, cause=cause)
         for status in SessionStatus:
             SESSIONS.labels(status=status)
@@ -75,13 +73,13 @@ class Vitals:
         BANK_WAITING.set(self._pool.waiting)
         CACHE_ENTRIES.labels(cache="connections").set(self._tokens.remembered)
         CACHE_ENTRIES.labels(cache="callers").set(self._authenticator.remembered)
-        self._spool.measure()
+        self._spool.update_metric()
 
     async def count(self) -> None:
         """Count what is in the database where no other replica has done so of late, and tell the latest count."""
         began = time.perf_counter()
         async with self._database.transaction() as transaction:
-            mine = await take_turn(transaction, _COUNT, seconds=_LONGEST_COUNT)
+            mine = await claim_job(transaction, _COUNT, seconds=_LONGEST_COUNT)
             counted = None if mine else await latest_result(transaction, _COUNT)
         if counted is None:
             async with self._database.transaction() as transaction:
@@ -90,7 +88,7 @@ class Vitals:
                     "revocations": await count_revocations(transaction),
                 }
                 rest = max(_SHORTEST_REST, (time.perf_counter() - began) * _REST)
-                await end_turn(transaction, _COUNT, next_in=rest, result=counted)
+                await finish_job(transaction, _COUNT, next_in=rest, result=counted)
         if counted:
             _tell(counted["connections"], counted["revocations"])
 

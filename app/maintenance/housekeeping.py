@@ -2,23 +2,22 @@
 
 import asyncio
 
-from app.concurrency.background_tasks import BackgroundTasks
-from app.concurrency.periodic import periodically
+from app.concurrency.periodic import run_periodically
 from app.connections.revocation_worker import Revoker
+from app.core import Core
 from app.errors import DatabaseUnavailable
-from app.login.callback import Completion
-from app.login.confirmation import Confirmations
+from app.login.build import LoginServices
 from app.login.session_lease import LEASE
 from app.observability.logs import get_logger
 from app.observability.metrics import OUTBOX_AGE_SECONDS, OUTBOX_EVENTS
 from app.store import audit
 from app.store.deliveries import measure_outbox, remove_old_deliveries
+from app.store.enums import SessionStatus
 from app.store.interactions import remove_old_interactions
-from app.store.last_used import Usage
+from app.store.last_used import LastUsedTimes
 from app.store.overdue_sessions import find_lapsed_logins, lock_lapsed_logins, lock_overdue_grants
-from app.store.postgresql.database import Database
-from app.store.postgresql.database_time import from_now
-from app.store.sessions import Session, SessionStatus, change_session, end_session
+from app.store.postgresql.database_time import seconds_from_now
+from app.store.sessions import Session, change_session, end_session
 
 _PERIOD = 1.0
 _USAGE_PERIOD = 10.0
@@ -34,32 +33,23 @@ logger = get_logger(__name__)
 class Housekeeping:
     """Runs on every replica; rows that one works on are skipped by the others."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        completion: Completion,
-        confirmations: Confirmations,
-        revoker: Revoker,
-        tasks: BackgroundTasks,
-        usage: Usage,
-    ) -> None:
-        self._database = database
-        self._completion = completion
-        self._confirmations = confirmations
+    def __init__(self, core: Core, *, login: LoginServices, revoker: Revoker, usage: LastUsedTimes) -> None:
+        self._database = core.database
+        self._tasks = core.tasks
+        self._completion = login.callback
+        self._confirmations = login.confirmation
         self._revoker = revoker
-        self._tasks = tasks
         self._usage = usage
 
     async def run(self) -> None:
         """Keep house until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(periodically(_PERIOD, self.take_up_grants))
-            group.create_task(periodically(_PERIOD, self.expire_logins))
-            group.create_task(periodically(_PERIOD, self._revoke))
-            group.create_task(periodically(_USAGE_PERIOD, self.flush_usage))
-            group.create_task(periodically(_OUTBOX_PERIOD, self.keep_outbox))
-            group.create_task(periodically(_INTERACTIONS_PERIOD, self.forget_interactions))
+            group.create_task(run_periodically(_PERIOD, self.take_up_grants))
+            group.create_task(run_periodically(_PERIOD, self.expire_logins))
+            group.create_task(run_periodically(_PERIOD, self._revoke))
+            group.create_task(run_periodically(_USAGE_PERIOD, self.flush_usage))
+            group.create_task(run_periodically(_OUTBOX_PERIOD, self.keep_outbox))
+            group.create_task(run_periodically(_INTERACTIONS_PERIOD, self.forget_interactions))
 
     async def flush_usage(self) -> None:
         """Write down what was used."""
@@ -91,7 +81,7 @@ class Housekeeping:
             sessions = await lock_overdue_grants(transaction, limit=_AT_ONCE)
             for session in sessions:
                 if session.status is SessionStatus.EXCHANGING:
-                    await change_session(transaction, session.id, lease_until=from_now(LEASE))
+                    await change_session(transaction, session.id, lease_until=seconds_from_now(LEASE))
         for session in sessions:
             try:
                 await self._take_up(session)
@@ -115,13 +105,7 @@ class Housekeeping:
             # In the order of the tenants, as `app.store.audit_chain` asks for.
             for session in sorted(sessions, key=lambda session: session.tenant):
                 await end_session(transaction, session.id, SessionStatus.EXPIRED)
-                await audit.record(
-                    transaction,
-                    tenant=session.tenant,
-                    actor=audit.BROKER,
-                    action="session.expired",
-                    session_id=session.id,
-                )
+                await audit.record(transaction, "session.expired", of=session)
 
     async def _take_up(self, session: Session) -> None:
         if session.status is SessionStatus.EXCHANGING:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from app.concurrency.periodic import periodically
+from app.concurrency.periodic import run_periodically
+from app.core import Core
 from app.observability.logs import get_logger
 from app.observability.metrics import REMOVED
 from app.store import audit
-from app.store.postgresql.database import Database, Transaction
-from app.store.postgresql.job_lease import end_turn, keep_turn, take_turn
+from app.store.postgresql.database import Transaction
+from app.store.postgresql.job_lease import claim_job, finish_job, renew_job
 from app.store.retention import (
     Batch,
     remove_refresh_attempts,
@@ -51,18 +52,18 @@ class RemoveBatch(Protocol):
 class Retention:
     """Looks once an hour for what is too old."""
 
-    def __init__(self, database: Database, ages: Ages) -> None:
-        self._database = database
+    def __init__(self, core: Core, ages: Ages) -> None:
+        self._database = core.database
         self._ages = ages
 
     async def run(self) -> None:
         """Look again and again until cancelled."""
-        await periodically(_LOOK, self.sweep)
+        await run_periodically(_LOOK, self.sweep)
 
     async def sweep(self) -> None:
         """Remove what is too old, if this replica gets the turn. Raises DatabaseUnavailable."""
         async with self._database.transaction() as transaction:
-            if not await take_turn(transaction, _RETENTION, seconds=_TURN):
+            if not await claim_job(transaction, _RETENTION, seconds=_TURN):
                 return
         ages = self._ages
         removed = {
@@ -72,7 +73,7 @@ class Retention:
             "audit_event": await self._shorten_audits(),
         }
         async with self._database.transaction() as transaction:
-            await end_turn(transaction, _RETENTION, next_in=_PERIOD)
+            await finish_job(transaction, _RETENTION, next_in=_PERIOD)
         if any(removed.values()):
             logger.info("old_rows_removed", **removed)
 
@@ -87,9 +88,7 @@ class Retention:
             total += removed
             if removed:
                 async with self._database.transaction() as transaction:
-                    await audit.record(
-                        transaction, tenant=tenant, actor=audit.BROKER, action="audit.shortened", events=removed
-                    )
+                    await audit.record(transaction, "audit.shortened", tenant=tenant, events=removed)
         return total
 
     async def _remove(self, kind: str, days: int, remove: RemoveBatch) -> int:
@@ -99,7 +98,7 @@ class Retention:
             began = time.perf_counter()
             async with self._database.transaction() as transaction:
                 batch = await remove(transaction, days=days, limit=_BATCH, after=after)
-                await keep_turn(transaction, _RETENTION, seconds=_TURN)
+                await renew_job(transaction, _RETENTION, seconds=_TURN)
             REMOVED.labels(kind=kind).inc(batch.removed)
             total, after, there_is_more = total + batch.removed, batch.last, batch.there_is_more
             if there_is_more:

@@ -5,16 +5,16 @@ from datetime import datetime
 
 from pydantic import SecretStr
 
-from app.base.cache import Memory
-from app.base.clock import Clock
-from app.base.encryption import KeyRing
-from app.base.strict_json import storable
+from app.base.cache import ExpiringCache
+from app.base.strict_json import is_storable_in_postgresql
+from app.core import Core
 from app.errors import ConnectionNotFound, ConnectionNotReady, ConnectionRevoked, ReauthorizationRequired
 from app.http_client import HeaderLines, header_lines
 from app.observability.metrics import CACHE_MISSES
 from app.oidc.dpop import ProofKey
-from app.store.connections import Connection, ConnectionStatus, Held, hold
-from app.store.postgresql.database import Database
+from app.store.connections import Connection, ConnectionWithTokens, get_connection_with_tokens
+from app.store.enums import ConnectionStatus
+from app.store.postgresql.database import ForTenant
 
 # Product: a token with less than this is refreshed before it is used. Seconds.
 MARGIN = 30.0
@@ -40,7 +40,7 @@ class UsableToken:
 class KnownConnection:
     """What was read of a connection, and its token made ready, once for all queries that use it."""
 
-    held: Held
+    held: ConnectionWithTokens
     """Without the tokens: of them, a query needs one, and in a form of its own."""
     token: UsableToken | None
     tenant: str
@@ -51,12 +51,14 @@ class KnownConnection:
 class KnownConnections:
     """Remembers connections for a while, each for its own tenant."""
 
-    def __init__(self, database: Database, key_ring: KeyRing, clock: Clock, *, cache_ttl: float) -> None:
+    def __init__(self, core: Core, *, cache_ttl: float) -> None:
         """`cache_ttl`: the seconds for which what was read is believed, unless it is forgotten before."""
-        self._database = database
-        self._key_ring = key_ring
-        self._clock = clock
-        self._memory: Memory[str, KnownConnection] = Memory(lifetime=cache_ttl, size=MOST_REMEMBERED, clock=clock)
+        self._database = core.database
+        self._key_ring = core.key_ring
+        self._clock = core.clock
+        self._memory: ExpiringCache[str, KnownConnection] = ExpiringCache(
+            lifetime=cache_ttl, size=MOST_REMEMBERED, clock=core.clock
+        )
 
     def __len__(self) -> int:
         return len(self._memory)
@@ -72,25 +74,25 @@ class KnownConnections:
         known = self.remembered(tenant, connection_id)
         # Neither time nor memory tells another tenant's from one that nobody has.
         if known is None:
-            known = await self._memory.read(connection_id, lambda: self._read(tenant, connection_id), reader=tenant)
+            known = await self._memory.load(connection_id, lambda: self._read(tenant, connection_id), scope=tenant)
         require_usable(known.held.connection)
         return known
 
     def forget(self, connection_id: str) -> None:
         """Read the connection again at its next use."""
-        self._memory.forget(connection_id)
+        self._memory.invalidate(connection_id)
 
     def forget_all(self) -> None:
         """Read every connection again."""
-        self._memory.forget_all()
+        self._memory.invalidate_all()
 
     async def _read(self, tenant: str, connection_id: str) -> KnownConnection:
-        if not storable(connection_id):
+        if not is_storable_in_postgresql(connection_id):
             raise ConnectionNotFound
         CACHE_MISSES.labels(cache="connections").inc()
         read_at = self._clock.monotonic()
-        async with self._database.transaction() as transaction:
-            held = await hold(transaction, self._key_ring, tenant, connection_id)
+        async with self._database.transaction(ForTenant(tenant)) as transaction:
+            held = await get_connection_with_tokens(transaction, self._key_ring, tenant, connection_id)
         if held is None:
             raise ConnectionNotFound
         token = _usable(held, read_at)
@@ -126,7 +128,7 @@ def require_usable(connection: Connection) -> None:
         )
 
 
-def _usable(held: Held, read_at: float) -> UsableToken | None:
+def _usable(held: ConnectionWithTokens, read_at: float) -> UsableToken | None:
     if held.tokens is None:
         return None
     access_token, proof_key = held.tokens.access_token, held.tokens.proof_key
@@ -140,5 +142,5 @@ def _usable(held: Held, read_at: float) -> UsableToken | None:
         good_until=read_at + held.seconds_left,
         access_token=access_token,
         authorization=header_lines([(b"authorization", f"{scheme} {access_token.get_secret_value()}".encode())]),
-        proof_key=None if proof_key is None else ProofKey.parse(proof_key),
+        proof_key=None if proof_key is None else ProofKey.from_private_jwk(proof_key),
     )

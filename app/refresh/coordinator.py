@@ -5,27 +5,25 @@ task, and across replicas one of them wins the claim while the others wait for i
 """
 
 import asyncio
-from enum import StrEnum
 
-from app.concurrency.background_tasks import BackgroundTasks
+from app.core import Core
 from app.errors import BankTimeout, BrokerError, Conflict, ReauthorizationRequired
 from app.observability.metrics import REFRESH_WAIT_SECONDS
-from app.observability.tracing import detail
+from app.observability.tracing import child_span
 from app.refresh.connection_cache import MOST_REMEMBERED, KnownConnection, KnownConnections, UsableToken
 from app.refresh.refresher import Refresher, failure_of
 from app.store import audit
 from app.store.connections import (
-    ConnectionStatus,
-    Held,
+    ConnectionWithTokens,
     change_connection,
     erase_tokens,
     lock_connection,
-    tell,
+    publish_connection_event,
 )
-from app.store.outbox import EventType
-from app.store.postgresql.database import Database
-from app.store.postgresql.notifications import Notifications, connection_topic, wait_for
-from app.store.refresh_attempts import Outcome, rejections_within
+from app.store.enums import ConnectionStatus, EventType, RefreshCause, RefreshOutcome
+from app.store.postgresql.database import ForTenant
+from app.store.postgresql.notifications import connection_topic, wait_for
+from app.store.refresh_attempts import rejections_within
 
 _POLL = 1.0
 _PAUSE = 0.2
@@ -33,33 +31,16 @@ _PAUSE = 0.2
 _MOST_REJECTIONS, _REJECTIONS_WINDOW = 5, 60.0
 
 
-class Cause(StrEnum):
-    """Why a refresh was asked for."""
-
-    EXPIRED = "expired"
-    REJECTED = "rejected"
-    REQUESTED = "requested"
-
-
 class SharedRefreshes:
     """Has connections refreshed, and lets all who want it wait for the same end."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        connections: KnownConnections,
-        notifications: Notifications,
-        refresher: Refresher,
-        tasks: BackgroundTasks,
-        longest_wait: float,
-    ) -> None:
+    def __init__(self, core: Core, *, connections: KnownConnections, refresher: Refresher, longest_wait: float) -> None:
         """`longest_wait`: the seconds after which who waits is told to come again."""
-        self._database = database
+        self._database = core.database
+        self._notifications = core.notifications
+        self._tasks = core.tasks
         self._connections = connections
-        self._notifications = notifications
         self._refresher = refresher
-        self._tasks = tasks
         self._longest_wait = longest_wait
         self._under_way: dict[tuple[str, str, int], asyncio.Task[KnownConnection | None]] = {}
         # The latest version of each connection that the bank first took: what it refuses of these has expired since.
@@ -71,7 +52,9 @@ class SharedRefreshes:
             del self._accepted[next(iter(self._accepted))]
         self._accepted[token.connection_id] = max(token.version, self._accepted.get(token.connection_id, 0))
 
-    async def refreshed(self, tenant: str, connection_id: str, version: int, cause: Cause) -> KnownConnection | None:
+    async def refreshed(
+        self, tenant: str, connection_id: str, version: int, cause: RefreshCause
+    ) -> KnownConnection | None:
         """Return the connection once it has moved on from `version`; None where it shall not.
 
         Raises what `KnownConnections.get` raises, BankError, Conflict or DatabaseUnavailable.
@@ -82,7 +65,7 @@ class SharedRefreshes:
             work = self._until_moved_on(tenant, connection_id, version, cause)
             task = self._under_way[key] = self._tasks.spawn(work, f"refresh of {connection_id}")
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
-        with REFRESH_WAIT_SECONDS.time(), detail("wait for refresh"):
+        with REFRESH_WAIT_SECONDS.time(), child_span("wait for refresh"):
             try:
                 async with asyncio.timeout(self._longest_wait):
                     return await asyncio.shield(task)
@@ -92,7 +75,7 @@ class SharedRefreshes:
                 ) from error
 
     async def _until_moved_on(
-        self, tenant: str, connection_id: str, version: int, cause: Cause
+        self, tenant: str, connection_id: str, version: int, cause: RefreshCause
     ) -> KnownConnection | None:
         """Win the claim and refresh, or wait until whoever holds it has done so or lost it."""
         async with self._notifications.subscribed(connection_topic(connection_id)) as changed:
@@ -104,7 +87,7 @@ class SharedRefreshes:
                 if held.connection.version != version:
                     return known
                 if not held.connection.refreshable:
-                    if held.seconds_left > 0 and cause is not Cause.REJECTED:
+                    if held.seconds_left > 0 and cause is not RefreshCause.REJECTED:
                         raise Conflict("the user did not grant offline_access: no refresh", code="not_refreshable")
                     await self._end_unrefreshable(tenant, connection_id, version)
                 if held.seconds_until_retry > 0:
@@ -112,7 +95,9 @@ class SharedRefreshes:
                 if held.seconds_leased > 0:
                     await wait_for(changed, min(_POLL, held.seconds_leased))
                     continue
-                if cause is Cause.REJECTED and await self._is_refused_again_and_again(connection_id, version):
+                if cause is RefreshCause.REJECTED and await self._is_refused_again_and_again(
+                    tenant, connection_id, version
+                ):
                     return None
                 claim = await self._refresher.claim(
                     tenant=tenant, connection_id=connection_id, version=version, cause=cause
@@ -122,10 +107,10 @@ class SharedRefreshes:
                 else:
                     await self._refresher.carry_out(claim)
 
-    async def _is_refused_again_and_again(self, connection_id: str, version: int) -> bool:
+    async def _is_refused_again_and_again(self, tenant: str, connection_id: str, version: int) -> bool:
         if self._accepted.get(connection_id) == version:
             return False
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction(ForTenant(tenant)) as transaction:
             recent = await rejections_within(transaction, connection_id, _REJECTIONS_WINDOW)
         return recent >= _MOST_REJECTIONS
 
@@ -134,7 +119,7 @@ class SharedRefreshes:
 
         Where the connection has moved on meanwhile, nothing happens.
         """
-        async with self._database.transaction() as transaction:
+        async with self._database.transaction(ForTenant(tenant)) as transaction:
             connection = await lock_connection(transaction, tenant, connection_id)
             if connection is None or (connection.version, connection.status) != (version, ConnectionStatus.ACTIVE):
                 return
@@ -146,7 +131,7 @@ class SharedRefreshes:
                 reauthorization_reason="not_refreshable",
                 access_token_expires_at=None,
             )
-            await tell(
+            await publish_connection_event(
                 transaction,
                 EventType.CONNECTION_REAUTHORIZATION_REQUIRED,
                 connection,
@@ -154,12 +139,7 @@ class SharedRefreshes:
                 reason="not_refreshable",
             )
             await audit.record(
-                transaction,
-                tenant=tenant,
-                actor=audit.BROKER,
-                action="connection.reauthorization_required",
-                connection_id=connection_id,
-                reason="not_refreshable",
+                transaction, "connection.reauthorization_required", of=connection, reason="not_refreshable"
             )
         raise ReauthorizationRequired(
             "the access token has expired and the user did not grant offline_access; "
@@ -167,12 +147,12 @@ class SharedRefreshes:
         )
 
 
-def _backing_off(held: Held) -> BrokerError:
+def _backing_off(held: ConnectionWithTokens) -> BrokerError:
     """Return the error that the last attempt ended with, for those who come before the next one."""
     failure = held.connection.last_failure
     detail = (
         "the bank did not answer a refresh, which is tried again when it can no longer be under way"
-        if failure == Outcome.UNKNOWN
+        if failure == RefreshOutcome.UNKNOWN
         else f"the last refresh failed ({failure}) and is tried again later"
     )
     return failure_of(failure)(detail, retry_after=held.seconds_until_retry)

@@ -32,13 +32,13 @@ from app.errors import (
 from app.observability.logs import get_logger
 from app.observability.metrics import REFRESHES
 from app.observability.tracing import span
-from app.oidc.id_token import subject_of
-from app.oidc.token_endpoint import TokenResponse
-from app.spool.refreshes import Spool, Unsaved
+from app.oidc.id_token import unverified_subject
+from app.oidc.token_response import TokenResponse
+from app.spool.refreshes import RefreshSpool, UnsavedRefresh
 from app.store import audit
 from app.store.connections import TokenSet
 from app.store.enums import RefreshOutcome
-from app.store.postgresql.database import ForTenant, Transaction
+from app.store.postgresql.database import ForTenant
 from app.store.refreshes import (
     Claim,
     NewTokens,
@@ -75,7 +75,7 @@ class Timing:
 class Refresher:
     """Carries out single refreshes. Who may need one, and who waits for it, is decided in `tokens`."""
 
-    def __init__(self, core: Core, bank: Bank, *, spool: Spool, timing: Timing, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(self, core: Core, bank: Bank, *, spool: RefreshSpool, timing: Timing, sleep: Sleep = asyncio.sleep) -> None:
         """`sleep` waits between attempts to save; tests pass their own."""
         self._database = core.database
         self._key_ring = core.key_ring
@@ -120,7 +120,7 @@ class Refresher:
         asked_at = self._clock.now()
         await self._require_time(claim)
         try:
-            response = await self._token_endpoint.refresh(claim.refresh_token, deadline=self._timing.deadline)
+            response = await self._token_endpoint.refresh(claim.refresh_token, timeout_seconds=self._timing.deadline)
         except InvalidGrant:
             self._breaker.succeeded()
             await self._believe_invalid_grant(claim)
@@ -133,7 +133,7 @@ class Refresher:
             raise
         else:
             self._breaker.succeeded()
-            await self.save(Unsaved(claim, _new_tokens(response), asked_at))
+            await self.save(UnsavedRefresh(claim, _new_tokens(response), asked_at))
             if response.access_token is None:
                 raise BankResponseInvalid("the bank rotated the refresh token and sent no access token")
 
@@ -144,12 +144,12 @@ class Refresher:
             await self._record_failure(claim, error)
             raise error
 
-    async def save(self, unsaved: Unsaved) -> None:
+    async def save(self, unsaved: UnsavedRefresh) -> None:
         """Step 3. Bring the answer into the database, however long that takes. Raises ConnectionRevoked."""
         claim = unsaved.claim
-        await self._spool.keep(unsaved)
+        await self._spool.add(unsaved)
         saved = await retry_until_done(lambda: self._store(unsaved), about=claim.connection_id, sleep=self._sleep)
-        await self._spool.discard(claim)
+        await self._spool.remove(claim)
         self._tell(claim, saved)
         if saved is Saved.REVOKED:
             raise ConnectionRevoked("the connection was disconnected while it was refreshed")
@@ -158,7 +158,7 @@ class Refresher:
 
     async def replay(self) -> None:
         """Save what an earlier process was killed or stopped with."""
-        left_over = list(self._spool.left_over())
+        left_over = list(self._spool.entries())
         for unsaved in left_over:
             logger.warning("spool_replayed", connection_id=unsaved.claim.connection_id, version=unsaved.claim.version)
         # All at once: one that waits, or that the database does not take, must not hold up the others.
@@ -167,10 +167,10 @@ class Refresher:
             if isinstance(result, Exception) and not isinstance(result, BrokerError):
                 logger.error("spool_not_saved", connection_id=unsaved.claim.connection_id, exc_info=result)
 
-    async def _store(self, unsaved: Unsaved) -> Saved:
+    async def _store(self, unsaved: UnsavedRefresh) -> Saved:
         claim, new = unsaved.claim, unsaved.new
         # The token's life began before the bank's answer; a clock that was set back must not prolong it.
-        age = max(self._clock.now() - unsaved.asked_at, timedelta()).total_seconds()
+        age = max(self._clock.now() - unsaved.requested_at, timedelta()).total_seconds()
         async with self._database.transaction(ForTenant(claim.tenant)) as transaction:
             saved = await save_refresh(transaction, self._key_ring, claim, new, age=age)
             if saved in (Saved.REVOKED, Saved.SUBJECT_MISMATCH):
@@ -184,16 +184,10 @@ class Refresher:
                 )
             if saved is Saved.STORED:
                 await audit.record(
-                    transaction,
-                    tenant=claim.tenant,
-                    actor=audit.BROKER,
-                    action="connection.refreshed",
-                    connection_id=claim.connection_id,
-                    version=claim.version + 1,
-                    cause=claim.cause,
+                    transaction, "connection.refreshed", of=claim, version=claim.version + 1, cause=claim.cause
                 )
             elif saved is Saved.SUBJECT_MISMATCH:
-                await _write_down_end(transaction, claim, saved)
+                await audit.record(transaction, "connection.reauthorization_required", of=claim, reason=saved)
         if saved is Saved.LATER_CLAIM_UNDER_WAY:
             raise RetryLater
         return saved
@@ -203,7 +197,7 @@ class Refresher:
             async with self._database.transaction(ForTenant(claim.tenant)) as transaction:
                 outcome = await end_connection(transaction, claim)
                 if outcome is not RefreshOutcome.SUPERSEDED:
-                    await _write_down_end(transaction, claim, outcome)
+                    await audit.record(transaction, "connection.reauthorization_required", of=claim, reason=outcome)
             return outcome
 
         outcome = await retry_until_done(store, about=claim.connection_id, sleep=self._sleep)
@@ -236,22 +230,11 @@ class Refresher:
         REFRESHES.labels(outcome=outcome, cause=claim.cause).inc()
 
 
-async def _write_down_end(transaction: Transaction, claim: Claim, reason: str) -> None:
-    await audit.record(
-        transaction,
-        tenant=claim.tenant,
-        actor=audit.BROKER,
-        action="connection.reauthorization_required",
-        connection_id=claim.connection_id,
-        reason=reason,
-    )
-
-
 def _new_tokens(response: TokenResponse) -> NewTokens:
     """An answer without an access token still rotated the refresh token: keep that, and let the rest be expired."""
     access_token = response.access_token or SecretStr("")
     lifetime = response.lifetime if response.access_token else 0
-    subject = subject_of(response.id_token) if response.id_token else None
+    subject = unverified_subject(response.id_token) if response.id_token else None
     tokens = TokenSet(access_token, response.refresh_token, response.proof_key)
     return NewTokens(tokens, lifetime, response.scopes, subject)
 

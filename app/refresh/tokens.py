@@ -1,44 +1,23 @@
 """The access token for a call: given out, refreshed before, or replaced after the bank has refused it."""
 
-from app.base.clock import Clock
-from app.base.encryption import KeyRing
-from app.concurrency.background_tasks import BackgroundTasks
+from app.core import Core
 from app.errors import BankError, DatabaseUnavailable
 from app.refresh.connection_cache import KnownConnection, KnownConnections, UsableToken, margin_of, token_of
-from app.refresh.coordinator import Cause, SharedRefreshes
-from app.refresh.refresher import Refresher
-from app.store.last_used import Usage
-from app.store.postgresql.database import Database
-from app.store.postgresql.notifications import Notifications
+from app.refresh.coordinator import SharedRefreshes
+from app.store.enums import RefreshCause
+from app.store.last_used import LastUsedTimes
 
 
 class Tokens:
     """Gives out access tokens, and knows when one must be refreshed first."""
 
     def __init__(
-        self,
-        *,
-        database: Database,
-        key_ring: KeyRing,
-        notifications: Notifications,
-        refresher: Refresher,
-        tasks: BackgroundTasks,
-        usage: Usage,
-        clock: Clock,
-        cache_ttl: float,
-        longest_wait: float,
+        self, core: Core, *, connections: KnownConnections, refreshes: SharedRefreshes, usage: LastUsedTimes
     ) -> None:
         self._usage = usage
-        self._clock = clock
-        self._connections = KnownConnections(database, key_ring, clock, cache_ttl=cache_ttl)
-        self._refreshes = SharedRefreshes(
-            database=database,
-            connections=self._connections,
-            notifications=notifications,
-            refresher=refresher,
-            tasks=tasks,
-            longest_wait=longest_wait,
-        )
+        self._clock = core.clock
+        self._connections = connections
+        self._refreshes = refreshes
 
     async def usable(self, tenant: str, connection_id: str, *, min_ttl: float = 0.0) -> UsableToken:
         """Return a token with enough time left, refreshing it where needed.
@@ -65,7 +44,9 @@ class Tokens:
         """
         known: KnownConnection | None = await self._connections.get(tenant, rejected.connection_id)
         if known is not None and known.held.connection.version <= rejected.version:
-            known = await self._refreshes.refreshed(tenant, rejected.connection_id, rejected.version, Cause.REJECTED)
+            known = await self._refreshes.refreshed(
+                tenant, rejected.connection_id, rejected.version, RefreshCause.REJECTED
+            )
         return token_of(known) if known is not None else None
 
     async def refresh(self, tenant: str, connection_id: str, version: int | None) -> None:
@@ -76,7 +57,7 @@ class Tokens:
         known = await self._connections.get(tenant, connection_id)
         current = known.held.connection.version
         if version is None or version == current:
-            await self._refreshes.refreshed(tenant, connection_id, current, Cause.REQUESTED)
+            await self._refreshes.refreshed(tenant, connection_id, current, RefreshCause.REQUESTED)
 
     def was_accepted(self, token: UsableToken) -> None:
         """Note that the bank took a token, given in place of one that it had refused."""
@@ -107,7 +88,10 @@ class Tokens:
         if is_good and not connection.refreshable:
             return known
         try:
-            return await self._refreshes.refreshed(tenant, connection.id, connection.version, Cause.EXPIRED) or known
+            return (
+                await self._refreshes.refreshed(tenant, connection.id, connection.version, RefreshCause.EXPIRED)
+                or known
+            )
         except (BankError, DatabaseUnavailable):
             if token_of(known).good_until > self._clock.monotonic():
                 return known

@@ -8,18 +8,14 @@ from datetime import UTC
 
 import httpx
 
-from app.base.clock import Clock
-from app.base.encryption import KeyRing
-from app.base.randomness import back_off, jitter
-from app.concurrency.background_tasks import BackgroundTasks
-from app.concurrency.retry import insist
-from app.concurrency.shutdown import Stopping
+from app.concurrency.backoff import exponential_backoff, with_jitter
+from app.concurrency.retry import retry_until_done
+from app.core import Core
 from app.errors import BrokerError
 from app.observability.logs import get_logger
 from app.observability.metrics import DELIVERIES, DELIVERIES_GIVEN_UP
 from app.store.delivery_queue import Due, claim_delivery, record_delivery, record_failure, tenants_with_due_queues
-from app.store.postgresql.database import Database
-from app.store.postgresql.notifications import OUTBOX_TOPIC, Notifications, wait_for
+from app.store.postgresql.notifications import OUTBOX_TOPIC, wait_for
 from app.webhooks.sending import Attempt, Result, post
 from app.webhooks.signing import signed_headers
 
@@ -35,26 +31,15 @@ logger = get_logger(__name__)
 class Dispatcher:
     """Runs on every replica; a queue that one works on is left alone by the others."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        key_ring: KeyRing,
-        notifications: Notifications,
-        stopping: Stopping,
-        tasks: BackgroundTasks,
-        client: httpx.AsyncClient,
-        clock: Clock,
-        timeout: float,
-    ) -> None:
+    def __init__(self, core: Core, *, client: httpx.AsyncClient, timeout: float) -> None:
         """`timeout`: the seconds that a receiver may take."""
-        self._database = database
-        self._key_ring = key_ring
-        self._notifications = notifications
-        self._stopping = stopping
-        self._tasks = tasks
+        self._database = core.database
+        self._key_ring = core.key_ring
+        self._notifications = core.notifications
+        self._shutdown = core.shutdown
+        self._tasks = core.tasks
+        self._clock = core.clock
         self._client = client
-        self._clock = clock
         self._timeout = timeout
         # A replica that was lost keeps a queue waiting for so long.
         self._lease = 2 * timeout
@@ -66,7 +51,7 @@ class Dispatcher:
         """Deliver until the broker is told to stop."""
         outage: str | None = None
         async with self._notifications.subscribed(OUTBOX_TOPIC) as changed:
-            while not self._stopping.has_begun:
+            while not self._shutdown.is_set:
                 changed.clear()
                 pause = _POLL
                 try:
@@ -82,7 +67,7 @@ class Dispatcher:
                 except Exception:
                     logger.exception("dispatch_failed")
                     pause = _PAUSE_AFTER_FAULT
-                await wait_for(changed, jitter(pause))
+                await wait_for(changed, with_jitter(pause))
 
     async def _begin_next(self, changed: asyncio.Event) -> bool:
         """Begin a delivery that is due, and tell whether there was one."""
@@ -123,7 +108,7 @@ class Dispatcher:
         if self._clock.monotonic() - claimed_at > self._lease - self._timeout:
             return
         attempt = await self._attempt(due)
-        given_up = await insist(lambda: self._record(due, attempt), due.id)
+        given_up = await retry_until_done(lambda: self._record(due, attempt), about=due.id)
         DELIVERIES.labels(outcome=attempt.result).inc()
         DELIVERIES_GIVEN_UP.inc(given_up)
         if attempt.result is not Result.DELIVERED:
@@ -149,7 +134,7 @@ class Dispatcher:
             if attempt.result is Result.DELIVERED:
                 await record_delivery(transaction, due, status=attempt.status)
                 return 0
-            pause = back_off(due.failures, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
+            pause = exponential_backoff(due.failures, initial=_FIRST_PAUSE, maximum=_LONGEST_PAUSE)
             return await record_failure(
                 transaction,
                 due,

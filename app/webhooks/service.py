@@ -2,16 +2,16 @@
 
 from pydantic import SecretStr
 
-from app.base.encryption import KeyRing
-from app.base.randomness import identifier
-from app.callers.authentication import Caller
+from app.base.randomness import new_id
+from app.base.urls import is_https_or_loopback
+from app.callers.admission import Admission
 from app.concurrency.keyed_lock import KeyedSemaphore
+from app.core import Core
 from app.errors import Conflict, NotFound, RateLimited, UnprocessableRequest
-from app.settings import is_acceptable_address
 from app.store import audit
 from app.store.deliveries import Delivery, get_delivery, list_deliveries, send_again
-from app.store.outbox import DeliveryStatus, EventType
-from app.store.postgresql.database import Database, Transaction
+from app.store.enums import DeliveryStatus, EventType
+from app.store.postgresql.database import Transaction
 from app.store.postgresql.pagination import Page
 from app.store.webhooks import (
     Webhook,
@@ -36,21 +36,21 @@ SECRET_OVERLAP = 86_400.0
 class Webhooks:
     """Makes, shows and ends webhooks, of one tenant at a time."""
 
-    def __init__(self, *, database: Database, key_ring: KeyRing, guard: AddressGuard) -> None:
-        self._database = database
-        self._key_ring = key_ring
+    def __init__(self, core: Core, *, guard: AddressGuard) -> None:
+        self._database = core.database
+        self._key_ring = core.key_ring
         self._guard = guard
         # A DNS lookup may take long: one per tenant at a time, so that no tenant keeps all resolver threads busy.
         self._tenant_locks: KeyedSemaphore[str] = KeyedSemaphore()
 
-    async def create(self, caller: Caller, url: str, events: list[EventType]) -> tuple[Webhook, SecretStr]:
+    async def create(self, caller: Admission, url: str, events: list[EventType]) -> tuple[Webhook, SecretStr]:
         """Make a webhook. Its secret is shown this once. Raises RateLimited, UnprocessableRequest or Conflict."""
         await self._require_allowed_in_turn(caller.tenant, url)
-        webhook_id, secret = identifier("whk"), new_secret()
-        async with self._database.transaction() as transaction:
+        webhook_id, secret = new_id("whk"), new_secret()
+        async with self._database.transaction(caller) as transaction:
             if await count_webhooks(transaction, caller.tenant) >= MOST_WEBHOOKS:
                 raise Conflict(f"a tenant may have {MOST_WEBHOOKS} webhooks; delete one", code="too_many_webhooks")
-            await insert_webhook(
+            webhook = await insert_webhook(
                 transaction,
                 self._key_ring,
                 webhook_id=webhook_id,
@@ -59,49 +59,49 @@ class Webhooks:
                 events=[event.value for event in EventType if event in events],
                 secret=secret,
             )
-            await _write_down(transaction, caller, "webhook.created", webhook_id)
-            return await _existing(transaction, caller.tenant, webhook_id), secret
+            await audit.record(transaction, "webhook.created", of=webhook, actor=caller.id)
+        return webhook, secret
 
-    async def page(self, tenant: str, *, limit: int, cursor: str | None) -> Page[Webhook]:
+    async def page(self, caller: Admission, *, limit: int, cursor: str | None) -> Page[Webhook]:
         """Return a tenant's webhooks, newest first."""
-        async with self._database.transaction() as transaction:
-            return await list_webhooks(transaction, tenant, limit=limit, cursor=cursor)
+        async with self._database.transaction(caller) as transaction:
+            return await list_webhooks(transaction, caller.tenant, limit=limit, cursor=cursor)
 
-    async def get(self, tenant: str, webhook_id: str) -> Webhook:
+    async def get(self, caller: Admission, webhook_id: str) -> Webhook:
         """Return a webhook. Raises NotFound."""
-        async with self._database.transaction() as transaction:
-            return await _existing(transaction, tenant, webhook_id)
+        async with self._database.transaction(caller) as transaction:
+            return await _existing(transaction, caller.tenant, webhook_id)
 
-    async def delete(self, caller: Caller, webhook_id: str) -> None:
+    async def delete(self, caller: Admission, webhook_id: str) -> None:
         """Send nothing there any more. Raises NotFound."""
-        async with self._database.transaction() as transaction:
-            await _existing(transaction, caller.tenant, webhook_id)
+        async with self._database.transaction(caller) as transaction:
+            webhook = await _existing(transaction, caller.tenant, webhook_id)
             await delete_webhook(transaction, webhook_id)
-            await _write_down(transaction, caller, "webhook.deleted", webhook_id)
+            await audit.record(transaction, "webhook.deleted", of=webhook, actor=caller.id)
 
-    async def rotate_secret(self, caller: Caller, webhook_id: str) -> tuple[Webhook, SecretStr]:
+    async def rotate_secret(self, caller: Admission, webhook_id: str) -> tuple[Webhook, SecretStr]:
         """Draw a new secret, which is shown this once; the old one signs along for a day. Raises NotFound."""
         secret = new_secret()
-        async with self._database.transaction() as transaction:
-            await _existing(transaction, caller.tenant, webhook_id)
+        async with self._database.transaction(caller) as transaction:
+            webhook = await _existing(transaction, caller.tenant, webhook_id)
             await replace_secret(transaction, self._key_ring, webhook_id, secret, overlap=SECRET_OVERLAP)
-            await _write_down(transaction, caller, "webhook.secret_rotated", webhook_id)
+            await audit.record(transaction, "webhook.secret_rotated", of=webhook, actor=caller.id)
             return await _existing(transaction, caller.tenant, webhook_id), secret
 
     async def deliveries(
-        self, tenant: str, webhook_id: str, *, status: DeliveryStatus | None, limit: int, cursor: str | None
+        self, caller: Admission, webhook_id: str, *, status: DeliveryStatus | None, limit: int, cursor: str | None
     ) -> Page[Delivery]:
         """Return a webhook's deliveries, newest first. Raises NotFound."""
-        async with self._database.transaction() as transaction:
-            await _existing(transaction, tenant, webhook_id)
+        async with self._database.transaction(caller) as transaction:
+            await _existing(transaction, caller.tenant, webhook_id)
             return await list_deliveries(transaction, webhook_id, status=status, limit=limit, cursor=cursor)
 
-    async def redeliver(self, caller: Caller, webhook_id: str, delivery_id: str) -> Delivery:
+    async def redeliver(self, caller: Admission, webhook_id: str, delivery_id: str) -> Delivery:
         """Send a delivery again, or now instead of later. Raises NotFound."""
-        async with self._database.transaction() as transaction:
-            await _existing(transaction, caller.tenant, webhook_id)
+        async with self._database.transaction(caller) as transaction:
+            webhook = await _existing(transaction, caller.tenant, webhook_id)
             await send_again(transaction, caller.tenant, webhook_id, delivery_id)
-            await _write_down(transaction, caller, "webhook.redelivered", webhook_id, delivery_id=delivery_id)
+            await audit.record(transaction, "webhook.redelivered", of=webhook, actor=caller.id, delivery_id=delivery_id)
             again = await get_delivery(transaction, webhook_id, delivery_id)
             if again is None:
                 raise NotFound("there is no such delivery, or no longer", code="delivery_not_found")
@@ -120,7 +120,7 @@ class Webhooks:
             self._tenant_locks.release(tenant)
 
     async def _require_allowed(self, url: str) -> None:
-        if not is_acceptable_address(url):
+        if not is_https_or_loopback(url):
             raise UnprocessableRequest(
                 "the url must begin with https://, and hold no blanks and no user name; http:// is for loopback only",
                 code="webhook_url_not_allowed",
@@ -138,7 +138,3 @@ async def _existing(transaction: Transaction, tenant: str, webhook_id: str) -> W
     if webhook is None:
         raise NotFound("there is no such webhook", code="webhook_not_found")
     return webhook
-
-
-async def _write_down(transaction: Transaction, caller: Caller, action: str, webhook_id: str, **more: str) -> None:
-    await audit.record(transaction, tenant=caller.tenant, actor=caller.id, action=action, webhook_id=webhook_id, **more)

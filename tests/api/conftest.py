@@ -11,9 +11,9 @@ from pydantic import SecretStr
 from sandbox.client import SandboxClient
 from tests.conftest import ApiFactory
 from tests.support.broker import Api, Broker, Browser, served, settings_for
-from tests.support.collector import Collector, collector
+from tests.support.collector import Collector, run_collector
 from tests.support.hostile import HostileServer, hostile_server
-from tests.support.logs import Logs, captured_logs
+from tests.support.logs import Logs, capture_logs
 
 __all__ = ["ApiFactory", "BrokerFactory"]
 BrokerFactory = Callable[..., Awaitable[Broker]]
@@ -35,7 +35,7 @@ async def brokers(bank_url: str, shared_database_url: SecretStr, tmp_path: Path)
 @pytest.fixture
 async def collected(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Collector]:
     """What the brokers that a test serves tell of their spans."""
-    async with collector() as running:
+    async with run_collector() as running:
         for name, value in running.environment.items():
             monkeypatch.setenv(name, value)
         yield running
@@ -96,5 +96,5 @@ async def connection_id(broker: Broker, api: Api, bank: SandboxClient) -> str:
 @pytest.fixture(autouse=True)
 def logs() -> Iterator[Logs]:
     """Everything that is logged during this test, debug lines too."""
-    with captured_logs() as logs:
+    with capture_logs() as logs:
         yield logs

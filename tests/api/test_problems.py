@@ -11,7 +11,7 @@ from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.answers import assert_problem
 from tests.support.broker import Api, Broker
 from tests.support.logs import Logs
-from tests.support.outage import Relay
+from tests.support.relay import Relay
 
 FIELDS = {"type", "title", "status", "detail", "code", "request_id"}
 
@@ -26,7 +26,7 @@ class TestRequestId:
     async def test_a_well_formed_one_is_taken_over(self, api: Api, given: str, logs: Logs) -> None:
         answer = await api.get("/v1/sessions/ses_unknown", headers={"x-request-id": given})
         assert answer.headers["x-request-id"] == answer.json()["request_id"] == given
-        assert [line["request_id"] for line in await logs.requests(1)] == [given]
+        assert [line["request_id"] for line in await logs.access_lines(1)] == [given]
 
     @pytest.mark.parametrize("given", ["", "x" * 65, "two words", "a,b", 'a"b', "<script>", "é"])
     async def test_a_malformed_one_is_replaced(self, api: Api, given: str) -> None:
@@ -67,7 +67,7 @@ class TestFramework:
 
     async def test_an_unheard_of_method(self, api: Api, logs: Logs) -> None:
         assert_problem(await api.request("PROPFIND", "/v1/sessions"), 405, "method_not_allowed")
-        assert (await logs.requests(1))[0]["method"] == "other"
+        assert (await logs.access_lines(1))[0]["method"] == "other"
 
     @pytest.mark.parametrize("body", [b"{", b"", b"nonsense", b"[1, 2", b"null", b"7", b'"text"', b"[]", b"\xff"])
     async def test_a_body_that_is_no_object(self, api: Api, body: bytes) -> None:
@@ -152,7 +152,7 @@ class TestDatabaseAway:
                 assert shown.headers["content-type"].startswith("text/html")
                 assert "try again" in shown.text
         assert (await api.get("/healthz")).status_code == 200
-        await relay.mend()
+        await relay.restore()
         assert (await api.get("/v1/connections")).status_code == 200
 
 
@@ -167,10 +167,10 @@ class TestFaultOfOurs:
         problem = assert_problem(await api.get("/v1/sessions"), 500, "internal_error")
         assert "planted-value" not in str(problem)
         assert "planted-value" not in logs.text
-        [line] = logs.of("request_crashed")
+        [line] = logs.with_event("request_crashed")
         assert line["exception"][0]["type"] == "builtins.ZeroDivisionError"
         assert line["request_id"] == problem["request_id"]
-        assert [line["status"] for line in await logs.requests(1)] == [500]
+        assert [line["status"] for line in await logs.access_lines(1)] == [500]
 
 
 async def test_the_body_limit_is_a_setting(brokers: BrokerFactory, sign_up: ApiFactory) -> None:

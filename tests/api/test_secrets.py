@@ -213,8 +213,8 @@ async def test_a_whole_journey_leaves_no_secret_anywhere(
     keep("database", await everything_stored(own_broker))
     keep("plain columns", await plain_columns(own_broker))
     keep("logs", logs.text)
-    assert len(logs.of("request")) > 20
-    await collected.request((await api.get("/v1/callers")).headers["x-request-id"])
+    assert len(logs.with_event("request")) > 20
+    await collected.wait_for_request((await api.get("/v1/callers")).headers["x-request-id"])
     keep("traces", collected.text)
     assert len(collected.spans) > 200
     # The link of the one session that is still pending stands in its list; the search is for the others'.
@@ -298,6 +298,6 @@ async def test_what_a_query_carries_is_not_logged(
     )
     upstream.replies["/graphql"] = json_reply({"errors": ["planted-error"]}, 500)
     await api.query(connection.id, "mutation { planted_mutation }")
-    assert len(await logs.requests(2)) == 2
+    assert len(await logs.access_lines(2)) == 2
     assert "planted" not in logs.text
     assert "an access token" not in logs.text

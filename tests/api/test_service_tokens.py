@@ -7,7 +7,7 @@ from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.oidc.test_id_token import signed
 from tests.support.answers import assert_graphql_refusal, assert_problem
 from tests.support.broker import Api
-from tests.support.clock import SteerableClock
+from tests.support.clock import AdjustableClock
 from tests.support.hostile import HostileServer, json_reply
 from tests.support.logs import Logs
 
@@ -25,7 +25,7 @@ class Service:
         issuer.replies["/jwks"] = json_reply({"keys": [self._key.as_dict(private=False)]})
 
     def headers(self, permissions: str = EVERYTHING, *, lifetime: int = 300) -> dict[str, str]:
-        now = int(SteerableClock().now().timestamp())
+        now = int(AdjustableClock().now().timestamp())
         claims = {"iss": self._issuer.url, "aud": "broker", "sub": "billing", "iat": now, "exp": now + lifetime}
         claims |= {"tenant": self._tenant, "permissions": permissions}
         return {"authorization": f"Bearer {signed(claims, self._key)}"}
@@ -53,7 +53,7 @@ async def test_a_service_works_within_its_tenant_and_the_audit_names_it(
     assert_problem(await stranger.get(f"/v1/sessions/{session['id']}"), 404, "session_not_found")
     events = (await client.get("/v1/audit", headers=service.headers())).json()["items"]
     assert (events[-1]["action"], events[-1]["actor"]) == ("session.started", "svc_billing")
-    assert "svc_billing" in {line.get("caller") for line in await logs.requests(4)}
+    assert "svc_billing" in {line.get("caller") for line in await logs.access_lines(4)}
 
 
 async def test_a_service_may_do_what_its_token_says_and_no_more(client: Api, service: Service) -> None:

@@ -38,7 +38,7 @@ async def test_a_query_is_one_trace_from_its_caller_to_the_bank(
     connection = await broker.rows.insert(tenant=api.tenant)
     upstream.replies["/graphql"] = json_reply({"data": {}})
     answer = await api.query(connection.id, headers=TRACED)
-    spans = await collected.trace(TRACE, until=QUERY)
+    spans = await collected.wait_for_trace(TRACE, until=QUERY)
     request = named(spans, QUERY)
     assert (request.kind, request.parent_id, request.failed) == ("SERVER", CALLER_SPAN, False)
     assert request.attributes == {
@@ -63,7 +63,7 @@ async def test_a_refresh_shows_what_its_query_waited_for(
     connection = await traced.rows.link(bank, tenant=api.tenant)
     await bank.control("expire")
     assert (await api.query(connection.id, headers=TRACED)).status_code == 200
-    spans = await collected.trace(TRACE, until=QUERY)
+    spans = await collected.wait_for_trace(TRACE, until=QUERY)
     refused, repeated = [span for span in spans if span.name == "POST graphql"]
     assert refused.failed
     assert not repeated.failed
@@ -83,7 +83,7 @@ async def test_a_failure_is_named_and_not_quoted(
     connection = await traced.rows.link(bank, tenant=api.tenant)
     await bank.set_faults(token={"status": 503})
     answer = await api.post(f"/v1/connections/{connection.id}/refresh", headers=TRACED)
-    spans = await collected.trace(TRACE, until="POST /v1/connections/{connection_id}/refresh")
+    spans = await collected.wait_for_trace(TRACE, until="POST /v1/connections/{connection_id}/refresh")
     request = named(spans, "POST /v1/connections/{connection_id}/refresh")
     assert (request.failed, request.attributes["error.type"]) == (True, str(answer.status_code))
     assert named(spans, "POST token").attributes["error.type"] == "503"
@@ -99,7 +99,7 @@ async def test_what_is_not_sampled_is_not_exported_and_the_bank_hears_so(
     upstream.replies["/graphql"] = json_reply({"data": {}})
     await api.query(connection.id, headers={"traceparent": f"00-{TRACE}-{CALLER_SPAN}-00"})
     await api.query(connection.id, headers={"traceparent": f"00-{'ab' * 16}-{CALLER_SPAN}-01"})
-    await collected.trace("ab" * 16, until=QUERY)
+    await collected.wait_for_trace("ab" * 16, until=QUERY)
     assert TRACE not in {span.trace_id for span in collected.spans}
     first = upstream.received[0][1]["traceparent"]
     assert first.startswith(f"00-{TRACE}-")
@@ -110,7 +110,7 @@ async def test_probes_are_not_traced(collected: Collector, api: Api) -> None:
     for path in ("/healthz", "/readyz", "/metrics"):
         await api.get(path, headers=TRACED)
     await api.get("/v1/connections", headers=TRACED)
-    spans = await collected.trace(TRACE, until="GET /v1/connections")
+    spans = await collected.wait_for_trace(TRACE, until="GET /v1/connections")
     assert [span.name for span in spans if span.kind == "SERVER"] == ["GET /v1/connections"]
 
 
@@ -121,7 +121,7 @@ async def test_a_login_leaves_no_address_and_no_parameter(
         session, _ = await log_in(api, bank, browser)
         assert session["status"] == "completed"
     (await api.get(f"/v1/sessions/{session['id']}", headers=TRACED)).raise_for_status()
-    await collected.trace(TRACE, until="GET /v1/sessions/{session_id}")
+    await collected.wait_for_trace(TRACE, until="GET /v1/sessions/{session_id}")
     names = {span.name for span in collected.spans}
     assert {"GET /callback", "GET /connect/{ticket}", "POST token", "GET jwks"} <= names
     for span in collected.spans:

@@ -76,7 +76,7 @@ class TestForwarded:
     async def client_seen_by(self, broker: Broker, logs: Logs) -> str:
         async with broker.new_browser() as browser:
             await browser.get("/docs", headers=self.HEADERS)
-        [line] = await logs.requests(1)
+        [line] = await logs.access_lines(1)
         return str(line["client"])
 
     async def test_nobody_is_believed_unless_told_so(self, broker: Broker, logs: Logs) -> None:

@@ -79,9 +79,9 @@ async def test_a_caller_that_hangs_up_leaves_nothing_waiting(api: Api, broker: B
     writer.close()
 
     async def has_ended() -> bool:
-        return "/v1/sessions/{session_id}" in [line["route"] for line in logs.of("request")]
+        return "/v1/sessions/{session_id}" in [line["route"] for line in logs.with_event("request")]
 
-    await eventually(has_ended, patience=5)
+    await eventually(has_ended, timeout_seconds=5)
 
 
 @pytest.mark.parametrize("wait", ["61", "-1", "long", "1.5"])

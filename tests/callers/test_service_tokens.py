@@ -23,7 +23,7 @@ from app.settings import Settings
 from app.store.last_used import LastUsedTimes
 from app.store.postgresql.database import Database
 from tests.oidc.test_id_token import signed, unsigned
-from tests.support.clock import SteerableClock
+from tests.support.clock import AdjustableClock
 from tests.support.core import core_of
 from tests.support.hostile import DROP, HANG, HostileServer, json_reply
 
@@ -38,7 +38,7 @@ NOWHERE = Database(SecretStr("postgresql://nowhere.invalid/"))
 class Issuer:
     """An issuer of service tokens under the test's control."""
 
-    def __init__(self, server: HostileServer, clock: SteerableClock, key: RSAKey) -> None:
+    def __init__(self, server: HostileServer, clock: AdjustableClock, key: RSAKey) -> None:
         self.server = server
         self.clock = clock
         self.key = key
@@ -80,7 +80,7 @@ def other_key() -> RSAKey:
 
 
 @pytest.fixture
-def issuer(hostile: HostileServer, clock: SteerableClock, key: RSAKey, monkeypatch: pytest.MonkeyPatch) -> Issuer:
+def issuer(hostile: HostileServer, clock: AdjustableClock, key: RSAKey, monkeypatch: pytest.MonkeyPatch) -> Issuer:
     monkeypatch.setattr("app.oidc.provider.KEYS_MIN_AGE", 0.0)
     return Issuer(hostile, clock, key)
 
@@ -129,7 +129,7 @@ MakeEdge = Callable[..., Edge]
 
 
 @pytest.fixture
-async def make_edge(key_ring: KeyRing, issuer: Issuer, clock: SteerableClock) -> AsyncIterator[MakeEdge]:
+async def make_edge(key_ring: KeyRing, issuer: Issuer, clock: AdjustableClock) -> AsyncIterator[MakeEdge]:
     async with bank_client() as client:
 
         def make(database: Database = NOWHERE, **changes: Any) -> Edge:
@@ -351,7 +351,7 @@ async def test_a_remembered_token_costs_no_second_validation(
     token = issuer.token()
     caller = await edge.caller(token)
     with monkeypatch.context() as patched:
-        patched.setattr("app.callers.service_tokens.read_header", None)
+        patched.setattr("app.callers.service_tokens.parse_header", None)
         assert await edge.caller(token) is caller
         assert await edge.authenticator.authenticate(f"bearer {token}") is caller
     issuer.clock.advance(CACHE_TTL + 1)

@@ -8,7 +8,7 @@ import pytest
 
 from app.callers import throttle as guess_brake
 from app.callers.throttle import A_SECOND, AT_ONCE, MOST_HELD, GuessBrake
-from tests.support.clock import SteerableClock
+from tests.support.clock import AdjustableClock
 from tests.support.eventually import eventually
 
 Start = Any
@@ -31,7 +31,7 @@ async def start() -> AsyncIterator[Start]:
     await asyncio.gather(*begun, return_exceptions=True)
 
 
-async def test_some_leave_at_once_and_the_others_one_by_one(clock: SteerableClock, start: Start) -> None:
+async def test_some_leave_at_once_and_the_others_one_by_one(clock: AdjustableClock, start: Start) -> None:
     brake = GuessBrake(clock)
     assert await start(*(brake.hold() for _ in range(AT_ONCE + 3))) == AT_ONCE
 
@@ -42,7 +42,7 @@ async def test_some_leave_at_once_and_the_others_one_by_one(clock: SteerableCloc
     await eventually(all_have_left)
 
 
-async def test_a_quiet_time_is_forgiven(clock: SteerableClock, start: Start) -> None:
+async def test_a_quiet_time_is_forgiven(clock: AdjustableClock, start: Start) -> None:
     brake = GuessBrake(clock)
     await start(*(brake.hold() for _ in range(MOST_HELD)))
     clock.advance(3_600)
@@ -51,7 +51,7 @@ async def test_a_quiet_time_is_forgiven(clock: SteerableClock, start: Start) -> 
 
 
 async def test_none_is_held_for_longer_than_the_longest(
-    clock: SteerableClock, monkeypatch: pytest.MonkeyPatch, start: Start
+    clock: AdjustableClock, monkeypatch: pytest.MonkeyPatch, start: Start
 ) -> None:
     monkeypatch.setattr(guess_brake, "LONGEST", 1 / A_SECOND)
     brake = GuessBrake(clock)
@@ -65,7 +65,7 @@ async def test_none_is_held_for_longer_than_the_longest(
 
 
 async def test_a_flood_holds_only_so_many_connections(
-    clock: SteerableClock, monkeypatch: pytest.MonkeyPatch, start: Start
+    clock: AdjustableClock, monkeypatch: pytest.MonkeyPatch, start: Start
 ) -> None:
     monkeypatch.setattr(guess_brake, "LONGEST", 60.0)
     brake = GuessBrake(clock)

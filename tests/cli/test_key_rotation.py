@@ -27,11 +27,11 @@ from tests.cli.conftest import BROKER, Server, Servers
 from tests.cli.test_serve import sign_up
 from tests.support.broker import ENCRYPTION_KEY, Api, settings_for
 from tests.support.eventually import eventually
-from tests.support.logs import captured_logs
+from tests.support.logs import capture_logs
 from tests.support.rows import TENANT, Rows
 
 # Several processes begin here one after the other.
-patiently = partial(eventually, patience=120)
+patiently = partial(eventually, timeout_seconds=120)
 OLD = f"test:{ENCRYPTION_KEY}"
 NEW = f"new:{base64.b64encode(b'n' * 32).decode()}"
 OTHER = f"other:{base64.b64encode(b'o' * 32).decode()}"
@@ -212,9 +212,9 @@ async def test_a_ring_that_cannot_be_used_changes_nothing(
         file.write_text(wrong)
     async with open_runtime(settings_for(bank_url, database_url, tmp_path)) as runtime:
         monkeypatch.setenv("BROKER_ENCRYPTION_KEYS_FILE", str(file))
-        with captured_logs() as logs:
+        with capture_logs() as logs:
             await reload_keys(runtime.core)
-        assert logs.of("keys_not_reloaded")
+        assert logs.with_event("keys_not_reloaded")
         assert (await runtime.refresh.tokens.usable(TENANT, connection.id)).version == 1
         file.write_text(f"{NEW},{OLD}")
         await reload_keys(runtime.core)

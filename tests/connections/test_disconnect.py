@@ -13,7 +13,7 @@ from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.bank import living_families_at
 from tests.support.hostile import HostileServer, json_reply
-from tests.support.logs import logged_here
+from tests.support.logs import capture_log_events
 from tests.support.replica import CALLER, STRANGER, Replica
 from tests.support.rows import TENANT, Rows
 
@@ -57,7 +57,7 @@ async def test_a_bank_that_does_not_hear_is_told_again_later(
 ) -> None:
     connection = await rows.link(bank)
     await bank.set_faults(revocation={**fault, "times": 1})
-    with logged_here() as logs:
+    with capture_log_events() as logs:
         await replica.connections.disconnect.disconnect(CALLER, connection.id)
     assert "revocation_postponed" in [line["event"] for line in logs]
     assert (await rows.held(connection.id)).connection.status is ConnectionStatus.REVOKED

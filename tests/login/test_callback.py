@@ -5,8 +5,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 
 from app.errors import InvalidRequest
-from app.oidc.authorization import parse_authorization_response
-from app.oidc.provider import ProviderMetadata
+from app.oidc.authorization_response import parse_authorization_response
+from app.oidc.provider_metadata import ProviderMetadata
 from app.store.enums import ConnectionStatus, SessionStatus
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import Session
@@ -15,8 +15,8 @@ from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.bank import living_families_at, refreshes_at
 from tests.support.eventually import eventually
-from tests.support.logs import logged_here
-from tests.support.outage import Relay
+from tests.support.logs import capture_log_events
+from tests.support.relay import Relay
 from tests.support.replica import CALLER, Replica, consent
 from tests.support.rows import TENANT, Rows
 
@@ -347,7 +347,7 @@ async def test_a_database_that_goes_away_after_the_exchange_costs_nothing(
 
     await eventually(is_exchanged)
     await asyncio.sleep(0.5)
-    await relay.mend()
+    await relay.restore()
     assert (await onlooker.ended(session)).status is SessionStatus.COMPLETED
 
 
@@ -395,7 +395,7 @@ async def test_a_login_that_meets_a_fault_of_ours_ends_with_its_time_and_its_gra
 
     monkeypatch.setattr(replica.login.account_linker, "validate", crash)
     session = await exchanging(replica, bank)
-    with logged_here() as logs:
+    with capture_log_events() as logs:
         await replica.core.tasks.drain(20)
         assert (await replica.login.sessions.get(CALLER, session.id)).status is SessionStatus.EXCHANGING
         await rows.change_session(session.id, expires_at=seconds_from_now(-1), lease_until=seconds_from_now(-1))

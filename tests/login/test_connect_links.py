@@ -8,7 +8,7 @@ from app.errors import BankError
 from app.login.connect_links import PUSH_INTERVAL, OpenedLink
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
-from tests.support.clock import SteerableClock
+from tests.support.clock import AdjustableClock
 from tests.support.replica import Replica
 
 
@@ -38,7 +38,7 @@ async def pushes(bank: SandboxClient) -> int:
 
 
 async def test_a_link_is_pushed_once_in_a_while_however_often_it_is_opened(
-    pushing: Replica, bank: SandboxClient, clock: SteerableClock
+    pushing: Replica, bank: SandboxClient, clock: AdjustableClock
 ) -> None:
     ticket = await new_ticket(pushing)
     before = await pushes(bank)
@@ -54,7 +54,7 @@ async def test_a_link_is_pushed_once_in_a_while_however_often_it_is_opened(
 
 
 async def test_a_bank_that_takes_no_push_is_left_alone_for_as_long(
-    pushing: Replica, bank: SandboxClient, clock: SteerableClock
+    pushing: Replica, bank: SandboxClient, clock: AdjustableClock
 ) -> None:
     ticket = await new_ticket(pushing)
     await bank.set_faults(par={"status": 429})

@@ -17,8 +17,8 @@ from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.bank import living_families_at
 from tests.support.eventually import eventually
-from tests.support.logs import logged_here
-from tests.support.outage import Relay
+from tests.support.logs import capture_log_events
+from tests.support.relay import Relay
 from tests.support.replica import CALLER, Replica, consent
 from tests.support.rows import TENANT, Rows
 
@@ -106,7 +106,7 @@ async def test_an_answer_of_long_ago_whose_session_is_gone_revokes_nothing(
     sealed = replica.core.key_ring.encrypt(SecretStr('{"tenant": 1}'), AssociatedData("spool", "login", "ses_other"))
     (tmp_path / "left" / "ses_other.login").write_text(sealed.text)
     following = await replicas(spool=tmp_path / "left")
-    with logged_here() as logs:
+    with capture_log_events() as logs:
         await following.login.token_responses.replay()
     assert await rows.count(revocations) == 0
     assert [line["event"] for line in logs] == ["spool_unreadable", "spool_replayed", "answer_too_old"]
@@ -152,7 +152,7 @@ async def test_an_answer_that_cannot_be_carried_on_ends_its_login_with_its_time(
         monkeypatch.setattr(replica.login.account_linker, "link", crash)
     else:
         await rows.change_session(session.id, token_response=replica.core.key_ring.encrypt(SECRET, ELSEWHERE))
-    with logged_here() as logs:
+    with capture_log_events() as logs:
         await rows.change_session(session.id, lease_until=seconds_from_now(-1))
         await replica.maintenance.housekeeping.take_up_grants()
         await replica.core.tasks.drain(20)

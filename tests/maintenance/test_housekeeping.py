@@ -11,8 +11,8 @@ from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.bank import living_families_at
 from tests.support.eventually import eventually
-from tests.support.logs import logged_here
-from tests.support.outage import Relay
+from tests.support.logs import capture_log_events
+from tests.support.relay import Relay
 from tests.support.replica import CALLER, Replica
 from tests.support.rows import TENANT, Rows
 
@@ -57,14 +57,14 @@ async def test_it_goes_on_by_itself_and_through_outages(
     await bank.set_faults(revocation={"status": 503, "times": 1})
     await replica.connections.disconnect.disconnect(CALLER, connection.id)
     await relay.cut()
-    with logged_here() as logs:
+    with capture_log_events() as logs:
         keeping = asyncio.create_task(replica.maintenance.housekeeping.run())
 
         async def has_paused() -> bool:
             return {line["event"] for line in logs} >= {"housekeeping_paused"}
 
         await eventually(has_paused)
-    await relay.mend()
+    await relay.restore()
 
     async def is_done() -> bool:
         held = await rows.held(connection.id)
@@ -81,7 +81,7 @@ async def test_it_goes_on_by_itself_and_through_outages(
 async def test_a_fault_of_ours_is_logged_and_stops_nothing(replica: Replica) -> None:
     async with replica.core.database.transaction() as transaction:
         await transaction.execute(text("ALTER TABLE revocations ALTER COLUMN next_attempt_at TYPE text"))
-    with logged_here() as logs:
+    with capture_log_events() as logs:
         keeping = asyncio.create_task(replica.maintenance.housekeeping.run())
 
         async def has_complained_twice() -> bool:
@@ -102,7 +102,7 @@ async def test_uses_that_could_not_be_written_are_kept(replicas: ReplicaFactory,
     await relay.cut()
     with pytest.raises(DatabaseUnavailable):
         await replica.maintenance.housekeeping.flush_usage()
-    await relay.mend()
+    await relay.restore()
     await replica.maintenance.housekeeping.flush_usage()
     assert (await rows.held(connection.id)).connection.last_used_at is not None
 

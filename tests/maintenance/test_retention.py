@@ -9,8 +9,8 @@ from app.store.tables import audit_events, sessions
 from tests.conftest import ReplicaFactory
 from tests.store.test_retention import days_ago, deed
 from tests.support.eventually import eventually
-from tests.support.logs import captured_logs
-from tests.support.outage import Relay
+from tests.support.logs import capture_logs
+from tests.support.relay import Relay
 from tests.support.replica import Replica
 from tests.support.rows import Rows
 
@@ -33,9 +33,9 @@ async def test_everything_old_goes_and_the_audit_says_so(replica: Replica, rows:
     for _ in range(5):
         await deed(replica.core.database, 101)
     await old_sessions(replica, rows, 5)
-    with captured_logs() as logs:
+    with capture_logs() as logs:
         await Retention(replica.core, AGES).sweep()
-    [line] = logs.of("old_rows_removed")
+    [line] = logs.with_event("old_rows_removed")
     assert (line["session"], line["audit_event"], line["tombstone"], line["refresh_attempt"]) == (5, 5, 0, 0)
     assert await rows.count(sessions) == 0
     assert (await rows.column(audit_events, "action"))[-1] == "audit.shortened"
@@ -55,11 +55,11 @@ async def test_what_is_to_be_kept_for_ever_is_kept(replica: Replica, rows: Rows)
 async def test_one_replica_at_a_time_looks_and_not_all_the_time(replicas: ReplicaFactory, rows: Rows) -> None:
     several = [await replicas() for _ in range(3)]
     await old_sessions(several[0], rows, 6)
-    with captured_logs() as logs:
+    with capture_logs() as logs:
         await asyncio.gather(*(Retention(replica.core, AGES).sweep() for replica in several))
         await old_sessions(several[0], rows, 1)
         await Retention(several[0].core, AGES).sweep()
-    assert [line["session"] for line in logs.of("old_rows_removed")] == [6]
+    assert [line["session"] for line in logs.with_event("old_rows_removed")] == [6]
     assert await rows.count(sessions) == 1
 
 

@@ -49,13 +49,13 @@ async def test_a_wish_for_a_nonce_is_no_failure_of_the_refresh(
     assert token.proof_key is not None
     stored = await key_of(rows, connection)
     assert stored is not None
-    assert token.proof_key.thumbprint == ProofKey.parse(stored).thumbprint
+    assert token.proof_key.thumbprint == ProofKey.from_private_jwk(stored).thumbprint
     assert stored.get_secret_value() not in repr(token)
 
 
 async def test_an_answer_on_disk_keeps_its_key(replicas: ReplicaFactory, rows: Rows, connection: Connection) -> None:
     stopped = await replicas()
-    key = ProofKey.new().secret
+    key = ProofKey.generate().private_jwk
     new = NewTokens(TokenSet(SecretStr("access"), SecretStr("refresh"), key), 900, None)
     claim = await claim_of(stopped, connection)
     await stopped.refresh.spool.add(UnsavedRefresh(claim, new, stopped.core.clock.now() - timedelta(seconds=1)))

@@ -27,7 +27,7 @@ from app.errors import BankOutcomeUnknown, BankServerError, BrokerError
 from app.store.connections import ConnectionWithTokens, TokenSet
 from app.store.enums import ConnectionStatus
 from app.store.postgresql.database_time import seconds_from_now
-from tests.support.clock import SteerableClock
+from tests.support.clock import AdjustableClock
 from tests.support.flights import Flight, Step, SteppedSpool
 from tests.support.model_bank import ModelBank
 from tests.support.refresh_world import KEY_RING, TIMING, Process, World, opened_world
@@ -60,7 +60,7 @@ class RefreshProtocol(RuleBasedStateMachine):
     @initialize(grants_grace=booleans())
     def begin(self, grants_grace: bool) -> None:
         self.bank = ModelBank(grants_grace=grants_grace)
-        self.clock = SteerableClock()
+        self.clock = AdjustableClock()
         self.database = self.world.database
         self.database.is_away = self.database.loses_next_commit = False
         tokens = TokenSet(SecretStr("access-1"), SecretStr(self.bank.current))

@@ -28,8 +28,8 @@ from tests.conftest import ReplicaFactory
 from tests.support.bank import living_families_at, refresh_requests_at, refreshes_at
 from tests.support.eventually import eventually
 from tests.support.hostile import HostileServer, json_reply
-from tests.support.logs import logged_here
-from tests.support.outage import Relay
+from tests.support.logs import capture_log_events
+from tests.support.relay import Relay
 from tests.support.replica import Replica
 from tests.support.rows import TENANT, Rows
 
@@ -93,7 +93,7 @@ async def test_every_failure_keeps_the_tokens_and_is_told_apart(
     before = (await rows.held(connection.id)).tokens
     await bank.set_faults(token=fault)  # type: ignore[arg-type]
     claim = await claim_of(replica, connection)
-    with logged_here() as logs, pytest.raises(BankError) as failed:
+    with capture_log_events() as logs, pytest.raises(BankError) as failed:
         await carry_out(replica, claim)
     held = await rows.held(connection.id)
     assert failed.value.code == code
@@ -241,7 +241,7 @@ async def test_a_database_that_goes_away_between_answer_and_save_costs_nothing(
 
     await eventually(is_spooled)
     assert await refreshes_at(bank) == 1
-    await relay.mend()
+    await relay.restore()
     await refreshing
     held = await rows.held(connection.id)
     assert held.connection.version == 2
@@ -347,7 +347,7 @@ async def test_a_file_that_cannot_be_read_stays_and_is_told(
     await RefreshSpool(directory, KeyRing({"lost": bytes(32)})).add(unsaved(replica, claim))
     (directory / "con_x.y.refresh").write_text("garbage")
     (directory / "con_x.1.refresh").write_bytes(b"\xff")
-    with logged_here() as logs:
+    with capture_log_events() as logs:
         assert list(RefreshSpool(directory, replica.core.key_ring).entries()) == []
     assert [line["event"] for line in logs].count("spool_unreadable") == 3
     assert len(list(directory.iterdir())) == 3
@@ -358,7 +358,7 @@ async def test_a_disk_that_refuses_costs_only_its_protection(
 ) -> None:
     (tmp_path / "file").touch()
     replica = await replicas(spool=tmp_path / "file" / "spool")
-    with logged_here() as logs:
+    with capture_log_events() as logs:
         await carry_out(replica, await claim_of(replica, connection))
     assert "spool_unwritable" in [line["event"] for line in logs]
     assert (await rows.held(connection.id)).connection.version == 2

@@ -22,7 +22,7 @@ from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.bank import refresh_requests_at, refreshes_at
 from tests.support.eventually import eventually
-from tests.support.outage import Relay
+from tests.support.relay import Relay
 from tests.support.replica import CALLER, STRANGER, Replica
 from tests.support.rows import TENANT, Rows
 

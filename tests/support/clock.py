@@ -1,23 +1,23 @@
-"""A clock that tests can put forward."""
+"""A clock that tests can advance."""
 
 from datetime import datetime, timedelta
 
 from app.base.clock import SystemClock
 
 
-class SteerableClock:
-    """The machine's clock, as far ahead of it as a test wants. It serves as an `app.base.clock.Clock`."""
+class AdjustableClock:
+    """An `app.base.clock.Clock`: the system clock plus the time by which a test has advanced it."""
 
     def __init__(self) -> None:
         self._system = SystemClock()
-        self._ahead = 0.0
+        self._offset = 0.0
 
     def advance(self, seconds: float) -> None:
-        """Let so many seconds pass at once."""
-        self._ahead += seconds
+        """Move the clock forward."""
+        self._offset += seconds
 
     def now(self) -> datetime:
-        return self._system.now() + timedelta(seconds=self._ahead)
+        return self._system.now() + timedelta(seconds=self._offset)
 
     def monotonic(self) -> float:
-        return self._system.monotonic() + self._ahead
+        return self._system.monotonic() + self._offset

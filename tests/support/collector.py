@@ -1,4 +1,4 @@
-"""A collector of traces, as OpenTelemetry's exporter meets one: over HTTP, in protobuf."""
+"""A collector of OpenTelemetry traces: OTLP over HTTP in protobuf."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -11,12 +11,12 @@ from tests.support.eventually import eventually
 from tests.support.hostile import HostileServer, Reply, hostile_server
 
 PATH = "/v1/traces"
-_TAKEN = Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+_ACCEPTED = Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 
 
 @dataclass(frozen=True)
 class CollectedSpan:
-    """A span as it was exported; ids in hexadecimal digits, empty where there is none."""
+    """An exported span. Ids are hexadecimal; `parent_id` is empty if there is no parent."""
 
     name: str
     kind: str
@@ -29,53 +29,53 @@ class CollectedSpan:
 
 
 class Collector:
-    """Where brokers export to."""
+    """Receives the spans that brokers export."""
 
     def __init__(self, server: HostileServer) -> None:
         self._server = server
-        server.replies[PATH] = _TAKEN
+        server.replies[PATH] = _ACCEPTED
 
     @property
     def environment(self) -> dict[str, str]:
-        """What has a broker export to here, without a long wait."""
+        """The variables that make a broker export to this collector without much delay."""
         return {"OTEL_EXPORTER_OTLP_ENDPOINT": self._server.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
 
     @property
     def bodies(self) -> list[bytes]:
-        """What was sent, as it was."""
+        """The bodies of all requests."""
         return [body for path, _, body in self._server.received if path == PATH]
 
     @property
     def text(self) -> str:
-        """All of it, with what is text in it to be read."""
+        """All bodies as one text, in which plain strings can be searched."""
         return b"".join(self.bodies).decode("latin-1")
 
     @property
     def spans(self) -> list[CollectedSpan]:
-        """Every span so far."""
+        """All spans so far."""
         return [span for body in self.bodies for span in _read(body)]
 
-    async def request(self, request_id: str) -> None:
+    async def wait_for_request(self, request_id: str) -> None:
         """Wait for the span of a request."""
 
-        async def has_come() -> bool:
+        async def is_exported() -> bool:
             return request_id in self.text
 
-        await eventually(has_come)
+        await eventually(is_exported)
 
-    async def trace(self, trace_id: str, *, until: str) -> list[CollectedSpan]:
-        """Return the spans of one trace, once one of this name has come: a request's own comes last."""
+    async def wait_for_trace(self, trace_id: str, *, until: str) -> list[CollectedSpan]:
+        """Return the spans of a trace, once the span named `until` has been exported: that of a request comes last."""
 
-        async def has_come() -> bool:
+        async def is_exported() -> bool:
             return any(span.name == until and span.trace_id == trace_id for span in self.spans)
 
-        await eventually(has_come)
+        await eventually(is_exported)
         return [span for span in self.spans if span.trace_id == trace_id]
 
 
 @asynccontextmanager
-async def collector() -> AsyncIterator[Collector]:
-    """Run one on a free port."""
+async def run_collector() -> AsyncIterator[Collector]:
+    """Run a collector on a free port."""
     async with hostile_server() as server:
         yield Collector(server)
 
@@ -97,4 +97,4 @@ def _read(body: bytes) -> Iterator[CollectedSpan]:
 
 
 def _values(attributes: Any) -> dict[str, Any]:
-    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in attributes}
+    return {attribute.key: getattr(attribute.value, attribute.value.WhichOneof("value")) for attribute in attributes}

@@ -1,4 +1,4 @@
-"""Waiting for what must come, without a test ever being decided by how long it took."""
+"""Waiting for a condition, so that no test depends on how long something takes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,14 +6,14 @@ from typing import TypeVar
 
 Found = TypeVar("Found")
 
-_PATIENCE = 20.0
-_PAUSE = 0.01
+_TIMEOUT_SECONDS = 20.0
+_PAUSE_SECONDS = 0.01
 
 
-async def eventually(look: Callable[[], Awaitable[Found]], *, patience: float = _PATIENCE) -> Found:
-    """Look again and again until something true is found, and return it. A test that waits in vain fails."""
-    async with asyncio.timeout(patience):
+async def eventually(condition: Callable[[], Awaitable[Found]], *, timeout_seconds: float = _TIMEOUT_SECONDS) -> Found:
+    """Call `condition` until its result is true, and return the result. Raises TimeoutError, which fails the test."""
+    async with asyncio.timeout(timeout_seconds):
         while True:
-            if found := await look():
+            if found := await condition():
                 return found
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(_PAUSE_SECONDS)

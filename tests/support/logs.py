@@ -1,4 +1,4 @@
-"""What the broker logs, down to the last detail."""
+"""Captures what the broker logs."""
 
 import io
 import json
@@ -14,67 +14,67 @@ from structlog.typing import EventDict
 from app.observability.logs import configure_logs
 from tests.support.eventually import eventually
 
-_KEEPER: ContextVar[object] = ContextVar("keeper", default=None)
+_CAPTURE: ContextVar[object] = ContextVar("capture", default=None)
 
 
 class Logs:
-    """Everything that this process has logged."""
+    """All log lines of this process."""
 
     def __init__(self, stream: io.StringIO) -> None:
         self._stream = stream
 
     @property
     def text(self) -> str:
-        """The log as it would be in a file."""
+        """The log as it would be written to a file."""
         return self._stream.getvalue()
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """Each line, read."""
+        """Each line, parsed."""
         return [json.loads(line) for line in self.text.splitlines()]
 
-    def of(self, event: str) -> list[dict[str, Any]]:
+    def with_event(self, event: str) -> list[dict[str, Any]]:
         """Return the lines of one event."""
         return [line for line in self.lines if line["event"] == event]
 
-    async def requests(self, count: int) -> list[dict[str, Any]]:
-        """Return the access lines once there are so many: they are written just after the answers."""
+    async def access_lines(self, count: int) -> list[dict[str, Any]]:
+        """Wait for `count` access lines, which are written just after the responses, and return them."""
 
-        async def all_are_there() -> bool:
-            return len(self.of("request")) >= count
+        async def are_written() -> bool:
+            return len(self.with_event("request")) >= count
 
-        await eventually(all_are_there)
-        return self.of("request")
+        await eventually(are_written)
+        return self.with_event("request")
 
 
 @contextmanager
-def captured_logs(level: str = "debug") -> Iterator[Logs]:
-    """Have this process log as a broker does, to memory, for as long as the block."""
+def capture_logs(level: str = "debug") -> Iterator[Logs]:
+    """Configure the logs of this process like those of a broker, and write them to memory within the block."""
     root = logging.getLogger()
-    before = structlog.get_config(), list(root.handlers), root.level
+    previous = structlog.get_config(), list(root.handlers), root.level
     stream = io.StringIO()
     configure_logs(level, "json", stream)
     try:
         yield Logs(stream)
     finally:
-        structlog.configure(**before[0])
-        root.handlers = before[1]
-        root.setLevel(before[2])
+        structlog.configure(**previous[0])
+        root.handlers = previous[1]
+        root.setLevel(previous[2])
 
 
 @contextmanager
-def logged_here() -> Iterator[list[EventDict]]:
-    """Keep what the block and the tasks that it begins log: brokers that tests share go on logging meanwhile."""
-    keeper = object()
+def capture_log_events() -> Iterator[list[EventDict]]:
+    """Yield the events that the block and its tasks log, without those of brokers that several tests share."""
+    capture = object()
 
     def only_here(_logger: object, _method: str, line: EventDict) -> EventDict:
-        if _KEEPER.get() is not keeper:
+        if _CAPTURE.get() is not capture:
             raise structlog.DropEvent
         return line
 
-    before = _KEEPER.set(keeper)
+    token = _CAPTURE.set(capture)
     try:
         with structlog.testing.capture_logs(processors=[only_here]) as lines:
             yield lines
     finally:
-        _KEEPER.reset(before)
+        _CAPTURE.reset(token)

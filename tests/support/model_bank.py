@@ -5,9 +5,13 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from app.bank.bank import Bank
+from app.bank.circuit_breaker import Breaker
+from app.base.clock import Clock
 from app.errors import InvalidGrant
 from app.oidc.provider import Provider
-from app.oidc.token_endpoint import TokenEndpoint, TokenResponse
+from app.oidc.token_endpoint import TokenEndpoint
+from app.oidc.token_response import TokenResponse
 from tests.support.flights import Step, reach
 
 
@@ -76,3 +80,17 @@ class ModelProvider(Provider):
     async def metadata(self) -> Any:
         """Nothing that the protocol looks at."""
         return None
+
+
+def model_bank(bank: ModelBank, clock: Clock) -> Bank:
+    """Return a bank client of the model, with what a refresh needs."""
+    unused: Any = None
+    return Bank(
+        client_id="model",
+        provider=ModelProvider(),
+        token_endpoint=ModelTokenEndpoint(bank),
+        authorization_endpoint=unused,
+        circuit_breaker=Breaker(clock),
+        query_pool=unused,
+        query_proofs=unused,
+    )

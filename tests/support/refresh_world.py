@@ -13,7 +13,7 @@ from app.base.encryption import KeyRing
 from app.refresh.refresher import Refresher, Timing
 from app.store.postgresql.database import Database
 from app.store.refreshes import Claim
-from tests.support.clock import SteerableClock
+from tests.support.clock import AdjustableClock
 from tests.support.core import core_of
 from tests.support.flights import FlakyDatabase, Flight, SteppedSpool
 from tests.support.model_bank import ModelBank, model_bank
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 class Process:
     """What one replica is while it runs; its spool is what remains of it."""
 
-    def __init__(self, database: Database, bank: ModelBank, clock: SteerableClock, directory: Path) -> None:
+    def __init__(self, database: Database, bank: ModelBank, clock: AdjustableClock, directory: Path) -> None:
         self.spool = SteppedSpool(directory, KEY_RING)
         self.flights: list[Flight] = []
         # Won, but held up before the call.
@@ -47,7 +47,7 @@ class World:
         self.rows = rows
         self.directories = (directory / str(number) for number in itertools.count())
 
-    def process(self, bank: ModelBank, clock: SteerableClock, directory: Path) -> Process:
+    def process(self, bank: ModelBank, clock: AdjustableClock, directory: Path) -> Process:
         """Start a process."""
         return Process(self.database, bank, clock, directory)
 

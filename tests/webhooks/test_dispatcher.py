@@ -22,7 +22,7 @@ from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.eventually import eventually
 from tests.support.hostile import HANG, HostileServer, Reply, json_reply
-from tests.support.logs import logged_here
+from tests.support.logs import capture_log_events
 from tests.support.replica import CALLER, Replica, caller_of
 from tests.support.rows import TENANT, Rows
 
@@ -250,7 +250,7 @@ async def test_after_a_day_events_are_given_up_and_the_next_ones_tried(
     await happen(replica.core.database, "con_1", count=3)
     async with replica.core.database.transaction() as transaction:
         await transaction.execute(update(webhook_deliveries).values(give_up_at=seconds_from_now(-1)))
-    with logged_here() as logs:
+    with capture_log_events() as logs:
         async with dispatching(replica):
             deliveries = await all_ended(replica, webhook_id)
             hostile.replies["/events"] = TAKEN

@@ -89,7 +89,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_not_trusted(client: http
         seen.append(await reader.read())
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=make_certificate(tmp_path).serving())
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=make_certificate(tmp_path).server_context())
     async with server:
         port = server.sockets[0].getsockname()[1]
         assert (await send(client, f"https://localhost:{port}/events")).result is Result.NOT_TRUSTED

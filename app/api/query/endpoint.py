@@ -17,8 +17,8 @@ from app.api.query.client_disconnect import CLIENT_CLOSED_REQUEST, Departure, De
 from app.api.query.errors import render_graphql_error
 from app.api.query.headers import passed_on
 from app.api.request_context import admit, keep, require_once
-from app.callers.admission import AskingCaller
-from app.callers.authentication import Permission
+from app.callers.admission import Admission
+from app.callers.permissions import Permission
 from app.errors import BrokerError, InvalidRequest, MethodNotAllowed
 from app.observability.logs import get_logger
 from app.query.proxy import BankAnswer
@@ -56,7 +56,7 @@ async def serve_query(
     """Authenticate, authorise, send the query on with the connection's token, and stream the answer."""
     began = time.perf_counter()
     scope["broker.route"] = ROUTE
-    accompaniment = Accompaniment(scope, runtime.stopping, scope["method"])
+    accompaniment = Accompaniment(scope, runtime.core.shutdown, scope["method"])
     headers: dict[bytes, bytes] = dict(scope["headers"])
     started = False
     try:
@@ -64,10 +64,10 @@ async def serve_query(
             require_once(scope)
         if scope["method"] != "POST":
             raise MethodNotAllowed("use POST")
-        asker, body = await _take(runtime, headers, scope, receive)
+        admission, body = await _take(runtime, headers, scope, receive)
         with departures.of(receive) as departure:
             asked = time.perf_counter()
-            answer = await runtime.proxy.send(asker, connection_id, passed_on(headers), body)
+            answer = await runtime.query.proxy.send(admission, connection_id, passed_on(headers), body)
             try:
                 now = time.perf_counter()
                 timing = b"broker;dur=%.1f, bank;dur=%.1f" % ((asked - began) * 1000, (now - asked) * 1000)
@@ -97,24 +97,21 @@ async def serve_query(
 
 async def _take(
     runtime: Runtime, headers: dict[bytes, bytes], scope: Scope, receive: Receive
-) -> tuple[AskingCaller, bytes]:
-    """Return who asks, and the body, which is not read of those who may not. Raises BrokerError."""
-    credential = headers.get(b"authorization", b"").decode("latin-1")
-    caller = await runtime.authenticator.authenticate(credential)
-    asker = AskingCaller(caller, runtime.authenticator, credential)
-    admit(runtime, caller, scope)
-    caller.require(Permission.GRAPHQL_QUERY)
+) -> tuple[Admission, bytes]:
+    """Return the caller's admission, and the body, which is read only if the caller may query. Raises BrokerError."""
+    admission = await admit(runtime, scope, headers.get(b"authorization", b"").decode("latin-1"))
+    admission.require(Permission.GRAPHQL_QUERY)
     limit = runtime.settings.max_query_bytes
-    body = await read_body(headers, receive, limit, partial(keep, runtime, caller, scope))
-    await asker.confirm()
-    if Permission.GRAPHQL_MUTATE not in caller.permissions:
+    body = await read_body(headers, receive, limit, partial(keep, runtime, admission, scope))
+    await admission.confirm()
+    if Permission.GRAPHQL_MUTATE not in admission.caller.permissions:
         _require_json(headers.get(b"content-type", b""))
-        # Of the broker's own: so it is the one that the body was looked into as.
+        # The bank must read the body as what it was inspected as.
         headers[b"content-type"] = b"application/json"
-        if await runtime.documents.may_mutate(caller.tenant, caller.id, body):
-            caller.require(Permission.GRAPHQL_MUTATE)
-        await asker.confirm()
-    return asker, body
+        if await runtime.query.mutations.may_mutate(admission.tenant, admission.id, body):
+            admission.require(Permission.GRAPHQL_MUTATE)
+        await admission.confirm()
+    return admission, body
 
 
 def _require_json(content_type: bytes) -> None:

@@ -7,11 +7,11 @@ from fastapi import APIRouter, Depends, Query
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, requires
 from app.api.error_examples import INVALID_CURSOR, problems
 from app.api.schemas.common import AuditEventView, PageView
-from app.callers.authentication import Caller, Permission
-from app.store.audit import list_events
+from app.callers.admission import Admission
+from app.callers.permissions import Permission
 
 router = APIRouter(prefix="/v1/audit", route_class=AuthenticatedRoute, tags=["Look into it"])
-Auditor = Annotated[Caller, Depends(requires(Permission.AUDIT_READ))]
+Auditor = Annotated[Admission, Depends(requires(Permission.AUDIT_READ))]
 
 
 @router.get("", summary="Read the audit", responses=problems(INVALID_CURSOR))
@@ -23,6 +23,5 @@ async def read_audit(
     cursor: Cursor = None,
 ) -> PageView[AuditEventView]:
     """List your tenant's events, oldest first."""
-    async with runtime.database.transaction() as transaction:
-        page = await list_events(transaction, caller.tenant, connection_id=connection_id, limit=limit, cursor=cursor)
+    page = await runtime.callers.audit_log.page(caller, connection_id=connection_id, limit=limit, cursor=cursor)
     return PageView(items=[AuditEventView.of(event) for event in page.items], next_cursor=page.next_cursor)

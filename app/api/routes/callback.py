@@ -7,12 +7,14 @@ from app.api.browser_cookies import answer_without_deed, bind, cookie_name, erro
 from app.api.dependencies import Broker
 from app.api.error_examples import pages
 from app.api.pages import SECURITY_HEADERS, page
-from app.base.randomness import digest, opaque_value
+from app.base.hashing import sha256_hex
+from app.base.randomness import random_urlsafe_text
 from app.errors import BrokerError
 from app.login.connect_links import login_of
 from app.login.return_urls import with_outcome
-from app.oidc.authorization import PARAMETERS, parse_authorization_response
-from app.store.sessions import Session, SessionStatus
+from app.oidc.authorization_response import PARAMETERS, parse_authorization_response
+from app.store.enums import SessionStatus
+from app.store.sessions import Session
 
 router = APIRouter(tags=["Pages for the browser"])
 
@@ -64,9 +66,11 @@ async def connect(request: Request, runtime: Broker, ticket: str) -> Response:
     if (idle := answer_without_deed(request)) is not None:
         return idle
     try:
-        link = await runtime.links.open(ticket, lambda login: secrets_of(request).get(cookie_name(runtime, login)))
+        link = await runtime.login.connect_links.open(
+            ticket, lambda login: secrets_of(request).get(cookie_name(runtime, login))
+        )
         if isinstance(link, Session):
-            return _show(request, link, runtime.confirmations.code_of(link), is_this_browser=True)
+            return _show(request, link, runtime.login.confirmation.code_of(link), is_this_browser=True)
     except BrokerError as error:
         return error_page(request, error)
     response = RedirectResponse(link.bank_url.get_secret_value(), 303, SECURITY_HEADERS)
@@ -97,16 +101,16 @@ async def callback(request: Request, runtime: Broker) -> Response:
         return idle
     try:
         response = parse_authorization_response(request.query_params.multi_items())
-        cookie = cookie_name(runtime, login_of(digest(response.state.get_secret_value())))
-        new_browser = opaque_value()
-        session, is_this_browser = await runtime.completion.receive(
+        cookie = cookie_name(runtime, login_of(sha256_hex(response.state.get_secret_value())))
+        new_browser = random_urlsafe_text()
+        session, is_this_browser = await runtime.login.callback.receive(
             response, secrets_of(request).get(cookie), new_browser
         )
-        code = runtime.confirmations.code_of(session) if is_this_browser else None
+        code = runtime.login.confirmation.code_of(session) if is_this_browser else None
     except BrokerError as error:
         return error_page(request, error)
     answer = _show(request, session, code, is_this_browser=is_this_browser)
-    if session.browser_digest == digest(new_browser):
+    if session.browser_digest == sha256_hex(new_browser):
         bind(request, answer, runtime, cookie, new_browser)
     return answer
 

@@ -22,17 +22,18 @@ from app.api.schemas.callers import (
     NewCallerView,
 )
 from app.api.schemas.common import PageView
-from app.callers.authentication import Caller, Permission
+from app.callers.admission import Admission
+from app.callers.permissions import Permission
 
 router = APIRouter(prefix="/v1/callers", route_class=AuthenticatedRoute, tags=["Manage callers"])
-Admin = Annotated[Caller, Depends(requires(Permission.ADMIN))]
+Admin = Annotated[Admission, Depends(requires(Permission.ADMIN))]
 
 
 @router.post("", status_code=201, summary="Create a caller", responses=problems(CALLER_EXISTS))
 async def create_caller(caller: Admin, runtime: Broker, wanted: CallerRequest, response: Response) -> NewCallerView:
     """Create a caller in your tenant. Its API key is shown this once."""
-    created, api_key = await runtime.registry.create(
-        tenant=caller.tenant, name=wanted.name, permissions=list(wanted.permissions), actor=caller.id
+    created, api_key = await runtime.callers.registry.create(
+        tenant=caller.tenant, name=wanted.name, permissions=list(wanted.permissions), actor=caller.id, requester=caller
     )
     response.headers["location"] = f"{runtime.settings.path_prefix}/v1/callers/{created.id}"
     response.headers["cache-control"] = "no-store"
@@ -44,20 +45,22 @@ async def list_callers(
     caller: Admin, runtime: Broker, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[CallerView]:
     """List the callers of your tenant, newest first."""
-    page = await runtime.registry.list_callers(tenant=caller.tenant, limit=limit, cursor=cursor)
+    page = await runtime.callers.registry.list_callers(
+        tenant=caller.tenant, requester=caller, limit=limit, cursor=cursor
+    )
     return PageView(items=[CallerView.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/{caller_id}", summary="Show a caller", responses=problems(CALLER_NOT_FOUND))
 async def get_caller(caller: Admin, runtime: Broker, caller_id: str) -> CallerView:
     """Show a caller."""
-    return CallerView.of(await runtime.registry.find(caller_id, tenant=caller.tenant))
+    return CallerView.of(await runtime.callers.registry.find(caller_id, tenant=caller.tenant, requester=caller))
 
 
 @router.delete("/{caller_id}", status_code=204, summary="Disable a caller", responses=problems(CALLER_NOT_FOUND))
 async def disable_caller(caller: Admin, runtime: Broker, caller_id: str) -> None:
     """Refuse all keys of a caller from now on."""
-    await runtime.registry.disable(caller_id, tenant=caller.tenant, actor=caller.id)
+    await runtime.callers.registry.disable(caller_id, tenant=caller.tenant, actor=caller.id, requester=caller)
 
 
 @router.post(
@@ -70,8 +73,12 @@ async def create_key(
     caller: Admin, runtime: Broker, caller_id: str, response: Response, wanted: ApiKeyRequest | None = None
 ) -> NewApiKeyView:
     """Create a further key; the others stay good. It is shown this once."""
-    record, api_key = await runtime.registry.create_key(
-        caller_id, tenant=caller.tenant, expires_at=wanted.expires_at if wanted else None, actor=caller.id
+    record, api_key = await runtime.callers.registry.create_key(
+        caller_id,
+        tenant=caller.tenant,
+        expires_at=wanted.expires_at if wanted else None,
+        actor=caller.id,
+        requester=caller,
     )
     response.headers["cache-control"] = "no-store"
     return NewApiKeyView(**ApiKeyView.of(record).model_dump(), api_key=api_key.get_secret_value())
@@ -82,7 +89,9 @@ async def list_keys(
     caller: Admin, runtime: Broker, caller_id: str, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[ApiKeyView]:
     """List a caller's keys, oldest first, but for their secrets."""
-    page = await runtime.registry.list_keys(caller_id, tenant=caller.tenant, limit=limit, cursor=cursor)
+    page = await runtime.callers.registry.list_keys(
+        caller_id, tenant=caller.tenant, requester=caller, limit=limit, cursor=cursor
+    )
     return PageView(items=[ApiKeyView.of(key) for key in page.items], next_cursor=page.next_cursor)
 
 
@@ -94,4 +103,6 @@ async def list_keys(
 )
 async def revoke_key(caller: Admin, runtime: Broker, caller_id: str, key_id: str) -> None:
     """Refuse a key from now on, on every replica."""
-    await runtime.registry.revoke_key(caller_id, key_id, tenant=caller.tenant, actor=caller.id)
+    await runtime.callers.registry.revoke_key(
+        caller_id, key_id, tenant=caller.tenant, actor=caller.id, requester=caller
+    )

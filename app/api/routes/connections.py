@@ -7,19 +7,20 @@ from fastapi import APIRouter, Depends, Response
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, UserFilter, requires
 from app.api.error_examples import INVALID_CURSOR, NOT_REFRESHABLE, TOKENS, own, problems
 from app.api.schemas.common import ConnectionView, PageView, RefreshRequest, TokenRequest, TokenView
-from app.callers.authentication import Caller, Permission
+from app.callers.admission import Admission
+from app.callers.permissions import Permission
 from app.errors import (
     ConnectionNotFound,
     ConnectionNotReady,
     ConnectionRevoked,
     ReauthorizationRequired,
 )
-from app.store.connections import ConnectionStatus
+from app.store.enums import ConnectionStatus
 
 router = APIRouter(prefix="/v1/connections", route_class=AuthenticatedRoute, tags=["Use a connection"])
-Reader = Annotated[Caller, Depends(requires(Permission.CONNECTIONS_READ))]
-Writer = Annotated[Caller, Depends(requires(Permission.CONNECTIONS_WRITE))]
-TokenReader = Annotated[Caller, Depends(requires(Permission.TOKENS_READ))]
+Reader = Annotated[Admission, Depends(requires(Permission.CONNECTIONS_READ))]
+Writer = Annotated[Admission, Depends(requires(Permission.CONNECTIONS_WRITE))]
+TokenReader = Annotated[Admission, Depends(requires(Permission.TOKENS_READ))]
 _NOT_FOUND = own(ConnectionNotFound)
 _UNUSABLE = (
     _NOT_FOUND,
@@ -41,14 +42,14 @@ async def list_connections(
     cursor: Cursor = None,
 ) -> PageView[ConnectionView]:
     """List connections, newest first."""
-    page = await runtime.connections.page(caller.tenant, user_id=user_id, status=status, limit=limit, cursor=cursor)
+    page = await runtime.connections.service.page(caller, user_id=user_id, status=status, limit=limit, cursor=cursor)
     return PageView(items=[ConnectionView.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/{connection_id}", summary="Show a connection", responses=problems(_NOT_FOUND))
 async def get_connection(caller: Reader, runtime: Broker, connection_id: str) -> ConnectionView:
     """Show a connection."""
-    return ConnectionView.of(await runtime.connections.get(caller.tenant, connection_id))
+    return ConnectionView.of(await runtime.connections.service.get(caller, connection_id))
 
 
 @router.post(
@@ -62,8 +63,8 @@ async def refresh_connection(
     Each refresh opens a new banking session, which the user may notice. With `version`, nothing happens where somebody
     else has refreshed that version already.
     """
-    await runtime.tokens.refresh(caller.tenant, connection_id, wanted.version if wanted else None)
-    return ConnectionView.of(await runtime.connections.get(caller.tenant, connection_id))
+    await runtime.refresh.tokens.refresh(caller.tenant, connection_id, wanted.version if wanted else None)
+    return ConnectionView.of(await runtime.connections.service.get(caller, connection_id))
 
 
 @router.post("/{connection_id}/token", summary="Get an access token", responses=problems(*_UNUSABLE))
@@ -72,7 +73,7 @@ async def get_token(
 ) -> TokenView:
     """Get an access token for use beside the broker. Off for every caller unless granted `tokens:read`."""
     min_ttl = (wanted.min_ttl if wanted else None) or 0
-    token = await runtime.connections.hand_out(caller, connection_id, min_ttl=min_ttl)
+    token = await runtime.connections.service.hand_out(caller, connection_id, min_ttl=min_ttl)
     response.headers["cache-control"] = "no-store"
     return TokenView(
         access_token=token.access_token.get_secret_value(),
@@ -85,5 +86,5 @@ async def get_token(
 @router.delete("/{connection_id}", status_code=204, summary="Disconnect an account", responses=problems(_NOT_FOUND))
 async def disconnect(caller: Writer, runtime: Broker, connection_id: str) -> None:
     """End a connection: unusable at once on every replica, revoked at the bank, its tokens erased."""
-    await runtime.disconnecting.disconnect(caller.tenant, connection_id, actor=caller.id)
-    runtime.tokens.forget(connection_id)
+    await runtime.connections.disconnect.disconnect(caller, connection_id)
+    runtime.refresh.tokens.forget(connection_id)

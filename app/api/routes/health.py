@@ -31,12 +31,12 @@ async def healthz() -> dict[str, str]:
 )
 async def readyz(runtime: Broker) -> JSONResponse:
     """Tell whether this replica should get requests, and what is amiss."""
-    checks = {"database": "ok", "notifications": "ok" if runtime.notifications.are_heard else "not heard, polling"}
+    checks = {"database": "ok", "notifications": "ok" if runtime.core.notifications.are_heard else "not heard, polling"}
     try:
-        await runtime.database.ping()
+        await runtime.core.database.ping()
     except DatabaseUnavailable:
         checks["database"] = "unavailable"
-    if runtime.stopping.has_begun:
+    if runtime.core.shutdown.is_set:
         checks["process"] = "stopping"
-    ready = checks["database"] == "ok" and not runtime.stopping.has_begun
+    ready = checks["database"] == "ok" and not runtime.core.shutdown.is_set
     return JSONResponse({"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503)

@@ -11,7 +11,8 @@ from app.errors import BrokerError
 from app.interactions.browser import COOKIE_MARK
 from app.interactions.service import RETURN_PATH
 from app.login.return_urls import with_outcome
-from app.store.interactions import Interaction, InteractionStatus
+from app.store.enums import InteractionStatus
+from app.store.interactions import Interaction
 
 router = APIRouter(tags=["Pages for the browser"])
 _MOST_AT_ONCE = 20
@@ -34,7 +35,7 @@ async def open_interaction(request: Request, runtime: Broker, ticket: str) -> Re
     if (idle := answer_without_deed(request)) is not None:
         return idle
     try:
-        opened = await runtime.interaction_pages.open(
+        opened = await runtime.interactions.browser.open(
             ticket, lambda name: secrets_of(request).get(cookie_name(runtime, name))
         )
     except BrokerError as error:
@@ -64,7 +65,7 @@ async def come_back(request: Request, runtime: Broker) -> Response:
     browsers = [value for name, value in secrets_of(request).items() if name.startswith(mark)]
     try:
         # Browsers send the oldest cookies first (RFC 6265 section 5.4); the user comes back from one of the latest.
-        found = await runtime.interaction_pages.come_back(browsers[-_MOST_AT_ONCE:])
+        found = await runtime.interactions.browser.come_back(browsers[-_MOST_AT_ONCE:])
     except BrokerError as error:
         return error_page(request, error)
     return _show(request, found) if found is not None else _page(request, *_ONE_OF_SEVERAL)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.api.dependencies import AuthenticatedRoute, Broker, authenticate_again, requires, still_wanted
+from app.api.dependencies import AuthenticatedRoute, Broker, requires, still_wanted
 from app.api.error_examples import (
     INTERACTION_NOT_FOUND,
     INTERACTION_URL_NOT_ALLOWED,
@@ -13,7 +13,8 @@ from app.api.error_examples import (
     problems,
 )
 from app.api.schemas.interactions import InteractionRequest, InteractionView
-from app.callers.authentication import Caller, Permission
+from app.callers.admission import Admission
+from app.callers.permissions import Permission
 from app.errors import (
     ConnectionNotFound,
     ConnectionNotReady,
@@ -26,8 +27,8 @@ router = APIRouter(
     route_class=AuthenticatedRoute,
     tags=["Take a user to the bank"],
 )
-Reader = Annotated[Caller, Depends(requires(Permission.SESSIONS_READ))]
-Writer = Annotated[Caller, Depends(requires(Permission.SESSIONS_WRITE))]
+Reader = Annotated[Admission, Depends(requires(Permission.SESSIONS_READ))]
+Writer = Annotated[Admission, Depends(requires(Permission.SESSIONS_WRITE))]
 
 
 @router.post(
@@ -50,11 +51,11 @@ async def start_interaction(
 
     Then wait with `GET …/interactions/{id}?wait=30`, and once it is `completed`, send the query again.
     """
-    started = await runtime.interactions.start(caller, connection_id, wanted.demand())
+    started = await runtime.interactions.service.start(caller, connection_id, wanted.demand())
     below = f"{runtime.settings.path_prefix}/v1/connections/{connection_id}"
     response.headers["location"] = f"{below}/interactions/{started.id}"
     response.headers["cache-control"] = "no-store"
-    return InteractionView.of(started, runtime.interactions.link(started))
+    return InteractionView.of(started, runtime.interactions.service.link(started))
 
 
 @router.get("/{interaction_id}", summary="Follow an interaction", responses=problems(INTERACTION_NOT_FOUND))
@@ -72,9 +73,11 @@ async def get_interaction(
 
     Once the user is back, the bank is asked what became of it, with the connection's token.
     """
-    wanted = still_wanted(request, Permission.SESSIONS_READ)
-    found = await runtime.interactions.get(caller.tenant, connection_id, interaction_id, wait=wait, still_wanted=wanted)
+    wanted = still_wanted(request)
+    found = await runtime.interactions.service.get(
+        caller, connection_id, interaction_id, wait=wait, still_wanted=wanted
+    )
     if wait:
-        await authenticate_again(request, Permission.SESSIONS_READ)
+        await caller.confirm()
     response.headers["cache-control"] = "no-store"
-    return InteractionView.of(found, runtime.interactions.link(found))
+    return InteractionView.of(found, runtime.interactions.service.link(found))

@@ -10,7 +10,6 @@ from app.api.dependencies import (
     Cursor,
     Limit,
     UserFilter,
-    authenticate_again,
     requires,
     still_wanted,
 )
@@ -28,13 +27,14 @@ from app.api.error_examples import (
     problems,
 )
 from app.api.schemas.common import ConfirmationRequest, PageView, SessionRequest, SessionView
-from app.callers.authentication import Caller, Permission
+from app.callers.admission import Admission
+from app.callers.permissions import Permission
 from app.errors import ConnectionNotFound, ConnectionRevoked
-from app.store.sessions import SessionStatus
+from app.store.enums import SessionStatus
 
 router = APIRouter(prefix="/v1/sessions", route_class=AuthenticatedRoute, tags=["Link an account"])
-Reader = Annotated[Caller, Depends(requires(Permission.SESSIONS_READ))]
-Writer = Annotated[Caller, Depends(requires(Permission.SESSIONS_WRITE))]
+Reader = Annotated[Admission, Depends(requires(Permission.SESSIONS_READ))]
+Writer = Annotated[Admission, Depends(requires(Permission.SESSIONS_WRITE))]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -72,10 +72,10 @@ async def start_session(
 
     Then wait for the end with `GET /v1/sessions/{id}?wait=30`.
     """
-    session = await runtime.logins.start(caller, wanted.login_request(), idempotency_key)
+    session = await runtime.login.sessions.start(caller, wanted.login_request(), idempotency_key)
     response.headers["location"] = f"{runtime.settings.path_prefix}/v1/sessions/{session.id}"
     response.headers["cache-control"] = "no-store"
-    return SessionView.of(session, runtime.logins.links(session))
+    return SessionView.of(session, runtime.login.sessions.links(session))
 
 
 @router.get("", summary="List sessions", responses=problems(INVALID_CURSOR))
@@ -90,10 +90,10 @@ async def list_sessions(
     cursor: Cursor = None,
 ) -> PageView[SessionView]:
     """List sessions, newest first."""
-    page = await runtime.logins.page(caller.tenant, user_id=user_id, status=status, limit=limit, cursor=cursor)
+    page = await runtime.login.sessions.page(caller, user_id=user_id, status=status, limit=limit, cursor=cursor)
     response.headers["cache-control"] = "no-store"
     return PageView(
-        items=[SessionView.of(session, runtime.logins.links(session)) for session in page.items],
+        items=[SessionView.of(session, runtime.login.sessions.links(session)) for session in page.items],
         next_cursor=page.next_cursor,
     )
 
@@ -109,12 +109,12 @@ async def get_session(
     wait: Annotated[int, Query(ge=0, le=60, description="Seconds to wait for the end of the login.")] = 0,
 ) -> SessionView:
     """Show a session; with `wait`, as soon as it has ended."""
-    wanted = still_wanted(request, Permission.SESSIONS_READ)
-    session = await runtime.logins.get(caller.tenant, session_id, wait=wait, still_wanted=wanted)
+    wanted = still_wanted(request)
+    session = await runtime.login.sessions.get(caller, session_id, wait=wait, still_wanted=wanted)
     if wait:
-        await authenticate_again(request, Permission.SESSIONS_READ)
+        await caller.confirm()
     response.headers["cache-control"] = "no-store"
-    return SessionView.of(session, runtime.logins.links(session))
+    return SessionView.of(session, runtime.login.sessions.links(session))
 
 
 @router.post(
@@ -129,8 +129,8 @@ async def confirm_session(
 
     Take the `confirmation_code` from the return address, within that user's session, and send it here.
     """
-    session = await runtime.confirmations.confirm(caller, session_id, confirmation.confirmation_code)
-    return SessionView.of(session, runtime.logins.links(session))
+    session = await runtime.login.confirmation.confirm(caller, session_id, confirmation.confirmation_code)
+    return SessionView.of(session, runtime.login.sessions.links(session))
 
 
 @router.delete(
@@ -141,4 +141,4 @@ async def confirm_session(
 )
 async def cancel_session(caller: Writer, runtime: Broker, session_id: str) -> None:
     """Cancel a pending login: its links stop working."""
-    await runtime.logins.cancel(caller, session_id)
+    await runtime.login.sessions.cancel(caller, session_id)

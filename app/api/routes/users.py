@@ -6,10 +6,11 @@ from fastapi import APIRouter, Depends, Path
 
 from app.api.dependencies import AuthenticatedRoute, Broker, requires
 from app.api.error_examples import problems
-from app.callers.authentication import Caller, Permission
+from app.callers.admission import Admission
+from app.callers.permissions import Permission
 
 router = APIRouter(prefix="/v1/users", route_class=AuthenticatedRoute, tags=["Use a connection"])
-Writer = Annotated[Caller, Depends(requires(Permission.CONNECTIONS_WRITE))]
+Writer = Annotated[Admission, Depends(requires(Permission.CONNECTIONS_WRITE))]
 
 
 @router.delete("/{user_id:path}", status_code=204, summary="Erase a user", responses=problems())
@@ -17,4 +18,4 @@ async def erase_user(
     caller: Writer, runtime: Broker, user_id: Annotated[str, Path(max_length=255, pattern=r"^[^\x00]+$")]
 ) -> None:
     """End all of a user's connections, and erase the sessions. To erase nobody is no error."""
-    await runtime.disconnecting.erase_user(caller.tenant, user_id, actor=caller.id)
+    await runtime.connections.disconnect.erase_user(caller, user_id)

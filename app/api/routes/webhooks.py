@@ -15,12 +15,13 @@ from app.api.error_examples import (
 )
 from app.api.schemas.common import PageView
 from app.api.schemas.webhooks import DeliveryView, NewWebhookView, WebhookRequest, WebhookView
-from app.callers.authentication import Caller, Permission
-from app.store.outbox import DeliveryStatus
+from app.callers.admission import Admission
+from app.callers.permissions import Permission
+from app.store.enums import DeliveryStatus
 
 router = APIRouter(prefix="/v1/webhooks", route_class=AuthenticatedRoute, tags=["Be told of events"])
-Reader = Annotated[Caller, Depends(requires(Permission.WEBHOOKS_READ))]
-Writer = Annotated[Caller, Depends(requires(Permission.WEBHOOKS_WRITE))]
+Reader = Annotated[Admission, Depends(requires(Permission.WEBHOOKS_READ))]
+Writer = Annotated[Admission, Depends(requires(Permission.WEBHOOKS_WRITE))]
 
 
 @router.post(
@@ -32,7 +33,7 @@ async def create_webhook(caller: Writer, runtime: Broker, wanted: WebhookRequest
     Verify the signature with the secret, which is shown this once; answer with any 2xx. An event may come more than
     once: its `webhook-id` stays the same. Those of one connection come in their order.
     """
-    webhook, secret = await runtime.webhooks.create(caller, wanted.url, wanted.events or [])
+    webhook, secret = await runtime.webhooks.service.create(caller, wanted.url, wanted.events or [])
     response.headers["location"] = f"{runtime.settings.path_prefix}/v1/webhooks/{webhook.id}"
     response.headers["cache-control"] = "no-store"
     return NewWebhookView(**WebhookView.of(webhook).model_dump(), secret=secret.get_secret_value())
@@ -43,26 +44,26 @@ async def list_webhooks(
     caller: Reader, runtime: Broker, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[WebhookView]:
     """List your tenant's webhooks, newest first."""
-    page = await runtime.webhooks.page(caller.tenant, limit=limit, cursor=cursor)
+    page = await runtime.webhooks.service.page(caller, limit=limit, cursor=cursor)
     return PageView(items=[WebhookView.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/{webhook_id}", summary="Show a webhook", responses=problems(WEBHOOK_NOT_FOUND))
 async def get_webhook(caller: Reader, runtime: Broker, webhook_id: str) -> WebhookView:
     """Show a webhook, but for its secret."""
-    return WebhookView.of(await runtime.webhooks.get(caller.tenant, webhook_id))
+    return WebhookView.of(await runtime.webhooks.service.get(caller, webhook_id))
 
 
 @router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook", responses=problems(WEBHOOK_NOT_FOUND))
 async def delete_webhook(caller: Writer, runtime: Broker, webhook_id: str) -> None:
     """Send nothing there any more, not even what has happened already."""
-    await runtime.webhooks.delete(caller, webhook_id)
+    await runtime.webhooks.service.delete(caller, webhook_id)
 
 
 @router.post("/{webhook_id}/secret", summary="Rotate the secret", responses=problems(WEBHOOK_NOT_FOUND))
 async def rotate_secret(caller: Writer, runtime: Broker, webhook_id: str, response: Response) -> NewWebhookView:
     """Draw a new secret, shown this once. For a day each delivery has two signatures, one by the old secret."""
-    webhook, secret = await runtime.webhooks.rotate_secret(caller, webhook_id)
+    webhook, secret = await runtime.webhooks.service.rotate_secret(caller, webhook_id)
     response.headers["cache-control"] = "no-store"
     return NewWebhookView(**WebhookView.of(webhook).model_dump(), secret=secret.get_secret_value())
 
@@ -80,7 +81,7 @@ async def list_deliveries(
     cursor: Cursor = None,
 ) -> PageView[DeliveryView]:
     """List what was sent, waits or was given up, newest first. Seven days after its end a delivery is removed."""
-    page = await runtime.webhooks.deliveries(caller.tenant, webhook_id, status=status, limit=limit, cursor=cursor)
+    page = await runtime.webhooks.service.deliveries(caller, webhook_id, status=status, limit=limit, cursor=cursor)
     return PageView(items=[DeliveryView.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 
@@ -92,4 +93,4 @@ async def list_deliveries(
 )
 async def redeliver(caller: Writer, runtime: Broker, webhook_id: str, delivery_id: str) -> DeliveryView:
     """Send an event again, whatever became of it, or now instead of later. It is tried for another day."""
-    return DeliveryView.of(await runtime.webhooks.redeliver(caller, webhook_id, delivery_id))
+    return DeliveryView.of(await runtime.webhooks.service.redeliver(caller, webhook_id, delivery_id))

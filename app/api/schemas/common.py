@@ -17,11 +17,12 @@ from pydantic import (
     StringConstraints,
 )
 
-from app.base.strict_json import storable
+from app.base.strict_json import is_storable_in_postgresql
 from app.login.sessions import LoginRequest, SessionLinks
 from app.store.audit import AuditEvent
-from app.store.connections import Connection, ConnectionStatus
-from app.store.sessions import Session, SessionStatus
+from app.store.connections import Connection
+from app.store.enums import ConnectionStatus, SessionStatus
+from app.store.sessions import Session
 
 Item = TypeVar("Item")
 # The database writes out the zeros that an exponent stands for. Whole numbers are exact in every reader up to here
@@ -32,7 +33,7 @@ _EXAMPLE_TIME = "2026-03-01T09:30:00Z"
 
 def storable_text(value: str) -> str:
     """Let pass what PostgreSQL can store."""
-    if not storable(value):
+    if not is_storable_in_postgresql(value):
         raise ValueError("must not contain U+0000 or half of a surrogate pair")
     return value
 
@@ -45,7 +46,7 @@ def _small(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     text = json.dumps(value, allow_nan=False, ensure_ascii=False)
     if len(text) > 4_096:
         raise ValueError("may have 4096 characters as JSON")
-    if "\\u0000" in text or not storable(text):
+    if "\\u0000" in text or not is_storable_in_postgresql(text):
         raise ValueError("must not contain U+0000 or half of a surrogate pair")
     return value
 

@@ -7,7 +7,8 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from app.api.schemas.common import Name, Strict, storable_text
 from app.interactions.service import BankDemand
-from app.store.interactions import Interaction, InteractionStatus
+from app.store.enums import InteractionStatus
+from app.store.interactions import Interaction
 
 _EXAMPLE_TIME = "2026-03-01T09:30:00Z"
 Address = Annotated[str, StringConstraints(min_length=1, max_length=2_000), AfterValidator(storable_text)]

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from app.api.schemas.common import Strict, storable_text
 from app.store.deliveries import Delivery
-from app.store.outbox import DeliveryStatus, EventType
+from app.store.enums import DeliveryStatus, EventType
 from app.store.webhooks import Webhook
 
 _EXAMPLE_TIME = "2026-03-01T09:30:00Z"

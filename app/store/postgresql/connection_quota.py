@@ -1,21 +1,13 @@
-"""How many of the pooled connections the requests of one tenant may hold: a tenant gone wild leaves some to others."""
+"""Limits how many pooled connections the requests of one tenant may hold, so that some are left for the others."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 
 from app.errors import DatabaseUnavailable
 
-_tenant: ContextVar[str | None] = ContextVar("tenant", default=None)
 
-
-def work_for(tenant: str | None) -> None:
-    """Have the transactions of this request, and of the tasks that it begins, count against its tenant's share."""
-    _tenant.set(tenant)
-
-
-class _Share:
+class _Quota:
     __slots__ = ("semaphore", "users")
 
     def __init__(self, size: int) -> None:
@@ -23,42 +15,41 @@ class _Share:
         self.users = 0
 
 
-class Shares:
-    """Counts by tenant. What works for no tenant is not counted."""
+class ConnectionQuota:
+    """Counts connections by tenant. Work for no tenant is not counted."""
 
-    def __init__(self, size: int, *, patience: float) -> None:
-        """`size`: the connections that one tenant may hold; who waits longer than `patience` seconds is refused."""
+    def __init__(self, size: int, *, timeout: float) -> None:
+        """`size`: the connections that one tenant may hold. `timeout`: seconds to wait for one."""
         self._size = size
-        self._patience = patience
-        self._shares: dict[str, _Share] = {}
+        self._timeout = timeout
+        self._quotas: dict[str, _Quota] = {}
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
-        """Hold a part of the share for as long as the block. Raises DatabaseUnavailable."""
-        tenant = _tenant.get()
+    async def connection(self, tenant: str | None) -> AsyncIterator[None]:
+        """Count one connection of `tenant` for the time of the block. Raises DatabaseUnavailable."""
         if tenant is None:
             yield
             return
-        share = self._shares.setdefault(tenant, _Share(self._size))
-        share.users += 1
+        quota = self._quotas.setdefault(tenant, _Quota(self._size))
+        quota.users += 1
         try:
-            await self._acquire(share)
+            await self._acquire(quota)
             try:
                 yield
             finally:
-                share.semaphore.release()
+                quota.semaphore.release()
         finally:
-            share.users -= 1
-            if not share.users:
-                del self._shares[tenant]
+            quota.users -= 1
+            if not quota.users:
+                del self._quotas[tenant]
 
-    async def _acquire(self, share: _Share) -> None:
+    async def _acquire(self, quota: _Quota) -> None:
         try:
-            async with asyncio.timeout(self._patience):
-                await share.semaphore.acquire()
+            async with asyncio.timeout(self._timeout):
+                await quota.semaphore.acquire()
         except TimeoutError as error:
             raise DatabaseUnavailable(
-                "too many requests of this tenant wait for the database; let some end",
+                "too many requests of this tenant are waiting for the database; let some finish",
                 retry_after=1,
-                reason="a tenant has used its share of the connections up",
+                reason="a tenant has used up its share of the connections",
             ) from error

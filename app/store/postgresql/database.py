@@ -3,7 +3,8 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 import asyncpg
 import sqlalchemy.exc
@@ -13,17 +14,41 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import QueuePool
 
-from app.base.dsn import as_the_driver_has_it
-from app.base.randomness import identifier
+from app.base.database_url import to_asyncpg_url
+from app.base.randomness import new_id
 from app.errors import BrokerError, ConfigurationError, DatabaseUnavailable, UnprocessableRequest
 from app.observability.metrics import DATABASE_FAILURES, DATABASE_WAIT_SECONDS
-from app.observability.tracing import detail
-from app.store.postgresql.connection_quota import Shares
+from app.observability.tracing import child_span
+from app.store.postgresql.connection_quota import ConnectionQuota
 from app.store.postgresql.statement_tracing import SYSTEM, trace_statements
-from app.store.standing import require_standing
 
 # What the store's functions work in; only `Database.transaction` opens one.
 Transaction: TypeAlias = AsyncConnection
+
+
+class Requester(Protocol):
+    """Whom a transaction serves: its tenant's share of the connections pays for it."""
+
+    @property
+    def tenant(self) -> str:
+        """The tenant whose share is used."""
+        ...
+
+    async def confirm(self, transaction: Transaction) -> None:
+        """Raise an error if the request must not go on. Called at the start of each transaction."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ForTenant:
+    """Work that the broker itself does for a tenant, and that nobody can refuse."""
+
+    tenant: str
+
+    async def confirm(self, transaction: Transaction) -> None:
+        """Go on."""
+
+
 # Where a transaction gathers what it changes.
 TOPICS = "topics"
 # Where it gathers what is to be done when it is committed.
@@ -32,8 +57,8 @@ CONNECT_TIMEOUT = 5.0
 STATEMENT_TIMEOUT = 10.0
 # A burst on a cold cache waits its turn rather than fail.
 _POOL_TIMEOUT = 30.0
-# Of the pool, what the requests of one tenant may hold at once.
-_SHARE = 0.7
+# How much of the pool the requests of one tenant may hold at once.
+_TENANT_SHARE = 0.7
 # Beside the connection failures (08): deadlocks (40), out of resources (53), a lock that was waited for too long
 # (55P03), shutting down or failing over (57P), a standby (25006).
 _TRANSIENT = ("08", "40", "53", "55P03", "57P", "25006")
@@ -71,7 +96,7 @@ class Database:
         self._statement_timeout = statement_timeout
         self._by_way_of_pooler = by_way_of_pooler
         self._announce: Callable[[str], None] = _nobody
-        self._shares = Shares(max(1, int(pool_size * _SHARE)), patience=_POOL_TIMEOUT)
+        self._quota = ConnectionQuota(max(1, int(pool_size * _TENANT_SHARE)), timeout=_POOL_TIMEOUT)
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=self.connect,
@@ -92,7 +117,7 @@ class Database:
         """Open a connection outside the pool, for what holds one for long. Raises OSError where no host will do."""
         try:
             return await asyncpg.connect(
-                as_the_driver_has_it(self._url.get_secret_value()),
+                to_asyncpg_url(self._url.get_secret_value()),
                 timeout=CONNECT_TIMEOUT,
                 command_timeout=self._statement_timeout,
                 statement_cache_size=0 if self._by_way_of_pooler else 100,
@@ -107,22 +132,23 @@ class Database:
             raise asyncpg.exceptions.ClientConfigurationError(problem) from None
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """Commit when the block ends, roll back when it raises.
+    async def transaction(self, requester: Requester | None = None) -> AsyncIterator[Transaction]:
+        """Commit when the block ends, roll back when it raises. Without a requester, no tenant's share is used.
 
-        Raises DatabaseUnavailable where PostgreSQL cannot be reached, is shutting down or is out of resources, and
-        ConfigurationError where it refuses the broker's account or was never migrated; and UnauthorizedCaller by
-        `app.store.standing`.
-        Whether a commit that fails so took place is not known.
+        Raises DatabaseUnavailable if PostgreSQL cannot be reached, is shutting down or is out of resources,
+        ConfigurationError if it refuses the broker's account or was never migrated, and what `Requester.confirm`
+        raises. If a commit fails with DatabaseUnavailable, it may still have taken place.
         """
+        tenant = None if requester is None else requester.tenant
         began = time.perf_counter()
         try:
-            with detail("transaction", SpanKind.CLIENT, SYSTEM):
-                async with self._shares.held(), self._engine.begin() as connection:
+            with child_span("transaction", SpanKind.CLIENT, SYSTEM):
+                async with self._quota.connection(tenant), self._engine.begin() as connection:
                     DATABASE_WAIT_SECONDS.observe(time.perf_counter() - began)
                     topics = connection.info[TOPICS] = []
                     committed = connection.info[_ON_COMMIT] = []
-                    await require_standing(connection)
+                    if requester is not None:
+                        await requester.confirm(connection)
                     yield connection
         except (sqlalchemy.exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             if (translated := _translate(error)) is None:
@@ -176,7 +202,7 @@ def _is_client_side(error: BaseException | None) -> bool:
 
 
 def _unique_name() -> str:
-    return identifier("statement")
+    return new_id("statement")
 
 
 def _nobody(_topic: str) -> None:

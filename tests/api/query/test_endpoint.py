@@ -154,7 +154,7 @@ class TestAnswer:
     ) -> None:
         upstream.replies["/graphql"] = json_reply(DATA)
         await proxied.query(linked, "query Confidential { user { id } }")
-        [line] = await logs.requests(1)
+        [line] = await logs.access_lines(1)
         assert line["route"] == "/v1/connections/{connection_id}/graphql"
         assert (line["status"], line["method"], line["caller"]) == (200, "POST", proxied.caller.id)
         assert "Confidential" not in logs.text
@@ -241,7 +241,7 @@ class TestRequest:
         upstream.replies["/graphql"] = json_reply(DATA)
         await proxied.query(linked, headers={"traceparent": f"00-{'ab' * 16}-b7ad6b7169203331-01"})
         await proxied.query(linked)
-        assert [line.get("trace_id") for line in await logs.requests(2)] == ["ab" * 16, None]
+        assert [line.get("trace_id") for line in await logs.access_lines(2)] == ["ab" * 16, None]
 
     async def test_the_callers_key_never_reaches_the_bank(
         self, proxied: Api, linked: str, upstream: HostileServer
@@ -355,7 +355,7 @@ class TestStream:
             connection = await broker.rows.insert(tenant=api.tenant)
             with pytest.raises(httpx.RemoteProtocolError):
                 await api.query(connection.id)
-        [line] = logs.of("answer_broken_off")
+        [line] = logs.with_event("answer_broken_off")
         assert line["code"] == "bank_answer_broken"
 
     async def test_a_caller_that_goes_away_ends_the_banks_answer_too(

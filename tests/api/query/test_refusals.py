@@ -15,7 +15,7 @@ from tests.support.answers import assert_graphql_refusal
 from tests.support.bank import refreshes_at
 from tests.support.broker import EVERYTHING, Api, Broker
 from tests.support.logs import Logs
-from tests.support.outage import Relay
+from tests.support.relay import Relay
 from tests.support.postgresql import Databases
 
 MODERN, LEGACY = "application/graphql-response+json", "application/json"
@@ -175,7 +175,7 @@ class TestBrokerInTrouble:
         answer = await api.query("con_unknown")
         assert_graphql_refusal(answer, 500, "BROKER_UNAVAILABLE")
         assert "planted-value" not in answer.text + logs.text
-        assert logs.of("query_crashed")[0]["exception"][0]["type"] == "builtins.ZeroDivisionError"
+        assert logs.with_event("query_crashed")[0]["exception"][0]["type"] == "builtins.ZeroDivisionError"
 
     async def test_a_database_that_is_away_is_told_so(
         self, brokers: BrokerFactory, sign_up: ApiFactory, relay: Relay, database_url: SecretStr
@@ -187,7 +187,7 @@ class TestBrokerInTrouble:
         answer = await api.query(connection.id)
         extensions = assert_graphql_refusal(answer, 503, "BROKER_UNAVAILABLE")
         assert int(answer.headers["retry-after"]) == extensions["retry_after"] == 1
-        await relay.mend()
+        await relay.restore()
         answer = await api.query(connection.id)
         assert answer.status_code != 503
 

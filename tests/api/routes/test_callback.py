@@ -374,7 +374,7 @@ class TestParameters:
         session = await api.start()
         location = await go_to_bank(bank, browser, session)
         await browser.open(location)
-        routes = [line["route"] for line in await logs.requests(3)]
+        routes = [line["route"] for line in await logs.access_lines(3)]
         assert routes.count("/callback") == 1
         assert routes.count("/connect/{ticket}") == 1
         for value in parameters_of(location).values():

@@ -9,7 +9,7 @@ from tests.support.broker import Api, Broker, Browser
 from tests.support.eventually import eventually
 from tests.support.journey import log_in
 from tests.support.logs import Logs
-from tests.support.outage import Relay
+from tests.support.relay import Relay
 
 
 async def test_a_living_process_says_so(browser: Browser) -> None:
@@ -41,7 +41,7 @@ async def test_without_its_database_a_replica_is_alive_but_not_ready(brokers: Br
         assert answer.json()["status"] == "not ready"
         assert answer.json()["checks"]["database"] == "unavailable"
         assert (await browser.get("/healthz")).status_code == 200
-        await relay.mend()
+        await relay.restore()
 
         async def is_ready_again() -> bool:
             return (await browser.get("/readyz")).status_code == 200
@@ -88,7 +88,7 @@ async def test_requests_are_counted_by_route_and_never_by_id(
 async def test_probes_are_not_logged(browser: Browser, logs: Logs) -> None:
     for path in ("/healthz", "/readyz", "/metrics"):
         await browser.get(path)
-    assert logs.of("request") == []
+    assert logs.with_event("request") == []
 
 
 async def test_an_expired_login_is_counted_once_it_is_found(

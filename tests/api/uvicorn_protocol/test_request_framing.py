@@ -105,7 +105,7 @@ async def test_a_request_that_comes_ahead_of_an_answer_inherits_no_trace(broker:
     traced = f"GET /v1/sessions HTTP/1.1\r\nhost: b\r\n{key}\r\ntraceparent: 00-{'ab' * 16}-{'cd' * 8}-01\r\n\r\n"
     plain = f"GET /v1/sessions HTTP/1.1\r\nhost: b\r\n{key}\r\n\r\n"
     assert (await exchange(broker, (traced + plain).encode(), answers=2)).count(b"HTTP/1.1 200 ") == 2
-    assert [line.get("trace_id") for line in await logs.requests(2)] == ["ab" * 16, None]
+    assert [line.get("trace_id") for line in await logs.access_lines(2)] == ["ab" * 16, None]
 
 
 async def test_requests_are_not_joined_however_many_offer_another_protocol(broker: Broker, api: Api) -> None:

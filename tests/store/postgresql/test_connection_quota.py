@@ -7,19 +7,18 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.errors import DatabaseUnavailable
-from app.store.postgresql.connection_quota import Shares, work_for
-from app.store.postgresql.database import Database
+from app.store.postgresql.connection_quota import ConnectionQuota
+from app.store.postgresql.database import Database, ForTenant
 from tests.support.eventually import eventually
 
 
-async def test_a_tenant_that_takes_all_it_can_keeps_nobody_else_waiting(database_url: SecretStr) -> None:
+async def test_a_tenant_that_uses_up_its_share_delays_no_other_tenant(database_url: SecretStr) -> None:
     database = Database(database_url, pool_size=4)
     holding: list[int] = []
     may_end = asyncio.Event()
 
-    async def hold(tenant: str | None) -> None:
-        work_for(tenant)
-        async with database.transaction() as transaction:
+    async def hold(tenant: str) -> None:
+        async with database.transaction(ForTenant(tenant)) as transaction:
             await transaction.execute(text("SELECT 1"))
             holding.append(1)
             await may_end.wait()
@@ -30,10 +29,9 @@ async def test_a_tenant_that_takes_all_it_can_keeps_nobody_else_waiting(database
         return len(holding) == 2
 
     await eventually(are_at_work)
-    async with asyncio.timeout(5):
-        for tenant in ("other", None):
-            work_for(tenant)
-            async with database.transaction() as transaction:
+    async with asyncio.timeout(20):
+        for requester in (ForTenant("other"), None):
+            async with database.transaction(requester) as transaction:
                 await transaction.execute(text("SELECT 1"))
     assert len(holding) == 2
     may_end.set()
@@ -42,13 +40,11 @@ async def test_a_tenant_that_takes_all_it_can_keeps_nobody_else_waiting(database
     await database.close()
 
 
-async def test_who_waits_too_long_for_its_own_tenant_is_told() -> None:
-    shares = Shares(1, patience=0.01)
-    work_for("a")
-    async with shares.held():
+async def test_a_request_that_waits_too_long_for_its_tenants_share_is_refused() -> None:
+    quota = ConnectionQuota(1, timeout=0.01)
+    async with quota.connection("a"):
         with pytest.raises(DatabaseUnavailable, match="this tenant"):
-            async with shares.held():
+            async with quota.connection("a"):
                 pass
-    async with shares.held():
+    async with quota.connection("a"):
         pass
-    work_for(None)

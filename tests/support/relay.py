@@ -1,4 +1,4 @@
-"""A network in front of PostgreSQL that can be cut and mended."""
+"""A TCP relay in front of PostgreSQL, which tests can cut and restore to simulate an outage."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 
 class Relay:
-    """Passes bytes between clients on a TCP port and the server's Unix socket."""
+    """Passes bytes between clients on a TCP port and the Unix socket of the server."""
 
     def __init__(self, url: SecretStr) -> None:
         self._target = urlsplit(url.get_secret_value())
@@ -20,17 +20,17 @@ class Relay:
 
     @property
     def url(self) -> SecretStr:
-        """The address of the same database by way of this relay."""
+        """The URL of the same database through this relay."""
         target = self._target
         return SecretStr(f"postgresql://{target.username}@127.0.0.1:{self._port}{target.path}?sslmode=disable")
 
-    async def mend(self) -> None:
+    async def restore(self) -> None:
         """Accept connections, on the same port as before."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
-        """Break every connection, and refuse new ones."""
+        """Break all connections and refuse new ones."""
         assert self._server is not None
         self._server.close()
         for writer in list(self._open):
@@ -42,14 +42,14 @@ class Relay:
         both = {writer, server_writer}
         self._open |= both
         try:
-            await asyncio.gather(_pump(reader, server_writer), _pump(server_reader, writer))
+            await asyncio.gather(_copy(reader, server_writer), _copy(server_reader, writer))
         finally:
             self._open -= both
             for end in both:
                 end.close()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(65_536):
             writer.write(data)
@@ -58,10 +58,10 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def relayed(url: SecretStr) -> AsyncIterator[Relay]:
-    """Yield a relay to the database at `url`, mended."""
+async def run_relay(url: SecretStr) -> AsyncIterator[Relay]:
+    """Yield a relay to the database at `url` that accepts connections."""
     relay = Relay(url)
-    await relay.mend()
+    await relay.restore()
     try:
         yield relay
     finally:

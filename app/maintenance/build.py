@@ -1,0 +1,51 @@
+"""Puts the periodic work together."""
+
+from dataclasses import dataclass
+
+from app.bank.bank import Bank
+from app.callers.authentication import CallerAuthenticator
+from app.connections.revocation_worker import Revoker
+from app.core import Core
+from app.login.build import LoginServices
+from app.maintenance.gauges import Vitals
+from app.maintenance.housekeeping import Housekeeping
+from app.maintenance.retention import Ages, Retention
+from app.refresh.build import RefreshServices
+from app.settings import Settings
+from app.store.last_used import LastUsedTimes
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceServices:
+    """What runs on every replica without a request."""
+
+    housekeeping: Housekeeping
+    retention: Retention
+    gauges: Vitals
+    last_used: LastUsedTimes
+
+
+def build(
+    core: Core,
+    bank: Bank,
+    settings: Settings,
+    *,
+    login: LoginServices,
+    refresh: RefreshServices,
+    revoker: Revoker,
+    authenticator: CallerAuthenticator,
+    usage: LastUsedTimes,
+) -> MaintenanceServices:
+    """Build the services."""
+    ages = Ages(
+        sessions=settings.session_retention_days,
+        refreshes=settings.refresh_retention_days,
+        tombstones=settings.tombstone_retention_days,
+        audit=settings.audit_retention_days,
+    )
+    return MaintenanceServices(
+        Housekeeping(core, login=login, revoker=revoker, usage=usage),
+        Retention(core, ages),
+        Vitals(core, bank, tokens=refresh.tokens, authenticator=authenticator, spool=refresh.spool),
+        usage,
+    )

@@ -1,0 +1,39 @@
+"""Puts the refresh protocol together."""
+
+from dataclasses import dataclass
+
+from app.bank.bank import Bank
+from app.core import Core
+from app.refresh.connection_cache import KnownConnections
+from app.refresh.coordinator import SharedRefreshes
+from app.refresh.refresher import Refresher, Timing
+from app.refresh.tokens import Tokens
+from app.settings import Settings
+from app.spool.refreshes import RefreshSpool
+from app.store.last_used import LastUsedTimes
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshServices:
+    """Access tokens that are ready to use, and the refreshes behind them."""
+
+    tokens: Tokens
+    refresher: Refresher
+    spool: RefreshSpool
+
+
+def build(
+    core: Core, bank: Bank, settings: Settings, usage: LastUsedTimes, *, longest_wait: float | None = None
+) -> RefreshServices:
+    """Build the services of one bank client."""
+    spool = RefreshSpool(settings.data_dir / "spool", core.key_ring)
+    timing = Timing(deadline=settings.refresh_deadline, lease=settings.refresh_lease)
+    refresher = Refresher(core, bank, spool=spool, timing=timing)
+    connections = KnownConnections(core, cache_ttl=settings.cache_ttl)
+    refreshes = SharedRefreshes(
+        core,
+        connections=connections,
+        refresher=refresher,
+        longest_wait=timing.lease + timing.deadline if longest_wait is None else longest_wait,
+    )
+    return RefreshServices(Tokens(core, connections=connections, refreshes=refreshes, usage=usage), refresher, spool)

@@ -1,0 +1,30 @@
+"""Puts the services of webhooks together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from app.core import Core
+from app.settings import Settings
+from app.webhooks.address_guard import AddressGuard
+from app.webhooks.dispatcher import Dispatcher
+from app.webhooks.sending import webhook_client
+from app.webhooks.service import Webhooks
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookServices:
+    """Managing webhooks, and delivering events to them."""
+
+    service: Webhooks
+    dispatcher: Dispatcher
+
+
+@asynccontextmanager
+async def build(core: Core, settings: Settings) -> AsyncIterator[WebhookServices]:
+    """Build the services, and close their HTTP client afterwards."""
+    guard = AddressGuard(settings.webhook_private_networks)
+    async with webhook_client(guard) as client:
+        yield WebhookServices(
+            Webhooks(core, guard=guard), Dispatcher(core, client=client, timeout=settings.webhook_timeout)
+        )
