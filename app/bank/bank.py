@@ -14,7 +14,7 @@ from app.base.proxies import proxy_for
 from app.http_client import ConnectionPool
 from app.oidc.authorization_endpoint import AuthorizationEndpoint
 from app.oidc.back_channel import BackChannel
-from app.oidc.provider import Provider
+from app.oidc.provider import CacheTimes, Provider
 from app.oidc.token_endpoint import TokenEndpoint
 from app.settings import Settings
 
@@ -39,9 +39,11 @@ class Bank:
 
 
 @asynccontextmanager
-async def open_bank(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> AsyncIterator[Bank]:
+async def open_bank(
+    settings: Settings, http: httpx.AsyncClient, clock: Clock, *, cache_times: CacheTimes = CacheTimes()
+) -> AsyncIterator[Bank]:
     """Open the bank client of the settings. Raises ConfigurationError if its private key cannot be used."""
-    provider = open_provider(settings, http, clock)
+    provider = open_provider(settings, http, clock, cache_times=cache_times)
     back_channel = BackChannel(http, provider, client_authentication(settings, clock), clock)
     async with _query_pool(settings) as pool:
         yield Bank(

@@ -5,12 +5,14 @@ import httpx
 from app.base.clock import Clock
 from app.base.urls import is_https_or_loopback
 from app.oidc.client_authentication import ClientAuthentication, ClientSecret, load_private_key
-from app.oidc.provider import Provider
+from app.oidc.provider import CacheTimes, Provider
 from app.oidc.provider_metadata import EndpointOverrides, Extensions
 from app.settings import Settings
 
 
-def open_provider(settings: Settings, client: httpx.AsyncClient, clock: Clock) -> Provider:
+def open_provider(
+    settings: Settings, client: httpx.AsyncClient, clock: Clock, *, cache_times: CacheTimes = CacheTimes()
+) -> Provider:
     """Return the provider that the settings name."""
     return Provider(
         client,
@@ -26,6 +28,7 @@ def open_provider(settings: Settings, client: httpx.AsyncClient, clock: Clock) -
         extensions=Extensions(par=settings.stitch_par, dpop=settings.stitch_dpop),
         timeout=settings.bank_timeout,
         is_url_allowed=is_https_or_loopback,
+        cache_times=cache_times,
     )
 
 

@@ -13,7 +13,7 @@ from app.callers.limits import CallerLimits
 from app.callers.registry import CallerRegistry
 from app.callers.service_tokens import ServiceTokenRules, ServiceTokens
 from app.core import Core
-from app.oidc.provider import Provider
+from app.oidc.provider import CacheTimes, Provider
 from app.oidc.provider_metadata import EndpointOverrides
 from app.settings import Settings
 from app.store.last_used import LastUsedTimes
@@ -43,7 +43,9 @@ def build(core: Core, settings: Settings, http: httpx.AsyncClient, usage: LastUs
     )
 
 
-def open_service_tokens(settings: Settings, client: httpx.AsyncClient, clock: Clock) -> ServiceTokens | None:
+def open_service_tokens(
+    settings: Settings, client: httpx.AsyncClient, clock: Clock, *, cache_times: CacheTimes = CacheTimes()
+) -> ServiceTokens | None:
     """Return what validates the service tokens of the issuer that the settings name, if they do."""
     issuer, audience = settings.service_token_issuer, settings.service_token_audience
     if issuer is None or audience is None:
@@ -56,6 +58,7 @@ def open_service_tokens(settings: Settings, client: httpx.AsyncClient, clock: Cl
         overrides=EndpointOverrides(authorization_endpoint=issuer, token_endpoint=issuer),
         timeout=settings.bank_timeout,
         is_url_allowed=is_https_or_loopback,
+        cache_times=cache_times,
     )
     rules = ServiceTokenRules(
         audience=audience,

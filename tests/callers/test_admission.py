@@ -68,7 +68,7 @@ async def test_a_caller_refused_while_it_waits_for_a_connection_changes_nothing(
 
 @pytest.mark.parametrize("how", ["disabled", "revoked"])
 async def test_an_admission_ends_within_half_a_second_of_the_refusal(replicas: ReplicaFactory, how: str) -> None:
-    replica = await replicas(cache_ttl=1_000)
+    replica = await replicas(cache_ttl=300)
     admission, caller = await mallory(replica)
     await admission.confirm()
     await refuse(replica, caller, how)

@@ -78,7 +78,7 @@ async def test_no_key_is_stored(replica: Replica, rows: Rows) -> None:
 
 
 async def test_a_key_expires_also_while_it_is_remembered(replicas: ReplicaFactory) -> None:
-    replica = await replicas(cache_ttl=1_000)
+    replica = await replicas(cache_ttl=300)
     await make(replica)
     record, secret = await replica.callers.registry.create_key(
         "shop", expires_at=datetime.now(UTC) + timedelta(seconds=100), actor="operator"
@@ -93,7 +93,7 @@ async def test_a_key_expires_also_while_it_is_remembered(replicas: ReplicaFactor
 
 
 async def test_a_revoked_key_is_refused_on_every_replica_and_others_are_not(replicas: ReplicaFactory) -> None:
-    first, second = await replicas(cache_ttl=1_000), await replicas(cache_ttl=1_000)
+    first, second = await replicas(cache_ttl=300), await replicas(cache_ttl=300)
     kept = await make(first)
     record, secret = await first.callers.registry.create_key("shop", actor="operator")
     await authenticate(second, kept)
@@ -104,7 +104,7 @@ async def test_a_revoked_key_is_refused_on_every_replica_and_others_are_not(repl
 
 
 async def test_a_disabled_caller_is_refused_on_every_replica(replicas: ReplicaFactory) -> None:
-    first, second = await replicas(cache_ttl=1_000), await replicas(cache_ttl=1_000)
+    first, second = await replicas(cache_ttl=300), await replicas(cache_ttl=300)
     secret = await make(first)
     await authenticate(second, secret)
     disabled = await first.callers.registry.disable("shop", actor="operator")
@@ -115,10 +115,10 @@ async def test_a_disabled_caller_is_refused_on_every_replica(replicas: ReplicaFa
 
 
 async def test_without_notifications_a_key_is_remembered_no_longer_than_allowed(replicas: ReplicaFactory) -> None:
-    replica = await replicas(listens=False, cache_ttl=5)
+    replica, other = await replicas(listens=False, cache_ttl=5), await replicas()
     secret = await make(replica)
     await authenticate(replica, secret)
-    await replica.callers.registry.disable("shop", actor="operator")
+    await other.callers.registry.disable("shop", actor="operator")
     await authenticate(replica, secret)
     replica.clock.advance(6)
     assert await is_refused(replica, secret)

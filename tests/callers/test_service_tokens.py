@@ -13,11 +13,11 @@ from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
 from app.callers.authentication import Caller, CallerAuthenticator
-from app.callers.permissions import Permission
 from app.callers.build import open_service_tokens
+from app.callers.permissions import Permission
 from app.callers.registry import CallerRegistry
 from app.errors import BrokerUnavailable, PermissionDenied, UnauthorizedCaller
-from app.oidc.provider import KEYS_LIFETIME
+from app.oidc.provider import CacheTimes
 from app.oidc.transport import bank_client
 from app.settings import Settings
 from app.store.last_used import LastUsedTimes
@@ -80,8 +80,7 @@ def other_key() -> RSAKey:
 
 
 @pytest.fixture
-def issuer(hostile: HostileServer, clock: AdjustableClock, key: RSAKey, monkeypatch: pytest.MonkeyPatch) -> Issuer:
-    monkeypatch.setattr("app.oidc.provider.KEYS_MIN_AGE", 0.0)
+def issuer(hostile: HostileServer, clock: AdjustableClock, key: RSAKey) -> Issuer:
     return Issuer(hostile, clock, key)
 
 
@@ -125,6 +124,7 @@ class Edge:
         return unavailable.value.code
 
 
+CACHE_TIMES = CacheTimes(min_keys_age=0)
 MakeEdge = Callable[..., Edge]
 
 
@@ -133,7 +133,7 @@ async def make_edge(key_ring: KeyRing, issuer: Issuer, clock: AdjustableClock) -
     async with bank_client() as client:
 
         def make(database: Database = NOWHERE, **changes: Any) -> Edge:
-            tokens = open_service_tokens(settings_for(issuer, **changes), client, clock)
+            tokens = open_service_tokens(settings_for(issuer, **changes), client, clock, cache_times=CACHE_TIMES)
             core = core_of(database, key_ring, clock)
             return Edge(CallerAuthenticator(core, LastUsedTimes(), cache_ttl=CACHE_TTL, service_tokens=tokens))
 
@@ -428,7 +428,7 @@ async def test_a_discovery_document_of_another_issuer_gives_no_keys(edge: Edge, 
 async def test_known_keys_outlast_an_outage_of_the_issuer(edge: Edge, issuer: Issuer, other_key: RSAKey) -> None:
     assert await edge.caller(issuer.token())
     issuer.server.replies.clear()
-    issuer.clock.advance(KEYS_LIFETIME - 10)
+    issuer.clock.advance(CACHE_TIMES.keys_lifetime - 10)
     assert await edge.caller(issuer.token())
     # Whether there is such a key by now cannot be known.
     assert await edge.outage_with(signed(issuer.claims(), other_key)) == "service_token_keys_unavailable"

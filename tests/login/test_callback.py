@@ -244,11 +244,9 @@ async def test_an_answer_that_must_not_be_believed_is_revoked_at_the_bank(
     replica: Replica,
     rows: Rows,
     bank: SandboxClient,
-    monkeypatch: pytest.MonkeyPatch,
     fault: dict[str, Any],
     code: str,
 ) -> None:
-    monkeypatch.setattr("app.oidc.provider.KEYS_MIN_AGE", 0.0)
     await bank.set_faults(token=fault)
     session = await replica.log_in(bank)
     assert (session.status, session.error_code) == (SessionStatus.FAILED, code)

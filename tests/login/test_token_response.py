@@ -32,7 +32,7 @@ def kept_in(spool: Path) -> dict[str, str]:
 
 async def stopped_with_an_answer(replicas: ReplicaFactory, relay: Relay, bank: SandboxClient, spool: Path) -> Session:
     """Have a replica exchange a code and lose the database before it can store the answer; then stop it."""
-    lost = await replicas(database_url=relay.url, listens=False, browser_timeout=0.1, spool=spool)
+    lost = await replicas(database_url=relay.url, listens=False, browser_timeout=0.1, data_dir=spool.parent)
     session = await lost.start_login()
     location = await consent(bank, lost.authorization_url(session))
     await bank.set_faults(token={"delay_after": 2})
@@ -51,9 +51,9 @@ async def stopped_with_an_answer(replicas: ReplicaFactory, relay: Relay, bank: S
 async def test_an_answer_that_a_replica_was_stopped_with_is_linked_by_the_next(
     replicas: ReplicaFactory, relay: Relay, bank: SandboxClient, rows: Rows, tmp_path: Path
 ) -> None:
-    spool = tmp_path / "kept"
+    spool = tmp_path / "spool"
     session = await stopped_with_an_answer(replicas, relay, bank, spool)
-    following = await replicas(spool=spool)
+    following = await replicas(data_dir=spool.parent)
     following.clock.advance(20)
     # Its own housekeeping must not be first.
     await rows.change_session(session.id, lease_until=seconds_from_now(-1))
@@ -72,13 +72,13 @@ async def test_an_answer_that_a_replica_was_stopped_with_is_linked_by_the_next(
 async def test_an_answer_that_comes_after_its_login_was_given_up_is_revoked(
     replicas: ReplicaFactory, relay: Relay, bank: SandboxClient, rows: Rows, tmp_path: Path
 ) -> None:
-    spool = tmp_path / "kept"
+    spool = tmp_path / "spool"
     session = await stopped_with_an_answer(replicas, relay, bank, spool)
     other = await replicas()
     await rows.change_session(session.id, lease_until=seconds_from_now(-1))
     await other.maintenance.housekeeping.take_up_grants()
     assert (await other.ended(session)).error_code == "exchange_interrupted"
-    following = await replicas(spool=spool)
+    following = await replicas(data_dir=spool.parent)
     await following.login.token_responses.replay()
     assert await following.connections.revocation_worker.revoke_due() == 1
     assert await living_families_at(bank) == 0
@@ -88,9 +88,9 @@ async def test_an_answer_that_comes_after_its_login_was_given_up_is_revoked(
 async def test_an_answer_whose_session_was_erased_is_revoked(
     replicas: ReplicaFactory, relay: Relay, bank: SandboxClient, tmp_path: Path
 ) -> None:
-    spool = tmp_path / "kept"
+    spool = tmp_path / "spool"
     session = await stopped_with_an_answer(replicas, relay, bank, spool)
-    following = await replicas(spool=spool)
+    following = await replicas(data_dir=spool.parent)
     await following.connections.disconnect.erase_user(CALLER, session.user_id)
     await following.login.token_responses.replay()
     await following.connections.revocation_worker.revoke_due()
@@ -100,17 +100,17 @@ async def test_an_answer_whose_session_was_erased_is_revoked(
 async def test_an_answer_of_long_ago_whose_session_is_gone_revokes_nothing(
     replicas: ReplicaFactory, replica: Replica, rows: Rows, tmp_path: Path
 ) -> None:
-    left = LoginSpool(tmp_path / "left", replica.core.key_ring)
+    left = LoginSpool(tmp_path / "spool", replica.core.key_ring)
     received_at = replica.core.clock.now() - timedelta(days=2)
     await left.add(UnsavedTokenResponse(TENANT, "ses_gone", received_at, SecretStr('{"access_token": "at"}')))
     sealed = replica.core.key_ring.encrypt(SecretStr('{"tenant": 1}'), AssociatedData("spool", "login", "ses_other"))
-    (tmp_path / "left" / "ses_other.login").write_text(sealed.text)
-    following = await replicas(spool=tmp_path / "left")
+    (tmp_path / "spool" / "ses_other.login").write_text(sealed.text)
+    following = await replicas(data_dir=tmp_path)
     with capture_log_events() as logs:
         await following.login.token_responses.replay()
     assert await rows.count(revocations) == 0
     assert [line["event"] for line in logs] == ["spool_unreadable", "spool_replayed", "answer_too_old"]
-    assert list(kept_in(tmp_path / "left")) == ["ses_other.login"]
+    assert list(kept_in(tmp_path / "spool")) == ["ses_other.login"]
 
 
 async def test_a_file_that_outlived_its_login_does_no_harm(
@@ -118,9 +118,9 @@ async def test_a_file_that_outlived_its_login_does_no_harm(
 ) -> None:
     tokens = await bank.link()
     session = await replica.log_in(bank)
-    left = LoginSpool(tmp_path / "left", replica.core.key_ring)
+    left = LoginSpool(tmp_path / "spool", replica.core.key_ring)
     await left.add(UnsavedTokenResponse(TENANT, session.id, replica.core.clock.now(), SecretStr(json.dumps(tokens))))
-    following = await replicas(spool=tmp_path / "left")
+    following = await replicas(data_dir=tmp_path)
     await following.login.token_responses.replay()
     assert await rows.count(revocations) == 0
     assert session.connection_id is not None

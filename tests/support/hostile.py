@@ -1,4 +1,4 @@
-"""An HTTP server that answers by script, byte for byte: what no framework would send."""
+"""An HTTP server that sends exactly the bytes that a test gives it, also those that no framework would send."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Reply:
-    """The bytes of an answer. `then_hang` keeps the connection open after them, instead of closing it."""
+    """The bytes of a response. With `then_hang`, the connection stays open after them."""
 
     data: bytes
     then_hang: bool = False
@@ -22,7 +22,7 @@ HANG = Reply(b"", then_hang=True)
 
 
 def json_reply(value: object, status: int = 200, **headers: str) -> Reply:
-    """Return a proper answer with a JSON body; in header names, `_` stands for `-`."""
+    """Return a well-formed response with a JSON body. In header names, `_` stands for `-`."""
     body = json.dumps(value).encode()
     named = {"content-type": "application/json", "content-length": str(len(body)), **headers}
     head = "".join(f"{name.replace('_', '-')}: {text}\r\n" for name, text in named.items())
@@ -31,22 +31,22 @@ def json_reply(value: object, status: int = 200, **headers: str) -> Reply:
 
 @dataclass
 class HostileServer:
-    """Answers by path; `received` keeps each request's path, headers and body."""
+    """Answers by path. `received` has the path, headers and body of each request."""
 
     url: str = ""
     replies: dict[str, Reply | Callable[[], Reply]] = field(default_factory=dict)
     received: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
 
     def count(self, path: str) -> int:
-        """Return how many requests a path has had."""
-        return sum(one[0] == path for one in self.received)
+        """Return the number of requests for a path."""
+        return sum(request[0] == path for request in self.received)
 
-    async def was_asked(self) -> bool:
-        """Tell whether there has been any request."""
+    async def has_received(self) -> bool:
+        """Return whether there has been any request."""
         return bool(self.received)
 
     def document(self, **changes: Any) -> dict[str, Any]:
-        """Return a discovery document of this server; None removes a member."""
+        """Return a discovery document of this server with changes. None removes a member."""
         members = {
             "issuer": self.url,
             "authorization_endpoint": f"{self.url}/authorize",
@@ -57,7 +57,7 @@ class HostileServer:
         return {name: value for name, value in (members | changes).items() if value is not None}
 
     def announce(self, **changes: Any) -> None:
-        """Answer requests for the discovery document."""
+        """Serve the discovery document with changes. None removes a member."""
         self.replies["/.well-known/openid-configuration"] = json_reply(self.document(**changes))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -78,7 +78,7 @@ class HostileServer:
 
 @asynccontextmanager
 async def hostile_server() -> AsyncIterator[HostileServer]:
-    """Run such a server on a free port."""
+    """Run a hostile server on a free port."""
     hostile = HostileServer()
     server = await asyncio.start_server(hostile._serve, "127.0.0.1", 0)
     hostile.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -21,6 +21,7 @@ from app.concurrency.shutdown import ShutdownSignal
 from app.core import Core
 from app.login.sessions import LoginRequest
 from app.oidc.authorization_response import parse_authorization_response
+from app.oidc.provider import CacheTimes
 from app.oidc.transport import bank_client
 from app.runtime import Runtime, build_runtime
 from app.store.postgresql.database import Database, Transaction
@@ -33,6 +34,7 @@ from tests.support.eventually import eventually
 from tests.support.settings import PUBLIC_URL, settings_for
 
 BASE_URL = PUBLIC_URL
+SCOPES = ("openid", "accounts", "offline_access")
 
 
 class AlwaysAdmitted(Admission):
@@ -131,7 +133,16 @@ async def open_replica(
     **changes: Any,
 ) -> AsyncIterator[Replica]:
     """Open a replica; `changes` are settings. One that does not listen is not told what the others change."""
-    chosen = {"refresh_deadline": 5, "refresh_lease": 10, "webhook_timeout": 2, "bank_timeout": 5, **changes}
+    chosen = {
+        "stitch_scopes": SCOPES,
+        "stitch_par": "auto",
+        "stitch_dpop": "auto",
+        "refresh_deadline": 5,
+        "refresh_lease": 10,
+        "webhook_timeout": 2,
+        "bank_timeout": 5,
+        **changes,
+    }
     settings = settings_for(issuer, database_url, data_dir, **chosen)
     async with AsyncExitStack() as stack:
         database = Database(database_url)
@@ -139,11 +150,9 @@ async def open_replica(
         notifications, tasks = Notifications(database), BackgroundTasks()
         core = Core(database, key_ring, clock, notifications, tasks, ShutdownSignal())
         http = await stack.enter_async_context(bank_client())
-        bank = await stack.enter_async_context(open_bank(settings, http, clock))
+        bank = await stack.enter_async_context(open_bank(settings, http, clock, cache_times=CacheTimes(min_keys_age=0)))
         runtime = await stack.enter_async_context(
-            build_runtime(
-                core, bank, settings, http, browser_timeout=browser_timeout, refresh_wait=refresh_wait
-            )
+            build_runtime(core, bank, settings, http, browser_timeout=browser_timeout, refresh_wait=refresh_wait)
         )
         if listens:
             await stack.enter_async_context(running(notifications))
