@@ -1,4 +1,4 @@
-"""The shape of the code that a newcomer relies on; pyproject.toml has the contract on which package may import which."""
+"""The shape of the code that a newcomer relies on. pyproject.toml has the contract on who may import whom."""
 
 import ast
 import sys

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from app.bank.circuit_breaker import Breaker
-from app.bank.dpop_proofs import QueryProofs
+from app.bank.circuit_breaker import CircuitBreaker
+from app.bank.dpop_proofs import DpopProofs
 from app.bank.providers import client_authentication, open_provider
 from app.base.clock import Clock
 from app.base.proxies import proxy_for
@@ -33,9 +33,9 @@ class Bank:
     provider: Provider
     token_endpoint: TokenEndpoint
     authorization_endpoint: AuthorizationEndpoint
-    circuit_breaker: Breaker
+    circuit_breaker: CircuitBreaker
     query_pool: ConnectionPool
-    query_proofs: QueryProofs
+    query_proofs: DpopProofs
 
 
 @asynccontextmanager
@@ -56,9 +56,9 @@ async def open_bank(
                 timeout=settings.bank_timeout,
                 prompt=settings.stitch_prompt,
             ),
-            circuit_breaker=Breaker(clock),
+            circuit_breaker=CircuitBreaker(clock),
             query_pool=pool,
-            query_proofs=QueryProofs(settings.stitch_graphql_url, clock),
+            query_proofs=DpopProofs(settings.stitch_graphql_url, clock),
         )
 
 

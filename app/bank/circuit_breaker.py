@@ -17,7 +17,7 @@ _PRECEDENCE = 10.0
 logger = get_logger(__name__)
 
 
-class Breaker:
+class CircuitBreaker:
     """Opens after several failures in a row, or when the bank insists on a pause; closes at the first success.
 
     While it is open nothing is claimed and nothing is sent. When its time is over, one request may try.

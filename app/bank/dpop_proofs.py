@@ -21,7 +21,7 @@ class _Answer(Protocol):
     def header(self, name: str) -> str | None: ...
 
 
-class QueryProofs:
+class DpopProofs:
     """Makes the proofs for the one GraphQL address."""
 
     def __init__(self, graphql_url: str, clock: Clock) -> None:

@@ -11,7 +11,7 @@ from app.base.hashing import constant_time_equal, sha256_hex
 from app.callers.api_keys import KEY_MARK, parse_api_key
 from app.callers.permissions import Permission
 from app.callers.service_tokens import ServiceTokens
-from app.callers.throttle import GuessBrake
+from app.callers.throttle import FailureThrottle
 from app.core import Core
 from app.errors import PermissionDenied, UnauthorizedCaller
 from app.observability.metrics import CACHE_MISSES
@@ -50,7 +50,7 @@ class CallerAuthenticator:
         self._clock = core.clock
         self._usage = usage
         self._service_tokens = service_tokens
-        self._brake = GuessBrake(core.clock)
+        self._brake = FailureThrottle(core.clock)
         self._hashing_key: SecretStr | None = None
         # By digest, so that a memory dump's keys are no keys.
         self._known: ExpiringCache[bytes, Caller] = ExpiringCache(

@@ -16,7 +16,7 @@ LONGEST = 2.0
 MOST_HELD = 200
 
 
-class GuessBrake:
+class FailureThrottle:
     """Holds refusals back, so that they leave one by one."""
 
     def __init__(self, clock: Clock) -> None:

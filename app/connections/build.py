@@ -3,23 +3,23 @@
 from dataclasses import dataclass
 
 from app.bank.bank import Bank
-from app.connections.disconnect import Disconnecting
-from app.connections.revocation_worker import Revoker
-from app.connections.service import Connections
+from app.connections.disconnect import Disconnector
+from app.connections.revocation_worker import RevocationWorker
+from app.connections.service import ConnectionService
 from app.core import Core
-from app.refresh.tokens import Tokens
+from app.refresh.tokens import AccessTokens
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionServices:
     """Reading, disconnecting and revoking connections."""
 
-    service: Connections
-    disconnect: Disconnecting
-    revocation_worker: Revoker
+    service: ConnectionService
+    disconnect: Disconnector
+    revocation_worker: RevocationWorker
 
 
-def build(core: Core, bank: Bank, tokens: Tokens) -> ConnectionServices:
+def build(core: Core, bank: Bank, tokens: AccessTokens) -> ConnectionServices:
     """Build the services of one bank client."""
-    revoker = Revoker(core, bank)
-    return ConnectionServices(Connections(core, tokens=tokens), Disconnecting(core, revoker=revoker), revoker)
+    revoker = RevocationWorker(core, bank)
+    return ConnectionServices(ConnectionService(core, tokens=tokens), Disconnector(core, revoker=revoker), revoker)

@@ -3,8 +3,8 @@
 import asyncio
 
 from app.callers.admission import Admission
-from app.connections.revocation_worker import Revoker
-from app.connections.revoke import end_consent, revoke_waiting_answer
+from app.connections.revocation_worker import RevocationWorker
+from app.connections.revoke import revoke_connection, revoke_stored_token_response
 from app.core import Core
 from app.errors import ConnectionNotFound, ConnectionRevoked
 from app.store import audit
@@ -21,10 +21,10 @@ _PATIENCE = 1.0
 _BATCH = 500
 
 
-class Disconnecting:
+class Disconnector:
     """Ends connections for good. A tombstone stays, so that the id is never taken for unknown."""
 
-    def __init__(self, core: Core, *, revoker: Revoker) -> None:
+    def __init__(self, core: Core, *, revoker: RevocationWorker) -> None:
         self._tasks = core.tasks
         self._database = core.database
         self._key_ring = core.key_ring
@@ -41,12 +41,12 @@ class Disconnecting:
                 raise ConnectionNotFound
             for session in awaiting:
                 await self._call_off(transaction, session, actor=actor)
-            await end_consent(transaction, self._key_ring, connection, actor=actor, reason="disconnected")
+            await revoke_connection(transaction, self._key_ring, connection, actor=actor, reason="disconnected")
         await self._revoke_soon(tenant, [connection_id])
 
     async def _call_off(self, transaction: Transaction, session: Session, *, actor: str) -> None:
         """End a login that nobody can confirm any more, and its grant, which would live on at the bank."""
-        await revoke_waiting_answer(transaction, self._key_ring, session, reason="disconnected")
+        await revoke_stored_token_response(transaction, self._key_ring, session, reason="disconnected")
         await end_session(transaction, session.id, SessionStatus.FAILED, error_code=ConnectionRevoked.default_code)
         await audit.record(
             transaction,
@@ -78,7 +78,7 @@ class Disconnecting:
             async with self._database.transaction(ForTenant(tenant)) as transaction:
                 sessions = await sessions_of_user(transaction, tenant, user_id, limit=_BATCH)
                 for session in sessions:
-                    await revoke_waiting_answer(transaction, self._key_ring, session, reason="user_erased")
+                    await revoke_stored_token_response(transaction, self._key_ring, session, reason="user_erased")
                 await delete_sessions(transaction, [session.id for session in sessions])
                 # Locked before their queues, as by whoever writes down what has become of a connection.
                 connections = await connections_of_user(transaction, tenant, user_id)
@@ -94,7 +94,7 @@ class Disconnecting:
     ) -> None:
         await erase_interactions_of_user(transaction, tenant, user_id)
         for connection in connections:
-            await end_consent(transaction, self._key_ring, connection, actor=actor, reason="user_erased")
+            await revoke_connection(transaction, self._key_ring, connection, actor=actor, reason="user_erased")
             await change_connection(transaction, connection.id, subject="", metadata={})
         await audit.record(transaction, "user.erased", tenant=tenant, actor=actor)
 

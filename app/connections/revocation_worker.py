@@ -17,7 +17,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 600.0
 logger = get_logger(__name__)
 
 
-class Revoker:
+class RevocationWorker:
     """Works off the revocations that are due."""
 
     def __init__(self, core: Core, bank: Bank) -> None:

@@ -24,7 +24,7 @@ from app.store.sessions import Session, session_binding
 logger = get_logger(__name__)
 
 
-async def end_consent(
+async def revoke_connection(
     transaction: Transaction, key_ring: KeyRing, connection: Connection, *, actor: str, reason: str
 ) -> None:
     """Make a locked connection a tombstone: its tokens are erased here, and will be revoked at the bank."""
@@ -62,7 +62,7 @@ async def end_consent(
     await audit.record(transaction, "connection.revoked", of=connection, actor=actor, reason=reason)
 
 
-async def revoke_answer(
+async def revoke_token_response(
     transaction: Transaction, key_ring: KeyRing, *, tenant: str, session_id: str, body: SecretStr, reason: str
 ) -> None:
     """Have the bank revoke the tokens of an answer that is not to be used. One without tokens needs nothing."""
@@ -80,7 +80,9 @@ async def revoke_answer(
     )
 
 
-async def revoke_waiting_answer(transaction: Transaction, key_ring: KeyRing, session: Session, *, reason: str) -> None:
+async def revoke_stored_token_response(
+    transaction: Transaction, key_ring: KeyRing, session: Session, *, reason: str
+) -> None:
     """Do so with the answer that a session keeps, where it keeps one."""
     if session.token_response is None:
         return
@@ -89,4 +91,6 @@ async def revoke_waiting_answer(transaction: Transaction, key_ring: KeyRing, ses
     except DecryptionError as error:
         logger.error("tokens_unreadable", session_id=session.id, detail=error.detail)  # noqa: TRY400
         return
-    await revoke_answer(transaction, key_ring, tenant=session.tenant, session_id=session.id, body=body, reason=reason)
+    await revoke_token_response(
+        transaction, key_ring, tenant=session.tenant, session_id=session.id, body=body, reason=reason
+    )

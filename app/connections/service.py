@@ -4,24 +4,24 @@ from app.callers.admission import Admission
 from app.core import Core
 from app.errors import Conflict, ConnectionNotFound
 from app.refresh.connection_cache import UsableToken
-from app.refresh.tokens import Tokens
+from app.refresh.tokens import AccessTokens
 from app.store import audit
 from app.store.connections import Connection, get_connection, list_connections
 from app.store.enums import ConnectionStatus
 from app.store.postgresql.pagination import Page
 
 
-class Connections:
+class ConnectionService:
     """Reads connections, of one tenant at a time, and hands out their tokens."""
 
-    def __init__(self, core: Core, *, tokens: Tokens) -> None:
+    def __init__(self, core: Core, *, tokens: AccessTokens) -> None:
         self._database = core.database
         self._tokens = tokens
 
     async def hand_out(self, caller: Admission, connection_id: str, *, min_ttl: float) -> UsableToken:
         """Return a token to a caller, and write down who got it.
 
-        Raises what `Tokens.usable` raises, and Conflict for a token that works with the broker's key only.
+        Raises what `AccessTokens.usable` raises, and Conflict for a token that works with the broker's key only.
         """
         token = await self._tokens.usable(caller.tenant, connection_id, min_ttl=min_ttl)
         if token.proof_key is not None:

@@ -10,7 +10,7 @@ from app.base.hashing import constant_time_equal, sha256_hex
 from app.base.randomness import random_urlsafe_text
 from app.core import Core
 from app.errors import InvalidRequest, NotFound
-from app.interactions.outcome import Decisions
+from app.interactions.outcome import InteractionOutcomes
 from app.store.interactions import (
     Interaction,
     bind_interaction_to_browser,
@@ -33,10 +33,10 @@ class OpenedInteraction:
     browser: str = field(repr=False)
 
 
-class InteractionPages:
+class InteractionBrowserFlow:
     """Leads browsers to the bank, and takes them back."""
 
-    def __init__(self, core: Core, *, decisions: Decisions) -> None:
+    def __init__(self, core: Core, *, decisions: InteractionOutcomes) -> None:
         self._database = core.database
         self._key_ring = core.key_ring
         self._decisions = decisions

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from app.core import Core
-from app.interactions.browser import InteractionPages
-from app.interactions.outcome import Decisions, SendQuery
-from app.interactions.service import Interactions
+from app.interactions.browser import InteractionBrowserFlow
+from app.interactions.outcome import InteractionOutcomes, SendQuery
+from app.interactions.service import InteractionService
 from app.login.return_urls import ReturnUrls
 from app.settings import Settings
 
@@ -17,14 +17,14 @@ OUTCOME_TIMEOUT = 8.0
 class InteractionServices:
     """Interactions as callers see them, and as browsers do."""
 
-    service: Interactions
-    browser: InteractionPages
+    service: InteractionService
+    browser: InteractionBrowserFlow
 
 
 def build(core: Core, settings: Settings, return_urls: ReturnUrls, send_query: SendQuery) -> InteractionServices:
     """Build the services; `send_query` sends a query with a connection's token."""
-    decisions = Decisions(core, send_query=send_query, timeout=OUTCOME_TIMEOUT)
+    decisions = InteractionOutcomes(core, send_query=send_query, timeout=OUTCOME_TIMEOUT)
     return InteractionServices(
-        Interactions(core, decisions=decisions, return_urls=return_urls, settings=settings),
-        InteractionPages(core, decisions=decisions),
+        InteractionService(core, decisions=decisions, return_urls=return_urls, settings=settings),
+        InteractionBrowserFlow(core, decisions=decisions),
     )

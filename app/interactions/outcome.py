@@ -39,7 +39,7 @@ class BankAnswer(Protocol):
 SendQuery: TypeAlias = Callable[[Sender, str, HeaderLines, bytes], Awaitable[BankAnswer]]
 
 
-class Decisions:
+class InteractionOutcomes:
     """Asks the bank, and writes down what it says."""
 
     def __init__(self, core: Core, *, send_query: SendQuery, timeout: float) -> None:

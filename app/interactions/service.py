@@ -10,7 +10,7 @@ from app.callers.admission import Admission
 from app.core import Core
 from app.errors import ConnectionNotFound, NotFound
 from app.interactions.bank import interaction_address
-from app.interactions.outcome import Decisions
+from app.interactions.outcome import InteractionOutcomes
 from app.login.return_urls import ReturnUrls
 from app.refresh.connection_cache import require_usable
 from app.settings import Settings
@@ -25,7 +25,7 @@ RETURN_PATH = "/connect/interactions"
 
 
 @dataclass(frozen=True, slots=True)
-class BankDemand:
+class InteractionRequired:
     """What the bank's error says, and where the browser goes afterwards."""
 
     interaction_url: str
@@ -33,10 +33,12 @@ class BankDemand:
     return_url: str | None = None
 
 
-class Interactions:
+class InteractionService:
     """Starts and follows interactions."""
 
-    def __init__(self, core: Core, *, decisions: Decisions, return_urls: ReturnUrls, settings: Settings) -> None:
+    def __init__(
+        self, core: Core, *, decisions: InteractionOutcomes, return_urls: ReturnUrls, settings: Settings
+    ) -> None:
         self._database = core.database
         self._key_ring = core.key_ring
         self._notifications = core.notifications
@@ -48,7 +50,7 @@ class Interactions:
         self._base_url = settings.base_url
         self._time_to_live = settings.session_ttl
 
-    async def start(self, caller: Admission, connection_id: str, wanted: BankDemand) -> Interaction:
+    async def start(self, caller: Admission, connection_id: str, wanted: InteractionRequired) -> Interaction:
         """Make a link to the bank's page. Raises UnprocessableRequest, ConnectionNotFound or Conflict."""
         new, ticket = new_id("int"), random_urlsafe_text()
         async with self._database.transaction(caller) as transaction:

@@ -10,8 +10,8 @@ from app.bank.bank import Bank
 from app.base.hashing import constant_time_equal, sha256_hex
 from app.core import Core
 from app.errors import BankError, BankRateLimited, BankUnreachable, InvalidRequest, LoginError
-from app.login.session_lease import LEASE, SessionLeases
-from app.login.token_response import Answers
+from app.login.session_lease import LEASE, SessionLease
+from app.login.token_response import TokenResponses
 from app.observability.logs import get_logger
 from app.oidc.authorization_response import (
     ERROR_CODES,
@@ -39,11 +39,11 @@ _EXCHANGE_TIMEOUT = 20.0  # seconds
 logger = get_logger(__name__)
 
 
-class Completion:
+class CallbackHandler:
     """Takes redirects from the bank, and carries logins to their end."""
 
     def __init__(
-        self, core: Core, bank: Bank, *, answers: Answers, leases: SessionLeases, browser_timeout: float
+        self, core: Core, bank: Bank, *, answers: TokenResponses, leases: SessionLease, browser_timeout: float
     ) -> None:
         """`browser_timeout`: how many seconds a browser waits before it gets a page that asks again."""
         self._database = core.database
@@ -134,7 +134,9 @@ class Completion:
             return
         await self._answers.take(answer)
 
-    async def _exchange(self, session: Session, until: float, response: CheckedAuthorizationResponse) -> UnsavedTokenResponse:
+    async def _exchange(
+        self, session: Session, until: float, response: CheckedAuthorizationResponse
+    ) -> UnsavedTokenResponse:
         assert session.code_verifier is not None
         verifier = self._key_ring.decrypt(session.code_verifier, session_binding("code_verifier", session.id))
         proof_key = proof_key_of(session, self._key_ring)

@@ -4,10 +4,10 @@ from pydantic import SecretStr
 
 from app.base.hashing import constant_time_equal
 from app.callers.admission import Admission
-from app.connections.revoke import end_consent, revoke_waiting_answer
+from app.connections.revoke import revoke_connection, revoke_stored_token_response
 from app.core import Core
 from app.errors import Conflict, ConnectionRevoked, NotFound, UnprocessableRequest
-from app.login.link_account import Linking
+from app.login.link_account import AccountLinker
 from app.store import audit
 from app.store.connections import change_connection, lock_connection
 from app.store.enums import ConnectionStatus, SessionStatus
@@ -17,7 +17,7 @@ from app.store.sessions import Session, end_session, get_session, lock_session, 
 class Confirmations:
     """Ends sessions that await their confirmation, one way or the other."""
 
-    def __init__(self, core: Core, *, linking: Linking) -> None:
+    def __init__(self, core: Core, *, linking: AccountLinker) -> None:
         self._database = core.database
         self._key_ring = core.key_ring
         self._linking = linking
@@ -36,11 +36,13 @@ class Confirmations:
             current = await lock_session(transaction, session.id)
             if current is None or current.status is not SessionStatus.AWAITING_CONFIRMATION:
                 return
-            await revoke_waiting_answer(transaction, self._key_ring, current, reason="unconfirmed")
+            await revoke_stored_token_response(transaction, self._key_ring, current, reason="unconfirmed")
             if current.renews_connection_id is None and current.connection_id is not None:
                 connection = await lock_connection(transaction, current.tenant, current.connection_id)
                 if connection is not None:
-                    await end_consent(transaction, self._key_ring, connection, actor=audit.BROKER, reason="unconfirmed")
+                    await revoke_connection(
+                        transaction, self._key_ring, connection, actor=audit.BROKER, reason="unconfirmed"
+                    )
             await end_session(transaction, current.id, SessionStatus.EXPIRED, error_code="unconfirmed")
             await audit.record(transaction, "session.expired", of=current, connection_id=current.connection_id)
 

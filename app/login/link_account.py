@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from app.bank.bank import Bank
 from app.base.hashing import sha256_hex
 from app.base.randomness import new_id, random_urlsafe_text
-from app.connections.revoke import revoke_answer
+from app.connections.revoke import revoke_token_response
 from app.core import Core
 from app.errors import BankError, BankResponseInvalid, LoginError
 from app.oidc.id_token import ExpectedClaims, VerifiedClaims, validate_id_token
@@ -42,7 +42,7 @@ class Grant:
     claims: VerifiedClaims
 
 
-class Linking:
+class AccountLinker:
     """Turns answers of the token endpoint into connections."""
 
     def __init__(self, core: Core, bank: Bank) -> None:
@@ -222,7 +222,7 @@ class Linking:
         await audit.record(transaction, "session.failed", of=session, error=error.code)
 
     async def _revoke(self, transaction: Transaction, session: Session, body: SecretStr, reason: str) -> None:
-        await revoke_answer(
+        await revoke_token_response(
             transaction, self._key_ring, tenant=session.tenant, session_id=session.id, body=body, reason=reason
         )
 

@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 logger = get_logger(__name__)
 
 
-class SessionLeases:
+class SessionLease:
     """Keeps the leases of the logins that this replica works on."""
 
     def __init__(self, core: Core) -> None:

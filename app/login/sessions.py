@@ -68,7 +68,7 @@ class SessionLinks:
     connect_url: str | None = field(default=None, repr=False)
 
 
-class Logins:
+class LoginSessions:
     """Sessions, as callers see them."""
 
     def __init__(self, core: Core, bank: Bank, *, return_urls: ReturnUrls, settings: Settings) -> None:

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from pydantic import SecretStr
 
 from app.concurrency.retry import retry_until_done
-from app.connections.revoke import revoke_answer
+from app.connections.revoke import revoke_token_response
 from app.core import Core
 from app.errors import BankError, LoginError
-from app.login.link_account import Linking
-from app.login.session_lease import LEASE, SessionLeases
+from app.login.link_account import AccountLinker
+from app.login.session_lease import LEASE, SessionLease
 from app.observability.logs import get_logger
 from app.spool.logins import LoginSpool, UnsavedTokenResponse
 from app.store.enums import SessionStatus
@@ -31,10 +31,10 @@ class _Stored(NamedTuple):
     """The session that goes on, if it does."""
 
 
-class Answers:
+class TokenResponses:
     """Carries logins from the bank's answer to their end."""
 
-    def __init__(self, core: Core, *, spool: LoginSpool, linking: Linking, leases: SessionLeases) -> None:
+    def __init__(self, core: Core, *, spool: LoginSpool, linking: AccountLinker, leases: SessionLease) -> None:
         self._database = core.database
         self._key_ring = core.key_ring
         self._clock = core.clock
@@ -111,7 +111,7 @@ class Answers:
                     # Whoever finds no session then cannot tell one that was linked, and whose connection lives on.
                     logger.error("answer_too_old", session_id=answer.session_id)
                 elif status not in (SessionStatus.COMPLETED, SessionStatus.AWAITING_CONFIRMATION):
-                    await revoke_answer(
+                    await revoke_token_response(
                         transaction,
                         self._key_ring,
                         tenant=answer.tenant,

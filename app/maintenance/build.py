@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from app.bank.bank import Bank
 from app.callers.authentication import CallerAuthenticator
-from app.connections.revocation_worker import Revoker
+from app.connections.revocation_worker import RevocationWorker
 from app.core import Core
 from app.login.build import LoginServices
-from app.maintenance.gauges import Vitals
+from app.maintenance.gauges import Gauges
 from app.maintenance.housekeeping import Housekeeping
-from app.maintenance.retention import Ages, Retention
+from app.maintenance.retention import Retention, RetentionPeriods
 from app.refresh.build import RefreshServices
 from app.settings import Settings
 from app.store.last_used import LastUsedTimes
@@ -21,7 +21,7 @@ class MaintenanceServices:
 
     housekeeping: Housekeeping
     retention: Retention
-    gauges: Vitals
+    gauges: Gauges
     last_used: LastUsedTimes
 
 
@@ -32,12 +32,12 @@ def build(
     *,
     login: LoginServices,
     refresh: RefreshServices,
-    revoker: Revoker,
+    revoker: RevocationWorker,
     authenticator: CallerAuthenticator,
     usage: LastUsedTimes,
 ) -> MaintenanceServices:
     """Build the services."""
-    ages = Ages(
+    ages = RetentionPeriods(
         sessions=settings.session_retention_days,
         refreshes=settings.refresh_retention_days,
         tombstones=settings.tombstone_retention_days,
@@ -45,7 +45,7 @@ def build(
     )
     return MaintenanceServices(
         Housekeeping(core, login=login, revoker=revoker, usage=usage),
-        Retention(core, ages),
-        Vitals(core, bank, tokens=refresh.tokens, authenticator=authenticator, spool=refresh.spool),
+        Retention(core.database, ages),
+        Gauges(core, bank, tokens=refresh.tokens, authenticator=authenticator, spool=refresh.spool),
         usage,
     )

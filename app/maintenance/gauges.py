@@ -22,7 +22,7 @@ from app.observability.metrics import (
     REVOCATIONS_WAITING,
     SESSIONS,
 )
-from app.refresh.tokens import Tokens
+from app.refresh.tokens import AccessTokens
 from app.spool.refreshes import RefreshSpool
 from app.store.connections import count_connections
 from app.store.enums import ConnectionStatus, RefreshCause, RefreshOutcome, SessionStatus
@@ -38,11 +38,11 @@ _LONGEST_COUNT = 60.0
 _SHORTEST_REST, _REST = 60.0, 100
 
 
-class Vitals:
+class Gauges:
     """Measures this replica, and the database for all of them."""
 
     def __init__(
-        self, core: Core, bank: Bank, *, tokens: Tokens, authenticator: CallerAuthenticator, spool: RefreshSpool
+        self, core: Core, bank: Bank, *, tokens: AccessTokens, authenticator: CallerAuthenticator, spool: RefreshSpool
     ) -> None:
         self._database = core.database
         self._pool = bank.query_pool

@@ -3,7 +3,7 @@
 import asyncio
 
 from app.concurrency.periodic import run_periodically
-from app.connections.revocation_worker import Revoker
+from app.connections.revocation_worker import RevocationWorker
 from app.core import Core
 from app.errors import DatabaseUnavailable
 from app.login.build import LoginServices
@@ -33,7 +33,7 @@ logger = get_logger(__name__)
 class Housekeeping:
     """Runs on every replica; rows that one works on are skipped by the others."""
 
-    def __init__(self, core: Core, *, login: LoginServices, revoker: Revoker, usage: LastUsedTimes) -> None:
+    def __init__(self, core: Core, *, login: LoginServices, revoker: RevocationWorker, usage: LastUsedTimes) -> None:
         self._database = core.database
         self._tasks = core.tasks
         self._completion = login.callback

@@ -7,11 +7,10 @@ from functools import partial
 from typing import Protocol
 
 from app.concurrency.periodic import run_periodically
-from app.core import Core
 from app.observability.logs import get_logger
 from app.observability.metrics import REMOVED
 from app.store import audit
-from app.store.postgresql.database import Transaction
+from app.store.postgresql.database import Database, Transaction
 from app.store.postgresql.job_lease import claim_job, finish_job, renew_job
 from app.store.retention import (
     Batch,
@@ -32,7 +31,7 @@ logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Ages:
+class RetentionPeriods:
     """How many days each kind of row is kept after its end; 0 keeps it for ever."""
 
     sessions: int
@@ -52,8 +51,8 @@ class RemoveBatch(Protocol):
 class Retention:
     """Looks once an hour for what is too old."""
 
-    def __init__(self, core: Core, ages: Ages) -> None:
-        self._database = core.database
+    def __init__(self, database: Database, ages: RetentionPeriods) -> None:
+        self._database = database
         self._ages = ages
 
     async def run(self) -> None:

@@ -3,20 +3,20 @@
 from dataclasses import dataclass
 
 from app.bank.bank import Bank
-from app.query.mutations import Documents
+from app.query.mutations import MutationDetector
 from app.query.proxy import QueryProxy
-from app.refresh.tokens import Tokens
+from app.refresh.tokens import AccessTokens
 
 
 @dataclass(frozen=True, slots=True)
 class QueryServices:
     """Sending queries, and telling them from mutations."""
 
-    mutations: Documents
+    mutations: MutationDetector
     proxy: QueryProxy
 
 
-def build(bank: Bank, tokens: Tokens) -> QueryServices:
+def build(bank: Bank, tokens: AccessTokens) -> QueryServices:
     """Build the services of one bank client."""
-    documents = Documents()
+    documents = MutationDetector()
     return QueryServices(documents, QueryProxy(bank, tokens=tokens, documents=documents))

@@ -32,7 +32,7 @@ class _Parsed(NamedTuple):
     may_mutate: bool
 
 
-class Documents:
+class MutationDetector:
     """Tells queries from mutations."""
 
     def __init__(self) -> None:

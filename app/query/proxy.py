@@ -14,22 +14,22 @@ from prometheus_client import Counter
 from app.bank.bank import Bank
 from app.errors import BankError, BankTimeout, BrokerError, BrokerUnavailable, InvalidRequest
 from app.http_client import (
-    PoolExhausted,
-    HeaderLines,
     ConnectError,
-    HttpTimeout,
+    HeaderLines,
     HttpClientError,
+    HttpTimeout,
+    PoolExhausted,
     Response,
     header_lines,
 )
 from app.observability.metrics import BANK_REQUESTS
 from app.observability.trace_context import current_trace_context
 from app.observability.tracing import span
-from app.query.mutations import Documents
+from app.query.mutations import MutationDetector
 from app.query.sender import Sender
 from app.query.token_expiry import LONGEST_REFUSAL, Refusal, may_be_refusal, refusal_in
 from app.refresh.connection_cache import UsableToken
-from app.refresh.tokens import Tokens
+from app.refresh.tokens import AccessTokens
 
 _ATTRIBUTES = {"http.request.method": "POST"}
 _NO_LINES = header_lines(())
@@ -92,7 +92,7 @@ class BankAnswer:
 class QueryProxy:
     """Sends queries to the one GraphQL address of the settings."""
 
-    def __init__(self, bank: Bank, *, tokens: Tokens, documents: Documents) -> None:
+    def __init__(self, bank: Bank, *, tokens: AccessTokens, documents: MutationDetector) -> None:
         self._pool = bank.query_pool
         self._proofs = bank.query_proofs
         self._tokens = tokens
@@ -101,7 +101,7 @@ class QueryProxy:
     async def send(self, sender: Sender, connection_id: str, headers: HeaderLines, body: bytes) -> BankAnswer:
         """Send a query and return the answer. `headers` go on as they are, beside the token.
 
-        Raises what `Tokens.usable` and `Sender.confirm` raise, and BankError, BankTimeout or BrokerUnavailable.
+        Raises what `AccessTokens.usable` and `Sender.confirm` raise, and BankError, BankTimeout or BrokerUnavailable.
         """
         token = await self._tokens.usable(sender.tenant, connection_id)
         await sender.confirm()

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from app.bank.bank import Bank
 from app.core import Core
-from app.refresh.connection_cache import KnownConnections
-from app.refresh.coordinator import SharedRefreshes
+from app.refresh.connection_cache import ConnectionCache
+from app.refresh.coordinator import RefreshCoordinator
 from app.refresh.refresher import Refresher, Timing
-from app.refresh.tokens import Tokens
+from app.refresh.tokens import AccessTokens
 from app.settings import Settings
 from app.spool.refreshes import RefreshSpool
 from app.store.last_used import LastUsedTimes
@@ -17,7 +17,7 @@ from app.store.last_used import LastUsedTimes
 class RefreshServices:
     """Access tokens that are ready to use, and the refreshes behind them."""
 
-    tokens: Tokens
+    tokens: AccessTokens
     refresher: Refresher
     spool: RefreshSpool
 
@@ -29,11 +29,13 @@ def build(
     spool = RefreshSpool(settings.data_dir / "spool", core.key_ring)
     timing = Timing(deadline=settings.refresh_deadline, lease=settings.refresh_lease)
     refresher = Refresher(core, bank, spool=spool, timing=timing)
-    connections = KnownConnections(core, cache_ttl=settings.cache_ttl)
-    refreshes = SharedRefreshes(
+    connections = ConnectionCache(core, cache_ttl=settings.cache_ttl)
+    refreshes = RefreshCoordinator(
         core,
         connections=connections,
         refresher=refresher,
         longest_wait=timing.lease + timing.deadline if longest_wait is None else longest_wait,
     )
-    return RefreshServices(Tokens(core, connections=connections, refreshes=refreshes, usage=usage), refresher, spool)
+    return RefreshServices(
+        AccessTokens(core, connections=connections, refreshes=refreshes, usage=usage), refresher, spool
+    )

@@ -37,7 +37,7 @@ class UsableToken:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownConnection:
+class CachedConnection:
     """What was read of a connection, and its token made ready, once for all queries that use it."""
 
     held: ConnectionWithTokens
@@ -48,7 +48,7 @@ class KnownConnection:
     """Until when, on this process's monotonic clock, the token can be given out without a further look."""
 
 
-class KnownConnections:
+class ConnectionCache:
     """Remembers connections for a while, each for its own tenant."""
 
     def __init__(self, core: Core, *, cache_ttl: float) -> None:
@@ -56,20 +56,20 @@ class KnownConnections:
         self._database = core.database
         self._key_ring = core.key_ring
         self._clock = core.clock
-        self._memory: ExpiringCache[str, KnownConnection] = ExpiringCache(
+        self._memory: ExpiringCache[str, CachedConnection] = ExpiringCache(
             lifetime=cache_ttl, size=MOST_REMEMBERED, clock=core.clock
         )
 
     def __len__(self) -> int:
         return len(self._memory)
 
-    def remembered(self, tenant: str, connection_id: str) -> KnownConnection | None:
+    def remembered(self, tenant: str, connection_id: str) -> CachedConnection | None:
         """Return what memory has of a tenant's connection."""
         known = self._memory.get(connection_id)
         # Another tenant's is like one that nobody has.
         return known if known is not None and known.tenant == tenant else None
 
-    async def get(self, tenant: str, connection_id: str) -> KnownConnection:
+    async def get(self, tenant: str, connection_id: str) -> CachedConnection:
         """Return a connection that can be used. Raises ConnectionNotFound and the errors of `require_usable`."""
         known = self.remembered(tenant, connection_id)
         # Neither time nor memory tells another tenant's from one that nobody has.
@@ -86,7 +86,7 @@ class KnownConnections:
         """Read every connection again."""
         self._memory.invalidate_all()
 
-    async def _read(self, tenant: str, connection_id: str) -> KnownConnection:
+    async def _read(self, tenant: str, connection_id: str) -> CachedConnection:
         if not is_storable_in_postgresql(connection_id):
             raise ConnectionNotFound
         CACHE_MISSES.labels(cache="connections").inc()
@@ -98,7 +98,7 @@ class KnownConnections:
         token = _usable(held, read_at)
         is_active = held.connection.status is ConnectionStatus.ACTIVE
         ready_until = token.good_until - margin_of(token) if token and is_active else 0.0
-        return KnownConnection(replace(held, tokens=None), token, tenant, ready_until)
+        return CachedConnection(replace(held, tokens=None), token, tenant, ready_until)
 
 
 def margin_of(token: UsableToken) -> float:
@@ -107,7 +107,7 @@ def margin_of(token: UsableToken) -> float:
     return min(MARGIN, token.lifetime / 2)
 
 
-def token_of(known: KnownConnection) -> UsableToken:
+def token_of(known: CachedConnection) -> UsableToken:
     """Return the token of a connection that can be used."""
     # Whatever has passed `require_usable` has tokens.
     assert known.token is not None

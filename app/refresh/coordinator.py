@@ -10,7 +10,7 @@ from app.core import Core
 from app.errors import BankTimeout, BrokerError, Conflict, ReauthorizationRequired
 from app.observability.metrics import REFRESH_WAIT_SECONDS
 from app.observability.tracing import child_span
-from app.refresh.connection_cache import MOST_REMEMBERED, KnownConnection, KnownConnections, UsableToken
+from app.refresh.connection_cache import MOST_REMEMBERED, CachedConnection, ConnectionCache, UsableToken
 from app.refresh.refresher import Refresher, failure_of
 from app.store import audit
 from app.store.connections import (
@@ -31,10 +31,10 @@ _PAUSE = 0.2
 _MOST_REJECTIONS, _REJECTIONS_WINDOW = 5, 60.0
 
 
-class SharedRefreshes:
+class RefreshCoordinator:
     """Has connections refreshed, and lets all who want it wait for the same end."""
 
-    def __init__(self, core: Core, *, connections: KnownConnections, refresher: Refresher, longest_wait: float) -> None:
+    def __init__(self, core: Core, *, connections: ConnectionCache, refresher: Refresher, longest_wait: float) -> None:
         """`longest_wait`: the seconds after which who waits is told to come again."""
         self._database = core.database
         self._notifications = core.notifications
@@ -42,7 +42,7 @@ class SharedRefreshes:
         self._connections = connections
         self._refresher = refresher
         self._longest_wait = longest_wait
-        self._under_way: dict[tuple[str, str, int], asyncio.Task[KnownConnection | None]] = {}
+        self._under_way: dict[tuple[str, str, int], asyncio.Task[CachedConnection | None]] = {}
         # The latest version of each connection that the bank first took: what it refuses of these has expired since.
         self._accepted: dict[str, int] = {}
 
@@ -54,10 +54,10 @@ class SharedRefreshes:
 
     async def refreshed(
         self, tenant: str, connection_id: str, version: int, cause: RefreshCause
-    ) -> KnownConnection | None:
+    ) -> CachedConnection | None:
         """Return the connection once it has moved on from `version`; None where it shall not.
 
-        Raises what `KnownConnections.get` raises, BankError, Conflict or DatabaseUnavailable.
+        Raises what `ConnectionCache.get` raises, BankError, Conflict or DatabaseUnavailable.
         """
         key = (tenant, connection_id, version)
         task = self._under_way.get(key)
@@ -76,7 +76,7 @@ class SharedRefreshes:
 
     async def _until_moved_on(
         self, tenant: str, connection_id: str, version: int, cause: RefreshCause
-    ) -> KnownConnection | None:
+    ) -> CachedConnection | None:
         """Win the claim and refresh, or wait until whoever holds it has done so or lost it."""
         async with self._notifications.subscribed(connection_topic(connection_id)) as changed:
             while True:

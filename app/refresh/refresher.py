@@ -75,7 +75,9 @@ class Timing:
 class Refresher:
     """Carries out single refreshes. Who may need one, and who waits for it, is decided in `tokens`."""
 
-    def __init__(self, core: Core, bank: Bank, *, spool: RefreshSpool, timing: Timing, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(
+        self, core: Core, bank: Bank, *, spool: RefreshSpool, timing: Timing, sleep: Sleep = asyncio.sleep
+    ) -> None:
         """`sleep` waits between attempts to save; tests pass their own."""
         self._database = core.database
         self._key_ring = core.key_ring

@@ -2,17 +2,17 @@
 
 from app.core import Core
 from app.errors import BankError, DatabaseUnavailable
-from app.refresh.connection_cache import KnownConnection, KnownConnections, UsableToken, margin_of, token_of
-from app.refresh.coordinator import SharedRefreshes
+from app.refresh.connection_cache import CachedConnection, ConnectionCache, UsableToken, margin_of, token_of
+from app.refresh.coordinator import RefreshCoordinator
 from app.store.enums import RefreshCause
 from app.store.last_used import LastUsedTimes
 
 
-class Tokens:
+class AccessTokens:
     """Gives out access tokens, and knows when one must be refreshed first."""
 
     def __init__(
-        self, core: Core, *, connections: KnownConnections, refreshes: SharedRefreshes, usage: LastUsedTimes
+        self, core: Core, *, connections: ConnectionCache, refreshes: RefreshCoordinator, usage: LastUsedTimes
     ) -> None:
         self._usage = usage
         self._clock = core.clock
@@ -42,7 +42,7 @@ class Tokens:
 
         N calls that report the same version make one refresh. Raises as `usable` does.
         """
-        known: KnownConnection | None = await self._connections.get(tenant, rejected.connection_id)
+        known: CachedConnection | None = await self._connections.get(tenant, rejected.connection_id)
         if known is not None and known.held.connection.version <= rejected.version:
             known = await self._refreshes.refreshed(
                 tenant, rejected.connection_id, rejected.version, RefreshCause.REJECTED
@@ -81,7 +81,7 @@ class Tokens:
         wanted = max(margin, min(min_ttl, token.lifetime - margin))
         return token.good_until - self._clock.monotonic() >= wanted
 
-    async def _refresh_or_keep(self, tenant: str, known: KnownConnection) -> KnownConnection:
+    async def _refresh_or_keep(self, tenant: str, known: CachedConnection) -> CachedConnection:
         """Refresh; where the bank cannot, keep a token that is still good."""
         connection = known.held.connection
         is_good = token_of(known).good_until > self._clock.monotonic()

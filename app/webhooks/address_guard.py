@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import AddrInfoType
 
-from app.webhooks.name_resolution import Names
+from app.webhooks.name_resolution import WebhookNameResolver
 
 IPAddress = IPv4Address | IPv6Address
 _NOT_PUBLIC = tuple(
@@ -50,7 +50,7 @@ class AddressGuard:
     def __init__(self, allowed: tuple[str, ...]) -> None:
         """`allowed`: networks such as `10.0.0.0/8`."""
         self._allowed = [ip_network(network) for network in allowed]
-        self.names = Names()
+        self.names = WebhookNameResolver()
 
     def open_socket(self, address: AddrInfoType) -> socket.socket:
         """Make the socket for one connection. Raises AddressRefused."""

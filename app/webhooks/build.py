@@ -9,14 +9,14 @@ from app.settings import Settings
 from app.webhooks.address_guard import AddressGuard
 from app.webhooks.dispatcher import Dispatcher
 from app.webhooks.sending import webhook_client
-from app.webhooks.service import Webhooks
+from app.webhooks.service import WebhookService
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookServices:
     """Managing webhooks, and delivering events to them."""
 
-    service: Webhooks
+    service: WebhookService
     dispatcher: Dispatcher
 
 
@@ -26,5 +26,5 @@ async def build(core: Core, settings: Settings) -> AsyncIterator[WebhookServices
     guard = AddressGuard(settings.webhook_private_networks)
     async with webhook_client(guard) as client:
         yield WebhookServices(
-            Webhooks(core, guard=guard), Dispatcher(core, client=client, timeout=settings.webhook_timeout)
+            WebhookService(core, guard=guard), Dispatcher(core, client=client, timeout=settings.webhook_timeout)
         )

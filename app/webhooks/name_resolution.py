@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 _MOST_AT_ONCE = 32
 
 
-class Names(AbstractResolver):
+class WebhookNameResolver(AbstractResolver):
     """Resolves names, each time anew. Raises OSError for what is not known, UnicodeError for what can be no name."""
 
     def __init__(self) -> None:

@@ -33,7 +33,7 @@ _LOCK_TIMEOUT_SECONDS = 2.0
 SECRET_OVERLAP = 86_400.0
 
 
-class Webhooks:
+class WebhookService:
     """Makes, shows and ends webhooks, of one tenant at a time."""
 
     def __init__(self, core: Core, *, guard: AddressGuard) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.callers import throttle as guess_brake
-from app.callers.throttle import A_SECOND, AT_ONCE, MOST_HELD, GuessBrake
+from app.callers.throttle import A_SECOND, AT_ONCE, MOST_HELD, FailureThrottle
 from tests.support.clock import AdjustableClock
 from tests.support.eventually import eventually
 
@@ -32,7 +32,7 @@ async def start() -> AsyncIterator[Start]:
 
 
 async def test_some_leave_at_once_and_the_others_one_by_one(clock: AdjustableClock, start: Start) -> None:
-    brake = GuessBrake(clock)
+    brake = FailureThrottle(clock)
     assert await start(*(brake.hold() for _ in range(AT_ONCE + 3))) == AT_ONCE
 
     async def all_have_left() -> bool:
@@ -43,7 +43,7 @@ async def test_some_leave_at_once_and_the_others_one_by_one(clock: AdjustableClo
 
 
 async def test_a_quiet_time_is_forgiven(clock: AdjustableClock, start: Start) -> None:
-    brake = GuessBrake(clock)
+    brake = FailureThrottle(clock)
     await start(*(brake.hold() for _ in range(MOST_HELD)))
     clock.advance(3_600)
     before = await start()
@@ -54,7 +54,7 @@ async def test_none_is_held_for_longer_than_the_longest(
     clock: AdjustableClock, monkeypatch: pytest.MonkeyPatch, start: Start
 ) -> None:
     monkeypatch.setattr(guess_brake, "LONGEST", 1 / A_SECOND)
-    brake = GuessBrake(clock)
+    brake = FailureThrottle(clock)
     await start(*(brake.hold() for _ in range(AT_ONCE + 100)))
 
     async def all_have_left() -> bool:
@@ -68,5 +68,5 @@ async def test_a_flood_holds_only_so_many_connections(
     clock: AdjustableClock, monkeypatch: pytest.MonkeyPatch, start: Start
 ) -> None:
     monkeypatch.setattr(guess_brake, "LONGEST", 60.0)
-    brake = GuessBrake(clock)
+    brake = FailureThrottle(clock)
     assert await start(*(brake.hold() for _ in range(1_000))) == 1_000 - MOST_HELD

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from app.maintenance.gauges import Vitals
+from app.maintenance.gauges import Gauges
 from tests.conftest import ReplicaFactory
 from tests.support.replica import Replica
 from tests.support.rows import TENANT, Rows
@@ -14,11 +14,11 @@ def measured(name: str, **labels: str) -> float | None:
 
 
 @pytest.fixture
-def vitals(replica: Replica) -> Vitals:
+def vitals(replica: Replica) -> Gauges:
     return replica.maintenance.gauges
 
 
-async def test_it_says_how_full_everything_is(vitals: Vitals, replica: Replica, rows: Rows) -> None:
+async def test_it_says_how_full_everything_is(vitals: Gauges, replica: Replica, rows: Rows) -> None:
     connection = await rows.insert()
     await replica.refresh.tokens.usable(TENANT, connection.id)
     async with replica.core.database.transaction():
@@ -30,9 +30,9 @@ async def test_it_says_how_full_everything_is(vitals: Vitals, replica: Replica, 
     assert measured("broker_spooled_refreshes") == 0
 
 
-async def test_what_is_on_disk_from_before_is_seen_at_once(vitals: Vitals, tmp_path: Path) -> None:
-    spool = tmp_path / "spool-1"
-    spool.mkdir()
+async def test_what_is_on_disk_from_before_is_seen_at_once(vitals: Gauges, tmp_path: Path) -> None:
+    spool = tmp_path / "data-1" / "spool"
+    spool.mkdir(parents=True)
     for name in ("con_x.1.refresh", "ses_x.login", "ses_y.draft"):
         (spool / name).touch()
     await vitals.measure()
@@ -40,7 +40,7 @@ async def test_what_is_on_disk_from_before_is_seen_at_once(vitals: Vitals, tmp_p
 
 
 async def test_one_replica_counts_and_all_tell(
-    vitals: Vitals, replicas: ReplicaFactory, replica: Replica, rows: Rows
+    vitals: Gauges, replicas: ReplicaFactory, replica: Replica, rows: Rows
 ) -> None:
     made = [await rows.insert() for _ in range(3)]
     await rows.change_connection(made[0].id, status="revoked")
@@ -55,7 +55,7 @@ async def test_one_replica_counts_and_all_tell(
     assert measured("broker_connections", status="active") == 2, "it was counted a moment ago"
 
 
-async def test_counters_begin_at_zero_so_that_the_first_event_shows(vitals: Vitals) -> None:
+async def test_counters_begin_at_zero_so_that_the_first_event_shows(vitals: Gauges) -> None:
     vitals.begin_at_zero()
     assert measured("broker_refreshes_total", outcome="invalid_client", cause="expired") is not None
     assert measured("broker_sessions_total", status="failed") is not None

@@ -19,8 +19,9 @@ from tests.support.rows import TENANT, Rows
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("housekeeping._PERIOD", "housekeeping._USAGE_PERIOD", "periodically._PAUSE_AFTER_FAULT"):
-        monkeypatch.setattr(f"app.services.{name}", 0.05)
+    for name in ("_PERIOD", "_USAGE_PERIOD"):
+        monkeypatch.setattr(f"app.maintenance.housekeeping.{name}", 0.05)
+    monkeypatch.setattr("app.concurrency.periodic._PAUSE_AFTER_ERROR", 0.05)
 
 
 async def test_a_login_that_nobody_finished_expires(replica: Replica, rows: Rows) -> None:

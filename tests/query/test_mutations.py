@@ -3,7 +3,7 @@ import json
 import pytest
 
 from app.errors import InvalidRequest, RequestTooLarge
-from app.query.mutations import MOST_BRACKETS, MOST_DOCUMENT_BYTES, MOST_DOCUMENTS, MOST_TOKENS, Documents
+from app.query.mutations import MOST_BRACKETS, MOST_DOCUMENT_BYTES, MOST_DOCUMENTS, MOST_TOKENS, MutationDetector
 
 QUERIES = [
     {"query": "{ user { id } }"},
@@ -76,32 +76,32 @@ TOO_MUCH = {
 
 @pytest.mark.parametrize("body", QUERIES)
 async def test_queries_are_queries(body: object) -> None:
-    documents = Documents()
+    documents = MutationDetector()
     assert not await documents.may_mutate("a", "x", json.dumps(body).encode())
     assert not await documents.may_mutate("a", "x", json.dumps(body).encode())
 
 
 @pytest.mark.parametrize("body", MUTATIONS)
 async def test_what_may_be_more_than_a_query_counts_as_a_mutation(body: object) -> None:
-    assert await Documents().may_mutate("a", "x", json.dumps(body).encode())
+    assert await MutationDetector().may_mutate("a", "x", json.dumps(body).encode())
 
 
 @pytest.mark.parametrize("body", NONE)
 async def test_other_bodies_are_refused(body: str) -> None:
     with pytest.raises(InvalidRequest):
-        await Documents().may_mutate("a", "x", body.encode())
+        await MutationDetector().may_mutate("a", "x", body.encode())
 
 
 @pytest.mark.parametrize("body", TOO_MUCH.values(), ids=TOO_MUCH)
 async def test_what_would_take_long_to_look_into_is_refused(body: object) -> None:
-    documents = Documents()
+    documents = MutationDetector()
     for _ in range(2):
         with pytest.raises(RequestTooLarge):
             await documents.may_mutate("a", "x", json.dumps(body, ensure_ascii=False).encode())
 
 
 async def test_a_request_of_the_greatest_size_is_looked_into() -> None:
-    documents = Documents()
+    documents = MutationDetector()
     largest = "{" + "a " * (MOST_TOKENS - 2) + "}"
     assert not await documents.may_mutate("a", "x", json.dumps({"query": largest}).encode())
     assert not await documents.may_mutate("a", "x", json.dumps([{"query": "{ a }"}] * MOST_DOCUMENTS).encode())
@@ -109,7 +109,7 @@ async def test_a_request_of_the_greatest_size_is_looked_into() -> None:
 
 
 async def test_a_document_that_did_not_fit_into_a_batch_passes_by_itself() -> None:
-    documents = Documents()
+    documents = MutationDetector()
     with pytest.raises(RequestTooLarge):
         await documents.may_mutate(
             "a", "x", json.dumps([{"query": NAMES}, {"query": NAMES.replace("a", "b")}]).encode()
@@ -119,7 +119,7 @@ async def test_a_document_that_did_not_fit_into_a_batch_passes_by_itself() -> No
 
 async def test_what_is_not_utf_8_is_refused() -> None:
     with pytest.raises(InvalidRequest):
-        await Documents().may_mutate("a", "x", b'{"query": "\xff"}')
+        await MutationDetector().may_mutate("a", "x", b'{"query": "\xff"}')
 
 
 async def test_a_member_that_is_there_twice_is_refused_or_counts_as_a_mutation() -> None:
@@ -128,6 +128,6 @@ async def test_a_member_that_is_there_twice_is_refused_or_counts_as_a_mutation()
         b'{"query": "query A { x } mutation B { y }", "operationName": "B", "operationName": "A"}',
     ):
         try:
-            assert await Documents().may_mutate("a", "x", body)
+            assert await MutationDetector().may_mutate("a", "x", body)
         except InvalidRequest:
             continue

@@ -251,7 +251,7 @@ async def test_a_database_that_goes_away_between_answer_and_save_costs_nothing(
 async def test_a_process_that_was_stopped_before_the_save_loses_nothing(
     replicas: ReplicaFactory, relay: Relay, rows: Rows, tmp_path: Path, connection: Connection
 ) -> None:
-    stopped = await replicas(database_url=relay.url, spool=tmp_path / "spool", listens=False)
+    stopped = await replicas(database_url=relay.url, data_dir=tmp_path, listens=False)
     claim = await claim_of(stopped, connection)
     await relay.cut()
     stopped.core.tasks.spawn(carry_out(stopped, claim), "refresh")
@@ -262,7 +262,7 @@ async def test_a_process_that_was_stopped_before_the_save_loses_nothing(
     await eventually(is_spooled)
     assert await stopped.core.tasks.drain(0) == ["refresh"]
 
-    started = await replicas(spool=tmp_path / "spool")
+    started = await replicas(data_dir=tmp_path)
     await started.refresh.refresher.replay()
     held = await rows.held(connection.id)
     assert held.connection.version == 2
@@ -357,7 +357,7 @@ async def test_a_disk_that_refuses_costs_only_its_protection(
     replicas: ReplicaFactory, bank: SandboxClient, rows: Rows, tmp_path: Path, connection: Connection
 ) -> None:
     (tmp_path / "file").touch()
-    replica = await replicas(spool=tmp_path / "file" / "spool")
+    replica = await replicas(data_dir=tmp_path / "file")
     with capture_log_events() as logs:
         await carry_out(replica, await claim_of(replica, connection))
     assert "spool_unwritable" in [line["event"] for line in logs]

@@ -348,7 +348,7 @@ async def test_the_last_seconds_of_a_token_without_successor_are_used(
 async def test_a_revocation_on_another_replica_is_heard_of(
     replicas: ReplicaFactory, live: Connection, bank: SandboxClient
 ) -> None:
-    first, second = await replicas(cache_ttl=1_000), await replicas(cache_ttl=1_000)
+    first, second = await replicas(cache_ttl=300), await replicas(cache_ttl=300)
     await usable(second, live)
     await first.connections.disconnect.disconnect(CALLER, live.id)
 
@@ -377,7 +377,7 @@ async def test_without_notifications_a_memory_lasts_no_longer_than_allowed(
 async def test_a_remembered_token_serves_while_the_database_is_away(
     replicas: ReplicaFactory, relay: Relay, live: Connection, rows: Rows, bank: SandboxClient
 ) -> None:
-    replica = await replicas(database_url=relay.url, listens=False, cache_ttl=1_000)
+    replica = await replicas(database_url=relay.url, listens=False, cache_ttl=300)
     soon = await rows.link(bank, seconds_left=60)
     await usable(replica, live)
     await usable(replica, soon)

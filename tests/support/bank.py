@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox.client import SandboxClient
-from sandbox.command import server_of
+from sandbox.command import create_server
 from sandbox.settings import SandboxSettings
 
 
@@ -16,7 +16,7 @@ def running_bank(client_jwks_file: Path | None = None) -> Iterator[str]:
     """Run a sandbox on a free port and yield its address, which is its issuer too."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server = server_of(SandboxSettings(issuer=url, client_jwks_file=client_jwks_file))
+    server = create_server(SandboxSettings(issuer=url, client_jwks_file=client_jwks_file))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

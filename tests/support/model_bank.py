@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from app.bank.bank import Bank
-from app.bank.circuit_breaker import Breaker
+from app.bank.circuit_breaker import CircuitBreaker
 from app.base.clock import Clock
 from app.errors import InvalidGrant
 from app.oidc.provider import Provider
@@ -58,7 +58,7 @@ class ModelTokenEndpoint(TokenEndpoint):
     def __init__(self, bank: ModelBank) -> None:
         self._bank = bank
 
-    async def refresh(self, refresh_token: SecretStr, *, deadline: float) -> TokenResponse:
+    async def refresh(self, refresh_token: SecretStr, *, timeout_seconds: float) -> TokenResponse:
         """The fault that a test puts in at either stop is raised from here."""
         presented = refresh_token.get_secret_value()
         await reach(Step.CLAIMED, presents=presented)
@@ -90,7 +90,7 @@ def model_bank(bank: ModelBank, clock: Clock) -> Bank:
         provider=ModelProvider(),
         token_endpoint=ModelTokenEndpoint(bank),
         authorization_endpoint=unused,
-        circuit_breaker=Breaker(clock),
+        circuit_breaker=CircuitBreaker(clock),
         query_pool=unused,
         query_proofs=unused,
     )
