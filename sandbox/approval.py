@@ -6,6 +6,7 @@ from fastapi import APIRouter, Form
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from sandbox.bank import Bank, BankDependency
+from sandbox.oidc.authorization_request import check_redirect_uri
 from sandbox.oidc.errors import InvalidParameterError
 from sandbox.payments import Reauthorization
 from sandbox.rendering import render
@@ -15,9 +16,9 @@ router = APIRouter()
 
 @router.get("/approval")
 async def show(bank: BankDependency, id: str, redirect_uri: str = "") -> HTMLResponse:  # noqa: A002
-    """Show the payment; the client has appended where to go afterwards."""
+    """Show the payment. The client appends `redirect_uri` to `userInteractionUrl`."""
     reauthorization = _find(bank, id)
-    _check_redirect_uri(bank, redirect_uri)
+    check_redirect_uri(redirect_uri, bank.settings)
     return render(
         "approval.html",
         reauthorization=reauthorization,
@@ -34,9 +35,9 @@ async def decide(
     redirect_uri: Annotated[str, Form()],
     decision: Annotated[str, Form()],
 ) -> RedirectResponse:
-    """Record the answer and send the user back; the client asks `node(id)` what it was."""
+    """Record the decision and send the user back; the client reads it with the query `node(id)`."""
     reauthorization = _find(bank, reauthorization_id)
-    _check_redirect_uri(bank, redirect_uri)
+    check_redirect_uri(redirect_uri, bank.settings)
     bank.payments.decide(reauthorization, allow=decision == "allow")
     return RedirectResponse(redirect_uri, 303)
 
@@ -45,12 +46,4 @@ def _find(bank: Bank, reauthorization_id: str) -> Reauthorization:
     try:
         return bank.payments.reauthorizations[reauthorization_id]
     except KeyError:
-        raise InvalidParameterError("id", "Invalid id. It names no request for approval.") from None
-
-
-def _check_redirect_uri(bank: Bank, redirect_uri: str) -> None:
-    if redirect_uri not in bank.settings.redirect_uris:
-        raise InvalidParameterError(
-            "redirect_uri",
-            "Invalid redirect_uri. It must match one of the client's whitelisted redirect URIs exactly.",
-        )
+        raise InvalidParameterError("id", "Invalid id. No approval request has this id.") from None

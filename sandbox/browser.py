@@ -1,4 +1,4 @@
-"""A user without scripts: reads the forms of the bank's pages and submits them, for tests and the demo."""
+"""A minimal browser without scripts: parses the forms of the bank's pages and submits them. For tests and demos."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -14,21 +14,24 @@ class PageForm:
 
     action: str
     fields: list[tuple[str, str]] = field(default_factory=list)
-    """Hidden inputs and ticked boxes."""
+    """Name and value of each hidden input and each ticked check box."""
     names: set[str] = field(default_factory=set)
-    """All that can be filled in or pressed."""
+    """The names of all inputs and buttons."""
 
     def submission(self, filled_in: dict[str, str], ticked: dict[str, Collection[str] | None]) -> dict[str, list[str]]:
-        """Return what to send; `ticked` says which boxes of a name stay ticked, None leaves them all."""
-        sent: dict[str, list[str]] = {name: [value] for name, value in filled_in.items()}
+        """Return the form data to send. `ticked` maps the name of check boxes to the values that stay ticked.
+
+        None, or a missing name, leaves all of them ticked.
+        """
+        form_data: dict[str, list[str]] = {name: [value] for name, value in filled_in.items()}
         for name, value in self.fields:
-            keep = ticked.get(name)
-            if keep is None or value in keep:
-                sent.setdefault(name, []).append(value)
-        return sent
+            kept_values = ticked.get(name)
+            if kept_values is None or value in kept_values:
+                form_data.setdefault(name, []).append(value)
+        return form_data
 
 
-class _FormReader(HTMLParser):
+class _FormParser(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.forms: list[PageForm] = []
@@ -45,10 +48,10 @@ class _FormReader(HTMLParser):
 
 
 def find_form(page: str, name: str) -> PageForm:
-    """Return the first form of a page that has an input or button of this name."""
-    reader = _FormReader()
-    reader.feed(page)
-    return next(form for form in reader.forms if name in form.names)
+    """Return the first form of a page that has an input or a button with this name."""
+    parser = _FormParser()
+    parser.feed(page)
+    return next(form for form in parser.forms if name in form.names)
 
 
 async def submit(
@@ -57,7 +60,7 @@ async def submit(
     filled_in: dict[str, str],
     ticked: dict[str, Collection[str] | None] | None = None,
 ) -> httpx.Response:
-    """Submit the form of a page that `filled_in` fits, and return what comes, without following it."""
+    """Submit the form that has the first field of `filled_in`, and return the response; redirects are not followed."""
     form = find_form(page.text, next(iter(filled_in)))
     return await client.post(
         urljoin(str(page.url), form.action), data=form.submission(filled_in, ticked or {}), follow_redirects=False
@@ -75,9 +78,9 @@ async def log_in_and_decide(
     accounts: Collection[str] | None = None,
     decision: str = "allow",
 ) -> str:
-    """Walk from the authorization request to the redirect, and return where that leads.
+    """Go through the bank's pages, and return the URL that the last one redirects to.
 
-    `scopes` and `accounts` are what stays ticked; None leaves everything ticked.
+    `scopes` and `accounts` are the values that stay ticked; None leaves all of them ticked.
     """
     page = await client.get(authorization_url)
     page.raise_for_status()
@@ -85,5 +88,5 @@ async def log_in_and_decide(
         page = await submit(client, page, filled_in)
         page.raise_for_status()
     kept_scopes = None if scopes is None else {"openid", *scopes}
-    answer = await submit(client, page, {"decision": decision}, {"scope": kept_scopes, "account": accounts})
-    return answer.headers["location"]
+    response = await submit(client, page, {"decision": decision}, {"scope": kept_scopes, "account": accounts})
+    return response.headers["location"]

@@ -1,4 +1,4 @@
-"""Drives a running sandbox over HTTP, for tests and demos: as its control panel and as its registered client."""
+"""A client of a running sandbox, for tests and demos: its registered OAuth client and its control API."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ EVERY_SCOPE = " ".join(SCOPES)
 
 
 class TokenResponse(TypedDict):
-    """The members of a token response; `refresh_token` is there with `offline_access` only."""
+    """The members of a token response. `refresh_token` is present only with the scope `offline_access`."""
 
     id_token: str
     access_token: str
@@ -32,9 +32,9 @@ class TokenResponse(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Login:
-    """What a walk through the pages came back with, and the secrets that belong to it."""
+    """An authorization response, and the secrets of the authorization request that it belongs to."""
 
-    answer: dict[str, str]
+    response: dict[str, str]
     state: str
     nonce: str
     code_verifier: str
@@ -43,14 +43,14 @@ class Login:
         """Return the token request that exchanges the code."""
         return {
             "grant_type": "authorization_code",
-            "code": self.answer["code"],
+            "code": self.response["code"],
             "redirect_uri": REDIRECT_URIS[0],
             "code_verifier": self.code_verifier,
         }
 
 
 class SandboxClient:
-    """One client of one sandbox; `http` is relative to the sandbox's address."""
+    """Calls one sandbox. The base URL of `http` is the address of the sandbox."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
@@ -65,7 +65,7 @@ class SandboxClient:
         accounts: Collection[str] | None = None,
         decision: str = "allow",
     ) -> Login:
-        """Send a user through the pages; `scopes` and `accounts` are what stays ticked."""
+        """Go through the bank's pages as a user; `scopes` and `accounts` are the values that stay ticked."""
         parameters, code_verifier = authorization_parameters(scope)
         location = await log_in_and_decide(
             self.http,
@@ -77,30 +77,29 @@ class SandboxClient:
             accounts=accounts,
             decision=decision,
         )
-        answer = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
         return Login(
-            answer=answer,
+            response={name: values[0] for name, values in parse_qs(urlsplit(location).query).items()},
             state=parameters["state"],
             nonce=parameters["nonce"],
             code_verifier=code_verifier,
         )
 
-    async def ask_token(self, parameters: dict[str, str]) -> httpx.Response:
-        """Call the token endpoint with client_secret_post."""
+    async def request_token(self, parameters: dict[str, str]) -> httpx.Response:
+        """Call the token endpoint, authenticated with `client_secret_post`."""
         client = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
         return await self.http.post("/connect/token", data=client | parameters)
 
     async def link(self, scope: str = EVERY_SCOPE, *, accounts: Collection[str] | None = None) -> TokenResponse:
         """Log in and exchange the code; return the token response."""
         login = await self.log_in(scope, accounts=accounts)
-        answer = await self.ask_token(login.code_grant())
-        answer.raise_for_status()
-        tokens: TokenResponse = answer.json()
+        response = await self.request_token(login.code_grant())
+        response.raise_for_status()
+        tokens: TokenResponse = response.json()
         return tokens
 
     async def refresh(self, refresh_token: str) -> httpx.Response:
-        """Present a refresh token."""
-        return await self.ask_token({"grant_type": "refresh_token", "refresh_token": refresh_token})
+        """Send a refresh request to the token endpoint."""
+        return await self.request_token({"grant_type": "refresh_token", "refresh_token": refresh_token})
 
     async def query(self, access_token: str, text: str, **variables: JsonValue) -> httpx.Response:
         """Send a GraphQL request."""
@@ -111,29 +110,29 @@ class SandboxClient:
         )
 
     async def set_faults(self, **faults: JsonValue) -> None:
-        """Merge faults."""
+        """Set these faults and leave the others unchanged."""
         (await self.http.put("/sandbox/faults", json=faults)).raise_for_status()
 
     async def control(self, path: str, **parameters: JsonValue) -> httpx.Response:
-        """Call a POST of the control API."""
-        answer = await self.http.post(f"/sandbox/{path}", json=parameters)
-        answer.raise_for_status()
-        return answer
+        """Send a POST request to the control API."""
+        response = await self.http.post(f"/sandbox/{path}", json=parameters)
+        response.raise_for_status()
+        return response
 
     async def ledger(self) -> LedgerReport:
-        """Return what the bank counted."""
-        answer = await self.http.get("/sandbox/ledger")
-        answer.raise_for_status()
-        return LedgerReport.model_validate_json(answer.content)
+        """Return every token family of the bank, and its request counts."""
+        response = await self.http.get("/sandbox/ledger")
+        response.raise_for_status()
+        return LedgerReport.model_validate_json(response.content)
 
     async def sub_of(self, username: str) -> str:
-        """Return the `sub` of a seeded customer."""
+        """Return the `sub` of a customer."""
         customers: list[dict[str, str]] = (await self.http.get("/sandbox/customers")).json()
         return next(customer["sub"] for customer in customers if customer["username"] == username)
 
 
 def authorization_parameters(scope: str = EVERY_SCOPE) -> tuple[dict[str, str], str]:
-    """Return a valid authorization request and the verifier that belongs to it."""
+    """Return the parameters of a valid authorization request, and its `code_verifier`."""
     code_verifier = secrets.token_urlsafe(32)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(code_verifier.encode()).digest()).rstrip(b"=").decode()
     return {

@@ -15,7 +15,7 @@ from sandbox.settings import CLIENT_ID, CLIENT_SECRET, REDIRECT_URIS, SandboxSet
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve a sandbox bank until told to stop."""
+    """Serve a sandbox bank until SIGTERM or SIGINT."""
     options = _parser().parse_args(arguments)
     listening = _bind(options.host, options.port)
     port = listening.getsockname()[1]
@@ -28,14 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         access_token_ttl=options.access_token_ttl,
         refresh_reuse_grace=options.refresh_reuse_grace,
     )
-    # uvicorn raises the signal again after its shutdown; to be told to stop is no failure.
+    # uvicorn raises the signal again after its shutdown; ignoring it makes the exit code 0.
     signal.signal(signal.SIGTERM, _ignore)
     signal.signal(signal.SIGINT, _ignore)
-    server_of(settings).run(sockets=[listening])
+    create_server(settings).run(sockets=[listening])
 
 
-def server_of(settings: SandboxSettings) -> AnnouncingServer:
-    """Return a server whose connections faults can drop."""
+def create_server(settings: SandboxSettings) -> AnnouncingServer:
+    """Create a server whose connections can be dropped by faults."""
     return AnnouncingServer(
         uvicorn.Config(
             create_app(settings),
@@ -43,7 +43,7 @@ def server_of(settings: SandboxSettings) -> AnnouncingServer:
             lifespan="off",
             log_level="warning",
             access_log=False,
-            # Longer than its callers keep an idle connection.
+            # In seconds; longer than clients keep an idle connection, so that only they close one.
             timeout_keep_alive=75,
             timeout_graceful_shutdown=1,
         )
@@ -53,7 +53,7 @@ def server_of(settings: SandboxSettings) -> AnnouncingServer:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="An imitation of the Stitch bank API.")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=9000, help="0 picks a free one")
+    parser.add_argument("--port", type=int, default=9000, help="0 picks a free port")
     parser.add_argument("--issuer", help="default: http://HOST:PORT")
     parser.add_argument("--client-id", default=CLIENT_ID)
     parser.add_argument("--client-secret", default=CLIENT_SECRET)

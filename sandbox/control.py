@@ -1,4 +1,4 @@
-"""The control API: what no real bank has, for tests and the demo. Its reference is README.md."""
+"""The control API, with which tests and demos steer the bank. README.md is its reference."""
 
 import secrets
 import time
@@ -11,14 +11,14 @@ from sandbox.customers import Customer
 from sandbox.faults import Faults
 from sandbox.ledger import LedgerReport
 from sandbox.oidc.authorization_request import SCOPES
-from sandbox.oidc.token import grant
+from sandbox.oidc.token import issue_grant
 from sandbox.tokens import Consent
 
 router = APIRouter(prefix="/sandbox")
 
 
 class CustomerEntry(BaseModel):
-    """A customer as the control API shows it, login included."""
+    """A customer, with the username and the password."""
 
     sub: str
     username: str
@@ -27,32 +27,32 @@ class CustomerEntry(BaseModel):
     accounts: list[str]
 
 
-class ExpireRequest(BaseModel):
-    """Whose access tokens expire; everybody's without a `sub`."""
+class ExpirationRequest(BaseModel):
+    """Selects the access tokens to expire: those of one customer, or all without a `sub`."""
 
     sub: str | None = None
 
 
-class Lifetime(BaseModel):
-    """How long access tokens live that are issued from now on."""
+class AccessTokenLifetime(BaseModel):
+    """The lifetime of the access tokens issued from now on."""
 
     seconds: int = Field(ge=1)
 
 
 class ConsentRevocation(BaseModel):
-    """Whose consents end."""
+    """Selects the customer, by `sub` or username, whose consents are revoked."""
 
     sub: str
 
 
 class KeyRotation(BaseModel):
-    """Whether the old keys stay published."""
+    """Says whether the old keys stay published."""
 
     keep_old: bool = True
 
 
 class GrantsRequest(BaseModel):
-    """How many ready-made grants to issue, and for what."""
+    """Asks for grants without a browser login."""
 
     sub: str
     scope: str = " ".join(SCOPES)
@@ -60,26 +60,26 @@ class GrantsRequest(BaseModel):
 
 
 class Grants(BaseModel):
-    """Token responses, as the token endpoint gives them."""
+    """Token responses, in the form of the token endpoint."""
 
     grants: list[dict[str, JsonValue]]
 
 
 class Affected(BaseModel):
-    """How many tokens or consents a call has changed."""
+    """The number of tokens or consents that a call changed."""
 
     affected: int
 
 
 @router.get("/ledger")
 async def ledger(bank: BankDependency) -> LedgerReport:
-    """Return what the bank counted."""
+    """Return every token family, and the request counts."""
     return bank.report()
 
 
 @router.get("/customers")
 async def customers(bank: BankDependency) -> list[CustomerEntry]:
-    """Return who can log in, and how."""
+    """Return the customers, with their logins."""
     return [
         CustomerEntry(
             sub=customer.sub,
@@ -94,53 +94,53 @@ async def customers(bank: BankDependency) -> list[CustomerEntry]:
 
 @router.get("/faults")
 async def show_faults(bank: BankDependency) -> Faults:
-    """Return what is wrong at the bank now."""
+    """Return the current faults."""
     return bank.faults
 
 
 @router.put("/faults")
 async def merge_faults(bank: BankDependency, changes: Faults) -> Faults:
-    """Replace each fault that the body names, and leave the others."""
+    """Replace each fault that the body names, and leave the others unchanged."""
     bank.faults.merge(changes)
     return bank.faults
 
 
 @router.delete("/faults", status_code=204)
 async def clear_faults(bank: BankDependency) -> None:
-    """Let nothing be wrong any more."""
+    """Remove all faults."""
     bank.faults = Faults()
 
 
 @router.post("/expire")
-async def expire(bank: BankDependency, request: ExpireRequest) -> Affected:
+async def expire(bank: BankDependency, request: ExpirationRequest) -> Affected:
     """Expire access tokens now."""
     return Affected(affected=bank.tokens.expire_access_tokens(request.sub))
 
 
 @router.post("/access-token-ttl", status_code=204)
-async def set_access_token_ttl(bank: BankDependency, lifetime: Lifetime) -> None:
+async def set_access_token_ttl(bank: BankDependency, lifetime: AccessTokenLifetime) -> None:
     """Change the lifetime of access tokens issued from now on."""
     bank.tokens.access_token_ttl = lifetime.seconds
 
 
 @router.post("/lapse-pushed-requests", status_code=204)
 async def lapse_pushed_requests(bank: BankDependency) -> None:
-    """Let the time of every pushed request be over."""
-    bank.pushed_requests.lapse()
+    """Expire all unused pushed requests."""
+    bank.pushed_requests.expire_all()
 
 
 @router.post("/rotate-dpop-nonce", status_code=204)
 async def rotate_dpop_nonce(bank: BankDependency) -> None:
-    """Ask for a new nonce in proofs; the one before is taken until the next rotation."""
+    """Require a new nonce in proofs; the previous one is accepted until the next rotation."""
     bank.proofs.rotate_nonce()
 
 
 @router.post("/revoke-consent")
 async def revoke_consent(bank: BankDependency, request: ConsentRevocation) -> Affected:
-    """End a customer's consents, as the customer can at the bank."""
+    """Revoke a customer's consents, as if the customer had done so at the bank."""
     families = bank.tokens.families_of(_customer(bank, request.sub).sub)
     for family in families:
-        bank.tokens.kill(family, "revoked_by_user")
+        bank.tokens.revoke_family(family, "revoked_by_user")
     return Affected(affected=len(families))
 
 
@@ -152,17 +152,17 @@ async def rotate_keys(bank: BankDependency, rotation: KeyRotation) -> None:
 
 @router.post("/reset", status_code=204)
 async def reset(bank: BankDependency) -> None:
-    """Return to the start state."""
+    """Restore the initial state."""
     bank.reset()
 
 
 @router.post("/grants")
 async def issue_grants(bank: BankDependency, request: GrantsRequest) -> Grants:
-    """Issue grants to all accounts of a customer without the browser's part, for load tests."""
+    """Issue grants to all accounts of a customer without a browser login, for load tests."""
     customer = _customer(bank, request.sub)
     return Grants(
         grants=[
-            grant(
+            issue_grant(
                 bank,
                 Consent(
                     sub=customer.sub,
@@ -179,8 +179,8 @@ async def issue_grants(bank: BankDependency, request: GrantsRequest) -> Grants:
 
 
 def _customer(bank: Bank, sub: str) -> Customer:
-    """Return the customer of this sub, or of this username, which is the same at every start."""
+    """Return the customer with this `sub` or username."""
     for customer in bank.customers.values():
         if sub in (customer.sub, customer.username):
             return customer
-    raise HTTPException(404, "No customer has this sub.")
+    raise HTTPException(404, "No customer has this sub or username.")

@@ -1,4 +1,4 @@
-"""The bank's customers and what they own."""
+"""The bank's customers, their accounts and their transactions."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -12,7 +12,7 @@ AccountType = Literal["current", "savings", "credit"]
 
 @dataclass(frozen=True, kw_only=True)
 class BankBranch:
-    """A bank that customers can choose."""
+    """A bank that customers can choose on the first page."""
 
     id: str
     name: str
@@ -34,7 +34,7 @@ class TransactionRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class DebitOrderRecord:
-    """One collection by a company that the customer gave a mandate."""
+    """One collection by a company under the customer's mandate."""
 
     id: str
     amount: Decimal
@@ -44,7 +44,7 @@ class DebitOrderRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """A bank account; lists are newest first."""
+    """A bank account; transactions and debit orders are sorted newest first."""
 
     id: str
     name: str
@@ -77,7 +77,7 @@ class Company:
 
 @dataclass(frozen=True, kw_only=True)
 class Customer:
-    """Someone who can log in at one bank."""
+    """A customer who can log in at one bank."""
 
     sub: str
     username: str
@@ -88,5 +88,5 @@ class Customer:
 
     @property
     def display_name(self) -> str:
-        """The name that the pages greet with."""
+        """The name that the pages show."""
         return self.holder.full_name if isinstance(self.holder, Person) else self.holder.name

@@ -1,4 +1,4 @@
-"""Carries out endpoint faults around the application, down to dropping the connection."""
+"""ASGI middleware that applies endpoint faults, up to dropping the connection."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,23 +21,23 @@ ENDPOINTS: dict[str, FaultyEndpoint] = {
     "/graphql": "graphql",
 }
 
-FILLING = b"x" * 65_536
+PADDING = b"x" * 65_536
 
 
 @dataclass(frozen=True)
 class FaultInjection:
-    """The outermost application: lets requests pass, or suffer."""
+    """The outermost middleware: passes requests on, or applies the fault of their endpoint."""
 
     application: ASGIApp
     bank: Bank
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Find the fault of this request, if any, and apply it."""
+        """Handle one request; apply the fault of its endpoint if there is one."""
         endpoint = ENDPOINTS.get(scope["path"]) if scope["type"] == "http" else None
         if endpoint is None or getattr(self.bank.faults, endpoint) is None:
             await self.application(scope, receive, send)
             return
-        # Read first: the bank processes a request also when its client gives up during a delay.
+        # The body is read first, so that the bank processes the request even if its client disconnects during a delay.
         body = await _read_body(receive)
         fault = self.bank.faults.take(endpoint, grant_type=_grant_type(body))
         if fault is None:
@@ -49,41 +49,41 @@ class FaultInjection:
             self.bank.ledger.answered_by_fault[endpoint] += 1
             await asyncio.sleep(fault.hang)
             await drop_connection(scope, receive)
-        elif (answer := _answer_without_processing(fault)) is not None:
+        elif (response := _response_without_processing(fault)) is not None:
             self.bank.ledger.answered_by_fault[endpoint] += 1
-            await answer(scope, receive, send)
+            await response(scope, receive, send)
         else:
-            await self._process_and_spoil(fault, body, scope, receive, send)
+            await self._process_and_corrupt_response(fault, body, scope, receive, send)
 
-    async def _process_and_spoil(
+    async def _process_and_corrupt_response(
         self, fault: EndpointFault, body: bytes, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        answer: list[Message] = []
+        messages: list[Message] = []
 
-        async def keep(message: Message) -> None:
-            answer.append(message)
+        async def collect(message: Message) -> None:
+            messages.append(message)
 
-        await self.application(scope, _replay(body, receive), keep)
+        await self.application(scope, _replay(body, receive), collect)
         await asyncio.sleep(fault.delay_after)
         if fault.lose_answer:
             await drop_connection(scope, receive)
             return
         if fault.half_answer:
-            start, content = answer[0], b"".join(message.get("body", b"") for message in answer[1:])
+            start, content = messages[0], b"".join(message.get("body", b"") for message in messages[1:])
             await send(start)
             await send({"type": "http.response.body", "body": content[: len(content) // 2], "more_body": True})
             await drop_connection(scope, receive)
             return
-        for message in answer:
+        for message in messages:
             await send(message)
 
 
-def _answer_without_processing(fault: EndpointFault) -> Response | None:
+def _response_without_processing(fault: EndpointFault) -> Response | None:
     if fault.status is not None:
         headers = {} if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
-        return PlainTextResponse("The bank is out of order.", fault.status, headers)
+        return PlainTextResponse("The bank is unavailable.", fault.status, headers)
     if fault.error is not None:
-        return JSONResponse({"error": fault.error, "error_description": "A fault of the sandbox."}, 400)
+        return JSONResponse({"error": fault.error, "error_description": "A fault injected by the sandbox."}, 400)
     if fault.garbage:
         return Response("<html>Down for maintenance", media_type="application/json")
     if fault.huge is not None:
@@ -102,8 +102,8 @@ async def _huge_json(size: int) -> AsyncIterator[bytes]:
     yield before
     remaining = size - len(before) - len(after)
     while remaining > 0:
-        yield FILLING[:remaining]
-        remaining -= len(FILLING)
+        yield PADDING[:remaining]
+        remaining -= len(PADDING)
     yield after
 
 
@@ -119,10 +119,10 @@ async def _read_body(receive: Receive) -> bytes:
 def _replay(body: bytes, receive: Receive) -> Receive:
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def replayed() -> Message:
+    async def receive_replayed() -> Message:
         return messages.pop() if messages else await receive()
 
-    return replayed
+    return receive_replayed
 
 
 def _grant_type(body: bytes) -> str | None:

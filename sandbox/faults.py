@@ -1,4 +1,4 @@
-"""Faults that a test can ask the bank for, as typed data. `fault_injection` and the endpoints carry them out."""
+"""The faults that a test can switch on, as typed data. `fault_injection` and the endpoints apply them."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ Support = Literal["none", "offered", "required"]
 
 
 class Fault(BaseModel):
-    """Something that goes wrong, always or for the next `times` requests only."""
+    """A fault: permanent, or for the next `times` requests only."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -17,68 +17,69 @@ class Fault(BaseModel):
 
 
 class EndpointFault(Fault):
-    """What any endpoint can suffer.
+    """A fault that any endpoint can have.
 
-    `delay` goes with everything. Of those that leave a request unprocessed (`hang` to `redirect`) the first one set
-    wins; those below them let the bank process it and spoil the answer only.
+    `delay` combines with every other member. `hang` to `redirect` leave the request unprocessed; the first one that is
+    set applies. The members after them let the bank process the request and only affect the response.
     """
 
     delay: float = Field(default=0, ge=0)
     """Seconds before processing."""
 
     hang: float | None = Field(default=None, ge=0)
-    """Seconds without an answer; then the connection drops."""
+    """Seconds without a response, after which the connection is closed."""
     status: int | None = Field(default=None, ge=400, le=599)
+    """An HTTP status."""
     retry_after: int | None = Field(default=None, ge=0)
-    """Goes with `status`."""
+    """The `Retry-After` header sent with `status`, in seconds."""
     error: str | None = None
-    """An OAuth error code."""
+    """400 with this OAuth error code."""
     garbage: bool = False
-    """200 and no JSON."""
+    """200 with a body that is not JSON."""
     huge: int | None = Field(default=None, ge=32)
-    """200 and JSON of so many bytes."""
+    """200 with JSON of exactly this many bytes."""
     redirect: str | None = None
     """302 to this URL."""
 
     delay_after: float = Field(default=0, ge=0)
-    """Seconds between processing and answering."""
+    """Seconds between processing and the response."""
     lose_answer: bool = False
-    """The connection drops in place of an answer."""
+    """The connection is closed without a response."""
     half_answer: bool = False
-    """The connection drops in the middle of the body."""
+    """The connection is closed in the middle of the body."""
 
 
 class DiscoveryFault(EndpointFault):
-    """What is wrong with the discovery document."""
+    """A fault of the discovery document."""
 
     document: dict[str, JsonValue] = {}
     """Members to set; null removes one."""
 
 
 class TokenFault(EndpointFault):
-    """What is wrong with a token response or its id_token."""
+    """A fault of the token response or its id_token."""
 
     grant_type: str | None = None
-    """Only requests of this grant suffer."""
+    """Restricts the fault to requests with this grant type."""
     token_response: dict[str, JsonValue] = {}
     """Members to set; null removes one."""
     claims: dict[str, JsonValue] = {}
     """Claims of the id_token to set; null removes one."""
     algorithm: Literal["RS256", "HS256", "none"] = "RS256"
-    """HS256 takes the RSA public key, as PEM, for the secret (RFC 8725, section 2.1)."""
+    """HS256 uses the RSA public key, as PEM, as its secret (RFC 8725, section 2.1)."""
     kid: Literal["current", "missing", "unknown"] = "current"
     signing_key: Literal["current", "other"] = "current"
 
 
 class AuthorizationResponseFault(Fault):
-    """What is wrong with the redirect back to the client."""
+    """A fault of the redirect back to the client."""
 
     parameters: dict[str, str | None] = {}
     """Parameters to set; null removes one."""
 
 
 class Faults(BaseModel):
-    """Everything that is wrong at the bank at this moment, or that it does differently from its default."""
+    """The current faults, and the optional features that are switched on."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
@@ -91,44 +92,44 @@ class Faults(BaseModel):
     graphql: EndpointFault | None = None
 
     unauthenticated_shape: Literal["401", "200", "200-nested"] = "401"
-    """How GraphQL says that a token has expired; "nested" puts the code into `errors[]`."""
+    """The HTTP status for an expired token; "nested" puts the error code into `errors[]`."""
     announce_iss: bool = False
-    """Announce and send `iss` with the authorization response (RFC 9207)."""
+    """Whether `iss` is announced, and sent with the authorization response (RFC 9207)."""
     pushed_requests: Support = "none"
     """Whether clients may or must push their authorization requests (RFC 9126)."""
     dpop: Support = "none"
     """Whether clients may or must bind tokens to a key (RFC 9449)."""
     dpop_nonces: bool = False
-    """Whether proofs must hold the bank's nonce."""
+    """Whether proofs must contain the bank's nonce."""
     refresh_reuse_grace: float | None = Field(default=None, ge=0)
-    """In place of the setting of this name."""
+    """Overrides the setting with this name."""
 
     def merge(self, changes: "Faults") -> None:
-        """Take over every member that `changes` names; each replaces the former one whole."""
+        """Replace each member that is set in `changes`."""
         for name in changes.model_fields_set:
             setattr(self, name, getattr(changes, name))
 
     def take(self, endpoint: FaultyEndpoint, *, grant_type: str | None = None) -> EndpointFault | None:
-        """Return the fault that this request suffers, and use up one of its `times`."""
+        """Return the fault of this request, if any, and decrement its `times`."""
         fault: EndpointFault | None = getattr(self, endpoint)
         if isinstance(fault, TokenFault) and fault.grant_type not in (None, grant_type):
             return None
-        self._use_up(endpoint, fault)
+        self._decrement_times(endpoint, fault)
         return fault
 
     def take_authorization_response(self) -> dict[str, str | None]:
-        """Return the changes to this redirect, and use up one of their `times`."""
+        """Return the changes to this redirect, and decrement their `times`."""
         fault = self.authorization_response
-        self._use_up("authorization_response", fault)
+        self._decrement_times("authorization_response", fault)
         return fault.parameters if fault else {}
 
-    def _use_up(self, name: str, fault: Fault | None) -> None:
+    def _decrement_times(self, name: str, fault: Fault | None) -> None:
         if fault is None or fault.times is None:
             return
         setattr(self, name, fault.model_copy(update={"times": fault.times - 1}) if fault.times > 1 else None)
 
 
 def override(members: dict[str, JsonValue], changes: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Set or, with null, remove members."""
+    """Return `members` with the `changes` applied; a null removes the member."""
     merged = members | changes
     return {name: value for name, value in merged.items() if name not in changes or value is not None}

@@ -1,4 +1,4 @@
-"""What the bank counted, for tests that ask what a client really did."""
+"""Counts of the requests that the bank received, so that tests can check what a client really did."""
 
 from collections import Counter
 
@@ -8,7 +8,7 @@ from sandbox.tokens import TokenFamily
 
 
 class RefreshTokenEntry(BaseModel):
-    """One refresh token of a family, by its SHA-256 hex digest."""
+    """One refresh token of a family. `digest` is its SHA-256 in hex, `presented` how often it was used."""
 
     digest: str
     generation: int
@@ -17,7 +17,7 @@ class RefreshTokenEntry(BaseModel):
 
 
 class FamilyEntry(BaseModel):
-    """One consent and what became of its tokens."""
+    """One consent and its refresh tokens."""
 
     family: str
     sub: str
@@ -31,19 +31,19 @@ class LedgerTotals(BaseModel):
     """Counts since the start or the last reset."""
 
     token_requests: dict[str, dict[str, int]]
-    """Grant type, then `ok` or the OAuth error code."""
+    """By grant type, then by `ok` or the OAuth error code."""
     pushed_requests: int
     codes_exchanged: int
     revocations: int
     graphql_requests: dict[str, int]
-    """`ok` or `unauthenticated`, or the error of a proof."""
+    """By `ok`, `unauthenticated` or the error code of a DPoP proof."""
     payments: int
     answered_by_fault: dict[str, int]
-    """Endpoint, then how many requests a fault answered without the bank processing them."""
+    """By endpoint: requests that got the response of a fault without being processed."""
 
 
 class LedgerReport(BaseModel):
-    """The answer of `GET /sandbox/ledger`."""
+    """The response of `GET /sandbox/ledger`."""
 
     families: list[FamilyEntry]
     totals: LedgerTotals
@@ -78,7 +78,7 @@ class Ledger:
 
 
 def family_entry(family: TokenFamily) -> FamilyEntry:
-    """Describe a family without any token value."""
+    """Return the ledger entry of a family, without any token value."""
     return FamilyEntry(
         family=family.id,
         sub=family.consent.sub,

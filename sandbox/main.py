@@ -8,7 +8,7 @@ from sandbox import approval, control
 from sandbox.bank import Bank
 from sandbox.fault_injection import FaultInjection
 from sandbox.graphql import endpoint
-from sandbox.oidc import authorize, discovery, pushed_requests, revocation, token
+from sandbox.oidc import authorize, discovery, pushed_authorization, revocation, token
 from sandbox.oidc.errors import (
     InvalidParameterError,
     OAuthError,
@@ -20,16 +20,16 @@ from sandbox.settings import SandboxSettings
 
 
 def create_app(settings: SandboxSettings) -> FastAPI:
-    """Return a bank of its own: two applications share nothing."""
+    """Create an application with its own bank; two applications share no state."""
     bank = Bank(settings)
     application = FastAPI(title="Sandbox bank", docs_url=None, redoc_url=None)
     application.state.bank = bank
-    for part in (discovery, pushed_requests, authorize, token, revocation, endpoint, approval, control):
-        application.include_router(part.router)
+    for module in (discovery, pushed_authorization, authorize, token, revocation, endpoint, approval, control):
+        application.include_router(module.router)
     application.mount("/assets", StaticFiles(directory=PAGES / "assets"))
     application.add_exception_handler(OAuthError, oauth_error_response)
     application.add_exception_handler(InvalidParameterError, invalid_parameter_response)
     application.add_middleware(GZipMiddleware, minimum_size=1024)
-    # Added last, so outermost: a spoilt answer is the compressed one.
+    # Added last and so outermost: it truncates the compressed response.
     application.add_middleware(FaultInjection, bank=bank)
     return application

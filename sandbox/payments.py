@@ -1,4 +1,4 @@
-"""Payments, and the approvals on a page of the bank that some of them need."""
+"""Payments, and the user's approval that some of them need."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ ReauthorizationStatus = Literal["pending", "complete", "failed"]
 
 @dataclass(frozen=True, kw_only=True)
 class PaymentOrder:
-    """A payment as it was asked for; the same one, repeated after an approval, goes through."""
+    """A requested payment. If the same order is repeated after its approval, it is executed."""
 
     family_id: str
     amount: Decimal
@@ -26,7 +26,7 @@ class PaymentOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class Payment:
-    """A payment that was made."""
+    """An executed payment."""
 
     id: str
     sub: str
@@ -36,7 +36,7 @@ class Payment:
 
 @dataclass(kw_only=True)
 class Reauthorization:
-    """A request for the user's approval."""
+    """A request for the user's approval of a payment."""
 
     id: str
     sub: str
@@ -46,33 +46,33 @@ class Reauthorization:
 
 @dataclass(kw_only=True)
 class Payments:
-    """Makes payments or asks for approval."""
+    """Executes payments, or asks for the user's approval. Payments above `limit` need it."""
 
     limit: Decimal
-    made: dict[str, Payment] = field(default_factory=dict)
+    executed: dict[str, Payment] = field(default_factory=dict)
     reauthorizations: dict[str, Reauthorization] = field(default_factory=dict)
-    _families_to_ask: set[str] = field(default_factory=set)
+    _families_needing_approval: set[str] = field(default_factory=set)
     _approved: set[PaymentOrder] = field(default_factory=set)
 
-    def ask_at_next_payment(self, family: TokenFamily) -> None:
-        """Simulate that the bank wants to see the user again."""
-        self._families_to_ask.add(family.id)
+    def require_approval_of_next_payment(self, family: TokenFamily) -> None:
+        """Make the next payment of this family need approval, whatever its amount."""
+        self._families_needing_approval.add(family.id)
 
     def initiate(self, order: PaymentOrder, *, sub: str, today: date) -> Payment | Reauthorization:
-        """Make the payment, or return what the user must approve first. An approval serves once."""
-        wants_user = order.amount > self.limit or order.family_id in self._families_to_ask
-        if wants_user and order not in self._approved:
+        """Execute the payment, or return the approval that it needs first. An approval is valid for one payment."""
+        needs_approval = order.amount > self.limit or order.family_id in self._families_needing_approval
+        if needs_approval and order not in self._approved:
             reauthorization = Reauthorization(id=node_id("reauthorization", str(uuid.uuid4())), sub=sub, order=order)
             self.reauthorizations[reauthorization.id] = reauthorization
             return reauthorization
         self._approved.discard(order)
-        self._families_to_ask.discard(order.family_id)
+        self._families_needing_approval.discard(order.family_id)
         payment = Payment(id=node_id("payment", str(uuid.uuid4())), sub=sub, order=order, date=today)
-        self.made[payment.id] = payment
+        self.executed[payment.id] = payment
         return payment
 
     def decide(self, reauthorization: Reauthorization, *, allow: bool) -> None:
-        """Record what the user said; the first word stands."""
+        """Record the user's decision; only the first one counts."""
         if reauthorization.status != "pending":
             return
         reauthorization.status = "complete" if allow else "failed"

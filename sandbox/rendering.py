@@ -1,4 +1,4 @@
-"""The bank's pages: server-rendered, without scripts, everything from here."""
+"""Renders the bank's pages, which have no scripts and load nothing from other hosts."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from starlette.responses import HTMLResponse
 PAGES = Path(__file__).parent / "pages"
 
 HEADERS = {
-    # Kept by its own browser alone, whose user may press back.
+    # Private, because the pages show account data; not no-store, so that the back button works.
     "cache-control": "private, max-age=0",
     "content-security-policy": (
         "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"

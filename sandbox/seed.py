@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from sandbox.customers import Account, AccountType, BankBranch, Company, Customer, Person
 from sandbox.identifiers import node_id
-from sandbox.statements import debit_orders_among, statement
+from sandbox.statements import find_debit_orders, generate_statement
 
 SEED = 20_250_131
 
@@ -52,9 +52,9 @@ CUSTOMERS = (
 )
 
 
-def seeded_customers() -> tuple[Customer, ...]:
-    """Return the customers with accounts and statements, always the same ones."""
-    randomness = random.Random(SEED)  # noqa: S311 - invented statements, not secrets
+def create_customers() -> tuple[Customer, ...]:
+    """Return the customers with accounts and statements, the same at every call."""
+    randomness = random.Random(SEED)  # noqa: S311 - generates test data, not secrets
     return tuple(
         Customer(
             sub=str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://sandbox.invalid/{username}")),
@@ -73,7 +73,7 @@ def seeded_customers() -> tuple[Customer, ...]:
 
 def _account(randomness: random.Random, username: str, name: str, account_type: AccountType) -> Account:
     account_id = node_id("account", f"{username}/{account_type}")
-    transactions = statement(randomness, account_id, account_type)
+    transactions = generate_statement(randomness, account_id, account_type)
     balance = transactions[0].running_balance
     limit = CREDIT_LIMIT if account_type == "credit" else Decimal(0)
     return Account(
@@ -84,5 +84,5 @@ def _account(randomness: random.Random, username: str, name: str, account_type: 
         current_balance=balance,
         available_balance=balance + limit,
         transactions=transactions,
-        debit_orders=debit_orders_among(transactions),
+        debit_orders=find_debit_orders(transactions),
     )

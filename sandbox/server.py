@@ -1,4 +1,4 @@
-"""A uvicorn that says when it accepts connections, and that can drop one."""
+"""A uvicorn server that announces its address and whose connections the application can drop."""
 
 import asyncio
 import socket
@@ -12,19 +12,19 @@ TRANSPORT = "sandbox.transport"
 
 
 class DroppableProtocol(HttpToolsProtocol):
-    """HTTP/1.1 whose connection is within reach of the application."""
+    """HTTP/1.1 protocol that gives the application access to its transport."""
 
     def on_message_begin(self) -> None:
-        """Add the connection to the scope of the request that begins."""
+        """Add the transport to the scope of the new request."""
         super().on_message_begin()
         self.scope["extensions"] = {TRANSPORT: {"transport": self.transport}}
 
 
 class AnnouncingServer(uvicorn.Server):
-    """Prints its address once it accepts, so that whoever started it on port 0 learns the port."""
+    """Prints its address once it accepts connections; a process that started it on port 0 reads the port there."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start listening, then say so."""
+        """Start listening, then print the address."""
         await super().startup(sockets)
         for listening in sockets or []:
             host, port = listening.getsockname()[:2]
@@ -33,9 +33,9 @@ class AnnouncingServer(uvicorn.Server):
 
 
 async def drop_connection(scope: Scope, receive: Receive) -> None:
-    """Close the connection after what was sent so far, and wait until it is closed.
+    """Close the connection after the data sent so far, and wait until it is closed.
 
-    uvicorn would answer 500 to an application that returns early, or wait for the rest of a body.
+    If the application returned earlier, uvicorn would send a 500 or wait for the rest of the body.
     """
     transport: asyncio.Transport = scope["extensions"][TRANSPORT]["transport"]
     transport.close()

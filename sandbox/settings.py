@@ -1,4 +1,4 @@
-"""What a sandbox can be told at its start."""
+"""The settings of the sandbox, and their defaults."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -6,7 +6,7 @@ from pathlib import Path
 
 CLIENT_ID = "test-8f0f6c1e-2d5c-4a53-9f0e-6b7b6f3a9d10"
 
-# Looks like Stitch's secrets, standard base64, so that clients which forget to form-encode it are found out.
+# Standard base64 like Stitch's secrets: a client that does not form-encode it fails.
 CLIENT_SECRET = "Zk3+8tY/pQ7nV1hS2kD4wXe5RgU9b+mJaAcFo/TiLyM="  # noqa: S105  # gitleaks:allow
 
 REDIRECT_URIS = (
@@ -19,17 +19,17 @@ REDIRECT_URIS = (
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxSettings:
-    """The one registered client, and the bank's habits."""
+    """The registered client, and the parameters of the bank. Lifetimes are in seconds."""
 
     issuer: str = "http://127.0.0.1:9000"
     client_id: str = CLIENT_ID
     client_secret: str = CLIENT_SECRET
     redirect_uris: tuple[str, ...] = REDIRECT_URIS
     client_jwks_file: Path | None = None
-    """The client's public keys, for private_key_jwt."""
+    """The client's public keys, for `private_key_jwt`."""
     access_token_ttl: int = 900
     authorization_code_ttl: int = 60
     refresh_reuse_grace: float = 0
-    """Seconds during which a used refresh token still yields a fresh pair; 0 detects reuse at once."""
+    """For how many seconds a used refresh token is still accepted; 0 detects reuse at once."""
     payment_limit: Decimal = Decimal(1000)
     """Payments above it need the user's approval on a page of the bank."""

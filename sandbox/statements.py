@@ -1,4 +1,4 @@
-"""Invented statements that read like real South African ones."""
+"""Generates realistic South African account statements."""
 
 import random
 from datetime import date, timedelta
@@ -10,6 +10,7 @@ from sandbox.identifiers import node_id
 LAST_DAY = date(2025, 1, 31)
 DAYS = 120
 
+# By day of the month.
 DEBIT_ORDERS = {
     1: ("OUTSURANCE DEBIT ORDER", Decimal("-1189.45")),
     3: ("DISCOVERY HEALTH MEDICAL", Decimal("-3420.00")),
@@ -17,6 +18,7 @@ DEBIT_ORDERS = {
     15: ("VIRGIN ACTIVE", Decimal("-435.00")),
 }
 
+# Description, lowest and highest price in rand.
 PURCHASES = (
     ("WOOLWORTHS FOOD SANDTON", 80, 900),
     ("CHECKERS SIXTY60", 120, 1400),
@@ -31,8 +33,10 @@ PURCHASES = (
 )
 
 
-def statement(randomness: random.Random, account_id: str, account_type: AccountType) -> tuple[TransactionRecord, ...]:
-    """Return some four months of transactions up to `LAST_DAY`, newest first."""
+def generate_statement(
+    randomness: random.Random, account_id: str, account_type: AccountType
+) -> tuple[TransactionRecord, ...]:
+    """Return about four months of transactions up to `LAST_DAY`, newest first."""
     lines: list[tuple[date, str, str, Decimal]] = []
     for day in (LAST_DAY - timedelta(days=back) for back in range(DAYS, -1, -1)):
         lines += {"current": _cheque_day, "savings": _savings_day, "credit": _credit_day}[account_type](randomness, day)
@@ -53,8 +57,8 @@ def statement(randomness: random.Random, account_id: str, account_type: AccountT
     return tuple(reversed(records))
 
 
-def debit_orders_among(transactions: tuple[TransactionRecord, ...]) -> tuple[DebitOrderRecord, ...]:
-    """Return the transactions that companies collected."""
+def find_debit_orders(transactions: tuple[TransactionRecord, ...]) -> tuple[DebitOrderRecord, ...]:
+    """Return the transactions that are debit orders."""
     names = {description for description, _ in DEBIT_ORDERS.values()}
     return tuple(
         DebitOrderRecord(
@@ -94,7 +98,7 @@ def _credit_day(randomness: random.Random, day: date) -> list[tuple[date, str, s
 
 
 def _purchase(randomness: random.Random, day: date) -> tuple[date, str, str, Decimal]:
-    description, least, most = randomness.choice(PURCHASES)
-    cents = randomness.randint(least * 100, most * 100)
+    description, min_price, max_price = randomness.choice(PURCHASES)
+    cents = randomness.randint(min_price * 100, max_price * 100)
     reference = f"CARD*{randomness.randrange(10_000):04}"
     return day, description, reference, -Decimal(cents) / 100

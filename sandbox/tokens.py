@@ -1,6 +1,6 @@
-"""Access and refresh tokens, in families that live and die together.
+"""Access and refresh tokens, in families that are revoked together.
 
-The bank remembers digests only: no answer of the sandbox can leak a token that it issued before.
+The bank stores only digests, so no response of the sandbox can contain a token that it issued earlier.
 """
 
 import hashlib
@@ -10,19 +10,19 @@ import uuid
 from dataclasses import dataclass, field
 
 
-def opaque_token() -> str:
-    """Return 43 characters of base64url, as Stitch's tokens look."""
+def generate_token() -> str:
+    """Return a random token of 43 base64url characters, like Stitch's tokens."""
     return secrets.token_urlsafe(32)
 
 
 def digest(token: str) -> str:
-    """Return the SHA-256 hex digest by which the bank knows a token."""
+    """Return the SHA-256 digest, in hex, under which the bank stores a token."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Consent:
-    """What one customer allowed on the consent page."""
+    """The access that a customer granted on the consent page."""
 
     sub: str
     scope: tuple[str, ...]
@@ -34,7 +34,7 @@ class Consent:
 
 @dataclass(kw_only=True)
 class RefreshToken:
-    """One generation of a family."""
+    """One refresh token of a family; `generation` counts from 1."""
 
     digest: str
     generation: int
@@ -54,24 +54,24 @@ class TokenFamily:
 
     @property
     def alive(self) -> bool:
-        """Whether its tokens still work."""
+        """Whether its tokens are still valid."""
         return self.death_reason is None
 
 
 @dataclass(kw_only=True)
 class AccessToken:
-    """An access token as the bank remembers it."""
+    """The stored data of an access token."""
 
     family: TokenFamily
     scope: tuple[str, ...]
     expires_at: float
     jkt: str | None = None
-    """The thumbprint of the key that it is bound to, if it is."""
+    """The thumbprint of the key that the token is bound to, or None for a bearer token."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IssuedTokens:
-    """The one moment in which token values exist at the bank."""
+    """The token values of one token response. They are not stored."""
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)
@@ -80,12 +80,12 @@ class IssuedTokens:
     token_type: str
 
 
-class RefreshTokenRefusedError(Exception):
-    """The refresh token is unknown, dead or used before."""
+class InvalidRefreshTokenError(Exception):
+    """The refresh token is unknown, revoked or already used."""
 
 
 class TokenStore:
-    """Issues, rotates, looks up and kills tokens."""
+    """Issues, rotates, looks up and revokes tokens."""
 
     def __init__(self, *, access_token_ttl: int) -> None:
         self.access_token_ttl = access_token_ttl
@@ -94,7 +94,7 @@ class TokenStore:
         self._refresh_tokens: dict[str, tuple[TokenFamily, RefreshToken]] = {}
 
     def start_family(self, consent: Consent) -> TokenFamily:
-        """Open the family of a new consent; it has no tokens yet."""
+        """Create the family of a new consent, without tokens."""
         family = TokenFamily(id=str(uuid.uuid4()), consent=consent)
         self.families[family.id] = family
         return family
@@ -102,21 +102,21 @@ class TokenStore:
     def issue(
         self, family: TokenFamily, scope: tuple[str, ...] | None = None, *, jkt: str | None = None
     ) -> IssuedTokens:
-        """Issue the next generation, bound to a key if there is one; a refresh token only with `offline_access`."""
+        """Issue new tokens, bound to the key `jkt` if given; a refresh token only with the scope `offline_access`."""
         scope = scope or family.consent.scope
         now = time.time()
-        access_token = opaque_token()
+        access_token = generate_token()
         self._access_tokens[digest(access_token)] = AccessToken(
             family=family, scope=scope, expires_at=now + self.access_token_ttl, jkt=jkt
         )
         refresh_token = None
         if "offline_access" in family.consent.scope:
-            refresh_token = opaque_token()
-            remembered = RefreshToken(
+            refresh_token = generate_token()
+            stored = RefreshToken(
                 digest=digest(refresh_token), generation=len(family.refresh_tokens) + 1, issued_at=now
             )
-            family.refresh_tokens.append(remembered)
-            self._refresh_tokens[remembered.digest] = (family, remembered)
+            family.refresh_tokens.append(stored)
+            self._refresh_tokens[stored.digest] = (family, stored)
         return IssuedTokens(
             access_token=access_token,
             refresh_token=refresh_token,
@@ -125,46 +125,49 @@ class TokenStore:
             token_type="DPoP" if jkt else "Bearer",
         )
 
-    def present(self, refresh_token: str, *, reuse_grace: float) -> TokenFamily:
-        """Use up a refresh token and return its family; reuse beyond the grace kills the family."""
-        family, remembered = self._refresh_tokens.get(digest(refresh_token), (None, None))
-        if family is None or remembered is None:
-            raise RefreshTokenRefusedError("The refresh token is unknown.")
+    def use_refresh_token(self, refresh_token: str, *, reuse_grace: float) -> TokenFamily:
+        """Mark a refresh token as used and return its family; reuse after `reuse_grace` seconds revokes the family.
+
+        Raises InvalidRefreshTokenError if the token is unknown, revoked or already used.
+        """
+        family, stored = self._refresh_tokens.get(digest(refresh_token), (None, None))
+        if family is None or stored is None:
+            raise InvalidRefreshTokenError("The refresh token is unknown.")
         now = time.time()
-        remembered.presented += 1
+        stored.presented += 1
         if not family.alive:
-            raise RefreshTokenRefusedError("The consent has ended.")
-        if remembered.used_at is None:
-            remembered.used_at = now
-        elif now - remembered.used_at >= reuse_grace:
-            self.kill(family, "refresh_token_reused")
-            raise RefreshTokenRefusedError("The refresh token was used before.")
+            raise InvalidRefreshTokenError("The consent was revoked.")
+        if stored.used_at is None:
+            stored.used_at = now
+        elif now - stored.used_at >= reuse_grace:
+            self.revoke_family(family, "refresh_token_reused")
+            raise InvalidRefreshTokenError("The refresh token was already used.")
         return family
 
     def valid_access_token(self, access_token: str) -> AccessToken | None:
-        """Return the access token if it is known, unexpired and its family lives."""
-        remembered = self._access_tokens.get(digest(access_token))
-        if remembered is None or not remembered.family.alive or remembered.expires_at <= time.time():
+        """Return the stored access token, or None if it is unknown, expired or revoked."""
+        stored = self._access_tokens.get(digest(access_token))
+        if stored is None or not stored.family.alive or stored.expires_at <= time.time():
             return None
-        return remembered
+        return stored
 
     def revoke(self, token: str) -> None:
         """Revoke one access token, or the whole family of a refresh token (RFC 7009, section 2.1)."""
         self._access_tokens.pop(digest(token), None)
         family, _ = self._refresh_tokens.get(digest(token), (None, None))
         if family is not None:
-            self.kill(family, "revoked_by_client")
+            self.revoke_family(family, "revoked_by_client")
 
-    def kill(self, family: TokenFamily, reason: str) -> None:
-        """End a family with all its tokens; the first reason stays."""
+    def revoke_family(self, family: TokenFamily, reason: str) -> None:
+        """Revoke all tokens of a family; the first reason is kept."""
         family.death_reason = family.death_reason or reason
 
     def families_of(self, sub: str) -> list[TokenFamily]:
-        """Return the living families of one customer."""
+        """Return the families of one customer that are not revoked."""
         return [family for family in self.families.values() if family.alive and family.consent.sub == sub]
 
     def expire_access_tokens(self, sub: str | None = None) -> int:
-        """Let access tokens expire now, of one customer or of all; return how many."""
+        """Expire the access tokens of one customer, or of all, and return how many."""
         now = time.time()
         expired = 0
         for token in self._access_tokens.values():

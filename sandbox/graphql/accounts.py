@@ -1,14 +1,14 @@
-"""Bank accounts and their statements."""
+"""GraphQL types of bank accounts, transactions and debit orders."""
 
 from datetime import date
 
 import strawberry
 
 from sandbox.customers import CURRENCY, Account, DebitOrderRecord, TransactionRecord
-from sandbox.graphql.connections import Connection, page
+from sandbox.graphql.account_holders import AccountHolder, account_holder
 from sandbox.graphql.context import GraphQLInfo
-from sandbox.graphql.holders import AccountHolder, account_holder
 from sandbox.graphql.node import Node
+from sandbox.graphql.pagination import Connection, paginate
 from sandbox.graphql.scalars import Cursor, Money, UInt, money
 
 
@@ -25,7 +25,7 @@ class Transaction(Node):
 
 @strawberry.type
 class DebitOrderPayment(Node):
-    """One collection by a company that the customer gave a mandate."""
+    """One collection by a company under the customer's mandate."""
 
     amount: Money
     reference: str
@@ -34,9 +34,9 @@ class DebitOrderPayment(Node):
 
 @strawberry.type
 class BankAccount(Node):
-    """An account that the customer ticked.
+    """An account that the customer ticked on the consent page.
 
-    Fields under a scope of their own are nullable, so that a missing scope costs those fields only.
+    Fields that need another scope are nullable, so that a missing scope makes only these fields null.
     """
 
     name: str
@@ -49,19 +49,19 @@ class BankAccount(Node):
 
     @strawberry.field
     async def current_balance(self, info: GraphQLInfo) -> Money | None:
-        """Return what is on the account."""
+        """Return the current balance."""
         info.context.require("balances")
         return money(self.account.current_balance)
 
     @strawberry.field
     async def available_balance(self, info: GraphQLInfo) -> Money | None:
-        """Return what can be spent."""
+        """Return the balance including the credit limit."""
         info.context.require("balances")
         return money(self.account.available_balance)
 
     @strawberry.field
     async def account_holder(self, info: GraphQLInfo) -> AccountHolder | None:
-        """Return who holds the account."""
+        """Return the person or the company that holds the account."""
         info.context.require("accountholders")
         return account_holder(info.context.customer.holder)
 
@@ -69,21 +69,21 @@ class BankAccount(Node):
     async def transactions(
         self, info: GraphQLInfo, first: UInt | None = None, after: Cursor | None = None
     ) -> Connection[Transaction] | None:
-        """Return the statement, newest first."""
+        """Return the transactions, newest first."""
         info.context.require("transactions")
-        return page([transaction(record) for record in self.account.transactions], first, after)
+        return paginate([transaction(record) for record in self.account.transactions], first, after)
 
     @strawberry.field
     async def debit_order_payments(
         self, info: GraphQLInfo, first: UInt | None = None, after: Cursor | None = None
     ) -> Connection[DebitOrderPayment] | None:
-        """Return what companies collected, newest first."""
+        """Return the collected debit orders, newest first."""
         info.context.require("transactions")
-        return page([debit_order(record) for record in self.account.debit_orders], first, after)
+        return paginate([debit_order(record) for record in self.account.debit_orders], first, after)
 
 
 def bank_account(info: GraphQLInfo, account: Account) -> BankAccount:
-    """Return the account in the schema's shape."""
+    """Convert an account to its GraphQL type."""
     branch = info.context.customer.bank
     return BankAccount(
         id=strawberry.ID(account.id),
@@ -98,7 +98,7 @@ def bank_account(info: GraphQLInfo, account: Account) -> BankAccount:
 
 
 def transaction(record: TransactionRecord) -> Transaction:
-    """Return the line in the schema's shape."""
+    """Convert a transaction to its GraphQL type."""
     return Transaction(
         id=strawberry.ID(record.id),
         amount=money(record.amount),
@@ -110,7 +110,7 @@ def transaction(record: TransactionRecord) -> Transaction:
 
 
 def debit_order(record: DebitOrderRecord) -> DebitOrderPayment:
-    """Return the collection in the schema's shape."""
+    """Convert a debit order to its GraphQL type."""
     return DebitOrderPayment(
         id=strawberry.ID(record.id),
         amount=money(record.amount),

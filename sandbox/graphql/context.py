@@ -1,4 +1,4 @@
-"""Who asks, and what the consent lets it see."""
+"""The context of a GraphQL request: the bank, the access token, and the data that its consent covers."""
 
 from dataclasses import dataclass
 

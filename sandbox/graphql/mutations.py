@@ -1,4 +1,4 @@
-"""What can be done."""
+"""GraphQL mutations: payments."""
 
 from datetime import UTC, date, datetime
 from typing import Self
@@ -15,14 +15,14 @@ from sandbox.payments import Payment, PaymentOrder, Reauthorization
 
 @strawberry.type
 class PaymentInitiationCompleted:
-    """The payment was made."""
+    """The status of an executed payment."""
 
     date: date
 
 
 @strawberry.type
 class PaymentInitiation(Node):
-    """A payment that the user's consent covered."""
+    """An executed payment."""
 
     amount: Money
     date: date
@@ -34,14 +34,14 @@ class PaymentInitiation(Node):
 
 @strawberry.type
 class ReauthorizationRequired(Node):
-    """The bank wants the user to approve on one of its own pages."""
+    """A request for the user's approval on a page of the bank."""
 
     status: str
     user_interaction_url: str
 
     @classmethod
     def of(cls, info: GraphQLInfo, reauthorization: Reauthorization) -> Self:
-        """Return the request in the schema's shape."""
+        """Convert a reauthorization to its GraphQL type."""
         return cls(
             id=strawberry.ID(reauthorization.id),
             status=reauthorization.status,
@@ -51,14 +51,14 @@ class ReauthorizationRequired(Node):
 
 @strawberry.type
 class UserInitiatePaymentPayload:
-    """The answer of `userInitiatePayment`."""
+    """The result of `userInitiatePayment`."""
 
     payment_initiation: PaymentInitiation
 
 
 @strawberry.input
 class UserInitiatePaymentInput:
-    """The payment to make."""
+    """The requested payment."""
 
     amount: MoneyInput
     payer_reference: str | None = None
@@ -68,7 +68,7 @@ class UserInitiatePaymentInput:
 
 @strawberry.type
 class Mutation:
-    """The root of mutations."""
+    """The root type of mutations."""
 
     @strawberry.mutation
     async def user_initiate_payment(
@@ -76,7 +76,7 @@ class Mutation:
         info: GraphQLInfo,
         input: UserInitiatePaymentInput,  # noqa: A002
     ) -> UserInitiatePaymentPayload:
-        """Make a payment, or refuse with USER_INTERACTION_REQUIRED until the user has approved it."""
+        """Execute a payment, or fail with USER_INTERACTION_REQUIRED until the user has approved it."""
         info.context.require("paymentinitiationrequest")
         order = PaymentOrder(
             family_id=info.context.access_token.family.id,
@@ -103,13 +103,13 @@ class Mutation:
 
     @strawberry.mutation
     async def test_user_trigger_simulated_reauthorization(self, info: GraphQLInfo) -> bool:
-        """Let this consent's next payment need the user, whatever its amount."""
-        info.context.bank.payments.ask_at_next_payment(info.context.access_token.family)
+        """Make the next payment under this consent need the user's approval, whatever its amount."""
+        info.context.bank.payments.require_approval_of_next_payment(info.context.access_token.family)
         return True
 
 
 def payment_initiation(payment: Payment) -> PaymentInitiation:
-    """Return the payment in the schema's shape."""
+    """Convert a payment to its GraphQL type."""
     return PaymentInitiation(
         id=strawberry.ID(payment.id),
         amount=money(payment.order.amount),

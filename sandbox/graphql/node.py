@@ -1,10 +1,10 @@
-"""The interface of everything that `node(id)` finds."""
+"""The interface of the types that the query `node(id)` returns."""
 
 import strawberry
 
 
 @strawberry.interface
 class Node:
-    """Something with an identifier of its own."""
+    """An object with a globally unique identifier."""
 
     id: strawberry.ID

@@ -1,4 +1,4 @@
-"""What can be asked."""
+"""GraphQL queries."""
 
 import strawberry
 
@@ -12,7 +12,7 @@ from sandbox.seed import BANKS
 
 @strawberry.type
 class PaymentAuthorization:
-    """The account that payments leave from."""
+    """The account that payments are made from."""
 
     bank_account: BankAccount
     status: str
@@ -41,7 +41,7 @@ class User(Node):
 
 @strawberry.type
 class BankInfo:
-    """A bank that users can link."""
+    """A bank that users can link accounts of."""
 
     id: strawberry.ID
     name: str
@@ -50,7 +50,7 @@ class BankInfo:
 
 @strawberry.type
 class Query:
-    """The root of queries."""
+    """The root type of queries."""
 
     @strawberry.field
     async def user(self, info: GraphQLInfo) -> User:
@@ -59,21 +59,21 @@ class Query:
 
     @strawberry.field
     async def node(self, info: GraphQLInfo, id: strawberry.ID) -> Node | None:  # noqa: A002
-        """Return one thing by its identifier, if the consent lets it be seen."""
+        """Return one object by its identifier, or None if it does not exist or the consent does not cover it."""
         if id == _user(info).id:
             return _user(info)
         payments, sub = info.context.bank.payments, info.context.customer.sub
         reauthorization = payments.reauthorizations.get(id)
         if reauthorization is not None and reauthorization.sub == sub:
             return ReauthorizationRequired.of(info, reauthorization)
-        payment = payments.made.get(id)
+        payment = payments.executed.get(id)
         if payment is not None and payment.sub == sub:
             return payment_initiation(payment)
         return _account_or_transaction(info, id)
 
     @strawberry.field
     async def banks(self) -> list[BankInfo]:
-        """Return the banks that users can link."""
+        """Return all banks."""
         return [BankInfo(id=strawberry.ID(bank.id), name=bank.name, country=bank.country) for bank in BANKS]
 
 
@@ -84,13 +84,13 @@ def _user(info: GraphQLInfo) -> User:
     )
 
 
-def _account_or_transaction(info: GraphQLInfo, wanted: str) -> Node | None:
+def _account_or_transaction(info: GraphQLInfo, node_id: str) -> Node | None:
     for account in info.context.visible_accounts:
-        if account.id == wanted:
+        if account.id == node_id:
             info.context.require("accounts")
             return bank_account(info, account)
         for record in account.transactions:
-            if record.id == wanted:
+            if record.id == node_id:
                 info.context.require("transactions")
                 return transaction(record)
     return None

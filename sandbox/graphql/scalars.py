@@ -1,4 +1,4 @@
-"""Stitch's scalars."""
+"""Stitch's GraphQL scalars."""
 
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -13,7 +13,7 @@ from sandbox.customers import CURRENCY
 
 @dataclass(frozen=True)
 class Money:
-    """An amount in an answer."""
+    """An amount in a response."""
 
     quantity: Decimal
     currency: str
@@ -42,25 +42,25 @@ def _serialize_money(amount: Money) -> dict[str, str]:
 
 def _parse_money(value: object) -> MoneyInput:
     if not isinstance(value, dict) or value.keys() != {"quantity", "currency"}:
-        raise GraphQLError("MoneyInput has a quantity and a currency.")
+        raise GraphQLError("A MoneyInput must have exactly the members quantity and currency.")
     try:
         quantity = Decimal(str(value["quantity"]))
     except InvalidOperation:
-        raise GraphQLError("The quantity of a MoneyInput is a decimal number.") from None
+        raise GraphQLError("The quantity of a MoneyInput must be a decimal number.") from None
     if not quantity.is_finite() or quantity <= 0 or value["currency"] != CURRENCY:
-        raise GraphQLError(f"A MoneyInput is a positive quantity of {CURRENCY}.")
+        raise GraphQLError(f"A MoneyInput must be a positive quantity of {CURRENCY}.")
     return MoneyInput(quantity, CURRENCY)
 
 
 def _parse_unsigned(value: object) -> UInt:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise GraphQLError("UInt is a whole number from 0.")
+        raise GraphQLError("A UInt must be an integer of at least 0.")
     return UInt(value)
 
 
 def _parse_cursor(value: object) -> Cursor:
     if not isinstance(value, str):
-        raise GraphQLError("Cursor is text.")
+        raise GraphQLError("A Cursor must be a string.")
     return Cursor(value)
 
 

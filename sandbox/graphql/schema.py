@@ -1,4 +1,4 @@
-"""The schema, as far as public clients of Stitch use it."""
+"""The part of Stitch's GraphQL schema that its public clients use."""
 
 import strawberry
 from graphql import GraphQLError
@@ -12,10 +12,10 @@ from sandbox.graphql.scalars import SCALARS
 
 
 class Schema(strawberry.Schema):
-    """Logs what went wrong here, and not what the bank refused on purpose."""
+    """Logs unexpected errors only, not those that the bank raises on purpose."""
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """Leave out errors that a resolver raised as GraphQL errors, and wrong queries."""
+        """Skip invalid queries and the GraphQL errors raised by resolvers."""
         unexpected = [error for error in errors if not isinstance(error.original_error, GraphQLError | None)]
         super().process_errors(unexpected, execution_context)
 

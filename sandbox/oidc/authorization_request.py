@@ -1,4 +1,4 @@
-"""Checks of the authorization request, by the rules of Stitch's documentation."""
+"""Validation of the authorization request, by the rules of Stitch's documentation."""
 
 import re
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ CODE_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, kw_only=True)
 class AuthorizationRequest:
-    """An authorization request that passed every check (OpenID Connect Core 1.0, section 3.1.2.1; RFC 7636)."""
+    """A valid authorization request (OpenID Connect Core 1.0, section 3.1.2.1; RFC 7636)."""
 
     redirect_uri: str
     scope: tuple[str, ...]
@@ -31,22 +31,21 @@ class AuthorizationRequest:
     nonce: str = field(repr=False)
     code_challenge: str = field(repr=False)
     dpop_jkt: str | None = None
-    """The key that the code is bound to (RFC 9449, section 10)."""
+    """The thumbprint of the key that the code is bound to (RFC 9449, section 10)."""
 
 
-def validated(parameters: QueryParams, settings: SandboxSettings) -> AuthorizationRequest:
-    """Return the request, or raise for the first parameter that is wrong."""
+def validate_authorization_request(parameters: QueryParams, settings: SandboxSettings) -> AuthorizationRequest:
+    """Return the validated request.
+
+    Raises InvalidParameterError for the first invalid parameter.
+    """
     for name in parameters:
         if len(parameters.getlist(name)) > 1:
-            raise InvalidParameterError(name, f"Invalid {name}. It is given more than once.")
+            raise InvalidParameterError(name, f"Invalid {name}. It was sent more than once.")
     if parameters.get("client_id") != settings.client_id:
         raise InvalidParameterError("client_id", "Invalid client_id. It is not registered.")
     redirect_uri = parameters.get("redirect_uri", "")
-    if redirect_uri not in settings.redirect_uris:
-        raise InvalidParameterError(
-            "redirect_uri",
-            "Invalid redirect_uri. It must match one of the client's whitelisted redirect URIs exactly.",
-        )
+    check_redirect_uri(redirect_uri, settings)
     if parameters.get("response_type") != "code":
         raise InvalidParameterError("response_type", "Invalid response_type. Only code is supported.")
     if parameters.get("code_challenge_method") != "S256":
@@ -64,6 +63,15 @@ def validated(parameters: QueryParams, settings: SandboxSettings) -> Authorizati
         code_challenge=code_challenge,
         dpop_jkt=parameters.get("dpop_jkt"),
     )
+
+
+def check_redirect_uri(redirect_uri: str, settings: SandboxSettings) -> None:
+    """Raise InvalidParameterError if the redirect URI is not registered."""
+    if redirect_uri not in settings.redirect_uris:
+        raise InvalidParameterError(
+            "redirect_uri",
+            "Invalid redirect_uri. It must match one of the client's whitelisted redirect URIs exactly.",
+        )
 
 
 def _scope(value: str) -> tuple[str, ...]:

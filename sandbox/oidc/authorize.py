@@ -1,4 +1,4 @@
-"""The authorization endpoint (RFC 6749, section 3.1) and the pages behind it."""
+"""The authorization endpoint (RFC 6749, section 3.1) and its pages: choose a bank, log in, consent."""
 
 import secrets
 from typing import Annotated
@@ -9,7 +9,7 @@ from starlette.datastructures import QueryParams
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from sandbox.bank import Bank, BankDependency
-from sandbox.oidc.authorization_request import AuthorizationRequest, validated
+from sandbox.oidc.authorization_request import AuthorizationRequest, validate_authorization_request
 from sandbox.oidc.errors import InvalidParameterError
 from sandbox.oidc.interactions import Interaction
 from sandbox.oidc.session_state import session_state
@@ -33,8 +33,8 @@ InteractionId = Annotated[str, Form(alias="interaction")]
 
 @router.get("/connect/authorize")
 async def authorize(request: Request, bank: BankDependency) -> HTMLResponse:
-    """Check the request and show the first page."""
-    interaction = bank.interactions.begin(_asked_for(request.query_params, bank))
+    """Validate the request and show the first page."""
+    interaction = bank.interactions.start(_find_request(request.query_params, bank))
     return render("choose_bank.html", interaction=interaction, banks=BANKS)
 
 
@@ -42,11 +42,11 @@ async def authorize(request: Request, bank: BankDependency) -> HTMLResponse:
 async def choose_bank(
     bank: BankDependency, interaction_id: InteractionId, chosen: Annotated[str, Form(alias="bank")]
 ) -> HTMLResponse:
-    """Take the bank that the customer chose, and ask for a login."""
+    """Store the chosen bank and show the login page."""
     interaction = bank.interactions.find(interaction_id)
     for branch in BANKS:
         if branch.id == chosen:
-            interaction.choose(branch)
+            interaction.choose_bank(branch)
             return _login_page(bank, interaction)
     return render("choose_bank.html", 400, interaction=interaction, banks=BANKS)
 
@@ -58,7 +58,7 @@ async def log_in(
     username: Annotated[str, Form()],
     password: Annotated[str, Form()],
 ) -> HTMLResponse:
-    """Check the login, and ask for consent."""
+    """Check the login and show the consent page."""
     interaction = bank.interactions.find(interaction_id)
     for customer in bank.customers.values():
         same_password = secrets.compare_digest(customer.password.encode(), password.encode())
@@ -81,19 +81,19 @@ async def decide(
     scope: Annotated[list[str] | None, Form()] = None,
     account: Annotated[list[str] | None, Form()] = None,
 ) -> Response:
-    """Send the customer back with a code or, after a refusal, with nothing but the state."""
+    """Redirect the customer to the client: with a code or, if the customer cancelled, with the state only."""
     interaction = bank.interactions.find(interaction_id)
     bank.interactions.end(interaction)
     if decision != "allow":
         return _redirect(bank, interaction.request, {})
     if interaction.customer is None:
-        raise InvalidParameterError("interaction", "Nobody has logged in. Start again.")
+        raise InvalidParameterError("interaction", "The customer has not logged in. Start again.")
     ticked = {"openid", *(scope or [])}
-    own = {owned.id for owned in interaction.customer.accounts}
+    own_accounts = {owned.id for owned in interaction.customer.accounts}
     consent = Consent(
         sub=interaction.customer.sub,
         scope=tuple(name for name in interaction.request.scope if name in ticked),
-        account_ids=frozenset(own.intersection(account or [])),
+        account_ids=frozenset(own_accounts.intersection(account or [])),
         bank_id=interaction.customer.bank.id,
         session_id=secrets.token_hex(16).upper(),
         authenticated_at=interaction.authenticated_at,
@@ -109,18 +109,18 @@ async def decide(
     )
 
 
-def _asked_for(parameters: QueryParams, bank: Bank) -> AuthorizationRequest:
-    """Return the request of the address, or the pushed one that it refers to (RFC 9126, section 4)."""
+def _find_request(parameters: QueryParams, bank: Bank) -> AuthorizationRequest:
+    """Return the request in the query string, or the pushed request that it refers to (RFC 9126, section 4)."""
     request_uri = parameters.get("request_uri")
     if request_uri is None or bank.faults.pushed_requests == "none":
         if bank.faults.pushed_requests == "required":
             raise InvalidParameterError("request_uri", "Invalid request_uri. Push the request first.")
-        return validated(parameters, bank.settings)
+        return validate_authorization_request(parameters, bank.settings)
     if set(parameters) != {"client_id", "request_uri"} or parameters["client_id"] != bank.settings.client_id:
-        raise InvalidParameterError("client_id", "Invalid client_id. It alone goes with request_uri.")
+        raise InvalidParameterError("client_id", "Invalid client_id. Send only client_id and request_uri.")
     pushed = bank.pushed_requests.take(request_uri)
     if pushed is None:
-        raise InvalidParameterError("request_uri", "Invalid request_uri. It is unknown, used or has expired.")
+        raise InvalidParameterError("request_uri", "Invalid request_uri. It is unknown, used or expired.")
     return pushed
 
 
@@ -129,8 +129,8 @@ def _login_page(bank: Bank, interaction: Interaction, *, failed: bool = False) -
     return render("log_in.html", 401 if failed else 200, interaction=interaction, hints=hints, failed=failed)
 
 
-def _redirect(bank: Bank, request: AuthorizationRequest, answer: dict[str, str]) -> RedirectResponse:
-    parameters: dict[str, str | None] = {**answer, "state": request.state}
+def _redirect(bank: Bank, request: AuthorizationRequest, members: dict[str, str]) -> RedirectResponse:
+    parameters: dict[str, str | None] = {**members, "state": request.state}
     if bank.faults.announce_iss:
         parameters["iss"] = bank.settings.issuer
     parameters |= bank.faults.take_authorization_response()

@@ -18,42 +18,45 @@ from sandbox.settings import SandboxSettings
 
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-
-LEEWAY = 5
+LEEWAY_SECONDS = 5
 
 
 @dataclass(frozen=True, repr=False)
-class _Secret:
+class _Credentials:
     client_id: str
     client_secret: str
 
 
 class ClientAuthenticator:
-    """Knows the one registered client, and the assertions that it has spent."""
+    """Authenticates the registered client, and rejects assertions that were already used."""
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
         self._keys: KeySet | None = None
         if settings.client_jwks_file is not None:
             self._keys = KeySet.import_key_set(json.loads(settings.client_jwks_file.read_text()))
-        self._spent_assertions: dict[str, float] = {}
+        self._used_assertions: dict[str, float] = {}
 
     def authenticate(self, authorization: str | None, form: Mapping[str, str], audiences: Sequence[str]) -> None:
-        """Accept exactly one of the three methods, or raise `invalid_client`. An assertion names one of `audiences`."""
+        """Check the credentials of `client_secret_basic`, `client_secret_post` or `private_key_jwt`.
+
+        `audiences` are the accepted values of `aud` in an assertion. Raises OAuthError: `invalid_request` if several
+        methods are used, else `invalid_client`.
+        """
         assertion = form.get("client_assertion")
         methods = [authorization is not None, "client_secret" in form, assertion is not None]
         if sum(methods) > 1:
-            raise OAuthError("invalid_request", "Use one way of client authentication only.")
+            raise OAuthError("invalid_request", "Use only one method of client authentication.")
         if assertion is not None:
             self._check_assertion(assertion, form, audiences)
         elif authorization is not None:
             self._check_secret(_basic(authorization))
         else:
-            self._check_secret(_Secret(form.get("client_id", ""), form.get("client_secret", "")))
+            self._check_secret(_Credentials(form.get("client_id", ""), form.get("client_secret", "")))
 
-    def _check_secret(self, given: _Secret) -> None:
-        same_id = secrets.compare_digest(given.client_id.encode(), self._settings.client_id.encode())
-        same_secret = secrets.compare_digest(given.client_secret.encode(), self._settings.client_secret.encode())
+    def _check_secret(self, credentials: _Credentials) -> None:
+        same_id = secrets.compare_digest(credentials.client_id.encode(), self._settings.client_id.encode())
+        same_secret = secrets.compare_digest(credentials.client_secret.encode(), self._settings.client_secret.encode())
         if not (same_id and same_secret):
             raise OAuthError("invalid_client", "The client is unknown or its secret is wrong.")
 
@@ -63,22 +66,22 @@ class ClientAuthenticator:
         if form.get("client_id", client_id) != client_id:
             raise OAuthError("invalid_client", "The client is unknown.")
         if form.get("client_assertion_type") != JWT_BEARER or self._keys is None:
-            raise OAuthError("invalid_client", "This client has no keys, or the assertion type is unknown.")
+            raise OAuthError("invalid_client", "The client has no registered keys, or the assertion type is unknown.")
         try:
             claims = jwt.decode(assertion, self._keys, algorithms=["RS256"]).claims
             self._assertion_rules(audiences).validate(claims)
         except (JoseError, ValueError) as error:
-            raise OAuthError("invalid_client", "The assertion's signature or claims are wrong.") from error
+            raise OAuthError("invalid_client", "The assertion's signature or claims are invalid.") from error
         now = time.time()
-        self._spent_assertions = {spent: end for spent, end in self._spent_assertions.items() if end > now}
-        if str(claims["jti"]) in self._spent_assertions:
-            raise OAuthError("invalid_client", "The assertion was used before.")
-        self._spent_assertions[str(claims["jti"])] = claims["exp"] + LEEWAY
+        self._used_assertions = {jti: expiry for jti, expiry in self._used_assertions.items() if expiry > now}
+        if str(claims["jti"]) in self._used_assertions:
+            raise OAuthError("invalid_client", "The assertion was already used.")
+        self._used_assertions[str(claims["jti"])] = claims["exp"] + LEEWAY_SECONDS
 
     def _assertion_rules(self, audiences: Sequence[str]) -> jwt.JWTClaimsRegistry:
         client_id = self._settings.client_id
         return jwt.JWTClaimsRegistry(
-            leeway=LEEWAY,
+            leeway=LEEWAY_SECONDS,
             iss={"essential": True, "value": client_id},
             sub={"essential": True, "value": client_id},
             aud={"essential": True, "values": list(audiences)},
@@ -87,8 +90,8 @@ class ClientAuthenticator:
         )
 
 
-def _basic(authorization: str) -> _Secret:
-    """Read both parts of HTTP Basic, each form-encoded before (RFC 6749, section 2.3.1)."""
+def _basic(authorization: str) -> _Credentials:
+    """Parse HTTP Basic credentials, whose two parts are form-encoded (RFC 6749, section 2.3.1)."""
     scheme, _, credentials = authorization.partition(" ")
     try:
         client_id, colon, client_secret = base64.b64decode(credentials, validate=True).decode().partition(":")
@@ -96,4 +99,4 @@ def _basic(authorization: str) -> _Secret:
         raise OAuthError("invalid_client", "The Authorization header is not HTTP Basic.") from error
     if scheme.lower() != "basic" or not colon:
         raise OAuthError("invalid_client", "The Authorization header is not HTTP Basic.")
-    return _Secret(unquote_plus(client_id), unquote_plus(client_secret))
+    return _Credentials(unquote_plus(client_id), unquote_plus(client_secret))

@@ -16,7 +16,7 @@ CLIENT_AUTHENTICATION_METHODS = ("client_secret_post", "client_secret_basic", "p
 
 @router.get("/.well-known/openid-configuration")
 async def discovery(request: Request, bank: BankDependency) -> JSONResponse:
-    """Return where everything is and what it can do."""
+    """Return the provider's metadata."""
     fault: DiscoveryFault = getattr(request.state, "fault", DiscoveryFault())
     issuer = bank.settings.issuer
     methods: list[JsonValue] = list(CLIENT_AUTHENTICATION_METHODS)
@@ -50,4 +50,4 @@ async def discovery(request: Request, bank: BankDependency) -> JSONResponse:
 @router.get("/.well-known/openid-configuration/jwks")
 async def jwks(bank: BankDependency) -> JSONResponse:
     """Return the public keys that sign id_tokens."""
-    return JSONResponse(bank.signing_keys.published())
+    return JSONResponse(bank.signing_keys.jwk_set())

@@ -1,4 +1,4 @@
-"""The two ways in which the bank's OIDC endpoints refuse."""
+"""The errors of the bank's OIDC endpoints, and their responses."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 
 
 class OAuthError(Exception):
-    """A refusal of the token or revocation endpoint (RFC 6749, section 5.2)."""
+    """An error response of the token or revocation endpoint (RFC 6749, section 5.2)."""
 
     def __init__(self, code: str, description: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(description)
@@ -17,7 +17,7 @@ class OAuthError(Exception):
 
 
 class InvalidParameterError(Exception):
-    """A refusal of the authorization endpoint: a 400 page of JSON, as Stitch has it, and no redirect."""
+    """An invalid parameter of the authorization endpoint. The response is 400 with JSON, as at Stitch."""
 
     def __init__(self, parameter: str, message: str) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class InvalidParameterError(Exception):
 
 
 async def oauth_error_response(_: Request, error: Exception) -> JSONResponse:
-    """Render an `OAuthError`; Stitch answers 400 also to failed client authentication."""
+    """Render an `OAuthError`, always as 400: Stitch does so even if client authentication failed."""
     assert isinstance(error, OAuthError)
     return JSONResponse(
         {"error": error.code, "error_description": error.description},

@@ -10,10 +10,10 @@ from sandbox.bank import Bank
 from sandbox.faults import TokenFault, override
 from sandbox.tokens import Consent
 
-LIFETIME = 300
+LIFETIME_SECONDS = 300
 
 
-def id_token(
+def create_id_token(
     bank: Bank,
     consent: Consent,
     *,
@@ -27,7 +27,7 @@ def id_token(
     claims: dict[str, JsonValue] = {
         "iss": bank.settings.issuer,
         "aud": bank.settings.client_id,
-        "exp": now + LIFETIME,
+        "exp": now + LIFETIME_SECONDS,
         "nbf": now,
         "iat": now,
         "nonce": nonce,
@@ -44,6 +44,6 @@ def id_token(
 
 
 def left_half_hash(value: str) -> str:
-    """Return what `at_hash` and `s_hash` hold under RS256 (Core, section 3.1.3.6)."""
+    """Return the value of `at_hash` or `s_hash` for RS256 (Core, section 3.1.3.6)."""
     left_half = hashlib.sha256(value.encode("ascii")).digest()[:16]
     return base64.urlsafe_b64encode(left_half).rstrip(b"=").decode()

@@ -1,4 +1,4 @@
-"""A customer's walk through the bank's pages: choose a bank, log in, consent."""
+"""The state of a customer on the bank's pages: choose a bank, log in, consent."""
 
 import secrets
 import time
@@ -11,7 +11,7 @@ from sandbox.oidc.errors import InvalidParameterError
 
 @dataclass(kw_only=True)
 class Interaction:
-    """How far one walk has come."""
+    """The progress of one authorization through the pages."""
 
     id: str
     request: AuthorizationRequest
@@ -19,36 +19,39 @@ class Interaction:
     customer: Customer | None = None
     authenticated_at: int = 0
 
-    def choose(self, bank: BankBranch) -> None:
-        """Remember the bank; whoever had logged in before does so again."""
+    def choose_bank(self, bank: BankBranch) -> None:
+        """Set the bank; an earlier login no longer counts."""
         self.bank = bank
         self.customer = None
 
     def log_in(self, customer: Customer) -> None:
-        """Remember who it is, and since when."""
+        """Set the customer and the time of the login."""
         self.customer = customer
         self.authenticated_at = int(time.time())
 
 
-class Interactions:
-    """The walks under way."""
+class InteractionStore:
+    """The interactions in progress."""
 
     def __init__(self) -> None:
         self._interactions: dict[str, Interaction] = {}
 
-    def begin(self, request: AuthorizationRequest) -> Interaction:
-        """Start a walk."""
+    def start(self, request: AuthorizationRequest) -> Interaction:
+        """Start an interaction."""
         interaction = Interaction(id=secrets.token_urlsafe(24), request=request)
         self._interactions[interaction.id] = interaction
         return interaction
 
     def find(self, interaction_id: str) -> Interaction:
-        """Return a walk under way, or raise."""
+        """Return the interaction with this identifier.
+
+        Raises InvalidParameterError if it is unknown or over.
+        """
         try:
             return self._interactions[interaction_id]
         except KeyError:
             raise InvalidParameterError("interaction", "Unknown interaction. Start again.") from None
 
     def end(self, interaction: Interaction) -> None:
-        """End a walk: its pages work no more."""
+        """End an interaction: its pages no longer work."""
         self._interactions.pop(interaction.id, None)

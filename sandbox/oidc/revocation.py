@@ -12,7 +12,7 @@ router = APIRouter()
 
 @router.post("/connect/revocation")
 async def revoke(request: Request, bank: BankDependency) -> Response:
-    """Revoke a token; unknown ones too get an empty 200 (section 2.2)."""
+    """Revoke a token. An unknown token also gets an empty 200 (section 2.2)."""
     form = await read_form(request)
     bank.clients.authenticate(request.headers.get("authorization"), form, bank.assertion_audiences)
     if not form.get("token"):

@@ -9,7 +9,7 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from sandbox.client import SandboxClient
-from sandbox.command import server_of
+from sandbox.command import create_server
 from sandbox.settings import SandboxSettings
 
 
@@ -29,7 +29,7 @@ def client_jwks_file(client_key: RSAKey, tmp_path_factory: pytest.TempPathFactor
 def sandbox_url(client_jwks_file: Path) -> Iterator[str]:
     listening = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server = server_of(SandboxSettings(issuer=url, client_jwks_file=client_jwks_file))
+    server = create_server(SandboxSettings(issuer=url, client_jwks_file=client_jwks_file))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     yield url

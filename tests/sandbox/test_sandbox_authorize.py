@@ -8,14 +8,14 @@ from sandbox.client import SandboxClient, authorization_parameters
 
 async def test_a_user_who_allows_comes_back_with_what_stitch_sends(bank: SandboxClient) -> None:
     login = await bank.log_in("openid accounts balances offline_access")
-    assert login.answer.keys() == {"code", "scope", "state", "session_state"}
-    assert login.answer["state"] == login.state
-    assert login.answer["scope"] == "openid accounts balances offline_access"
+    assert login.response.keys() == {"code", "scope", "state", "session_state"}
+    assert login.response["state"] == login.state
+    assert login.response["scope"] == "openid accounts balances offline_access"
 
 
 async def test_a_user_who_cancels_comes_back_with_the_state_only(bank: SandboxClient) -> None:
     login = await bank.log_in(decision="cancel")
-    assert login.answer == {"state": login.state}
+    assert login.response == {"state": login.state}
 
 
 async def test_a_user_can_cancel_before_logging_in(bank: SandboxClient) -> None:
@@ -27,7 +27,7 @@ async def test_a_user_can_cancel_before_logging_in(bank: SandboxClient) -> None:
 
 async def test_an_unticked_scope_is_not_granted(bank: SandboxClient) -> None:
     login = await bank.log_in("openid accounts balances", scopes={"accounts"})
-    assert login.answer["scope"] == "openid accounts"
+    assert login.response["scope"] == "openid accounts"
 
 
 async def test_a_wrong_password_leads_back_to_the_login(bank: SandboxClient) -> None:

@@ -124,15 +124,15 @@ async def test_iss_is_announced_and_sent_only_when_switched_on(bank: SandboxClie
     assert member not in (await bank.http.get(DISCOVERY)).json()
     await bank.set_faults(announce_iss=True)
     assert (await bank.http.get(DISCOVERY)).json()[member] is True
-    assert (await bank.log_in()).answer["iss"] == sandbox_url
+    assert (await bank.log_in()).response["iss"] == sandbox_url
 
 
 async def test_authorization_responses_can_be_bent(bank: SandboxClient) -> None:
     await bank.set_faults(authorization_response={"parameters": {"code": None, "error": "access_denied"}, "times": 1})
-    answer = (await bank.log_in()).answer
+    answer = (await bank.log_in()).response
     assert answer["error"] == "access_denied"
     assert "code" not in answer
-    assert "code" in (await bank.log_in()).answer
+    assert "code" in (await bank.log_in()).response
 
 
 async def test_faults_merge_by_endpoint_and_clear(bank: SandboxClient) -> None:

@@ -29,7 +29,7 @@ def left_half_hash(value: str) -> str:
 
 async def test_the_id_token_carries_stitchs_claims(bank: SandboxClient, sandbox_url: str) -> None:
     login = await bank.log_in()
-    tokens = (await bank.ask_token(login.code_grant())).json()
+    tokens = (await bank.request_token(login.code_grant())).json()
     claims = await verified_claims(bank, tokens["id_token"])
     assert " ".join(claims) == "iss aud exp nbf iat nonce at_hash s_hash sid sub auth_time idp amr"
     assert (claims["iss"], claims["aud"], claims["nonce"]) == (sandbox_url, CLIENT_ID, login.nonce)

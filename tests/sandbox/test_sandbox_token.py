@@ -41,8 +41,8 @@ async def test_there_is_no_refresh_token_without_offline_access(bank: SandboxCli
 
 async def test_a_second_use_of_a_code_revokes_what_it_issued(bank: SandboxClient) -> None:
     login = await bank.log_in()
-    tokens = (await bank.ask_token(login.code_grant())).json()
-    again = await bank.ask_token(login.code_grant())
+    tokens = (await bank.request_token(login.code_grant())).json()
+    again = await bank.request_token(login.code_grant())
     assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
     assert not await works(bank, tokens["access_token"])
     assert (await bank.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
@@ -54,9 +54,9 @@ async def test_a_second_use_of_a_code_revokes_what_it_issued(bank: SandboxClient
 )
 async def test_a_code_is_bound_to_its_request(bank: SandboxClient, name: str, value: str) -> None:
     login = await bank.log_in()
-    answer = await bank.ask_token(login.code_grant() | {name: value})
+    answer = await bank.request_token(login.code_grant() | {name: value})
     assert answer.json()["error"] == "invalid_grant"
-    assert (await bank.ask_token(login.code_grant())).status_code == 200
+    assert (await bank.request_token(login.code_grant())).status_code == 200
 
 
 async def test_a_refresh_rotates_the_refresh_token(bank: SandboxClient) -> None:
@@ -98,16 +98,16 @@ async def test_reuse_within_the_grace_keeps_the_family(bank: SandboxClient) -> N
 async def test_a_refresh_may_narrow_the_scope_but_not_widen_it(bank: SandboxClient) -> None:
     tokens = await bank.link("openid accounts balances offline_access")
     request = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
-    narrowed = (await bank.ask_token(request | {"scope": "openid accounts"})).json()
+    narrowed = (await bank.request_token(request | {"scope": "openid accounts"})).json()
     assert narrowed["scope"] == "openid accounts"
     request["refresh_token"] = narrowed["refresh_token"]
-    assert (await bank.ask_token(request | {"scope": "transactions"})).json()["error"] == "invalid_scope"
+    assert (await bank.request_token(request | {"scope": "transactions"})).json()["error"] == "invalid_scope"
 
 
 async def test_a_wrong_secret_is_invalid_client_and_costs_no_token(bank: SandboxClient) -> None:
     tokens = await bank.link()
     wrong = {"client_secret": "wrong", "grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
-    answer = await bank.ask_token(wrong)
+    answer = await bank.request_token(wrong)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client")
     assert (await bank.refresh(tokens["refresh_token"])).status_code == 200
 
@@ -165,7 +165,7 @@ async def test_a_revoked_access_token_leaves_its_family_alone(bank: SandboxClien
 
 async def test_only_forms_and_known_grants_are_read(bank: SandboxClient) -> None:
     assert (await bank.http.post("/connect/token", json={})).json()["error"] == "invalid_request"
-    assert (await bank.ask_token({"grant_type": "password"})).json()["error"] == "unsupported_grant_type"
+    assert (await bank.request_token({"grant_type": "password"})).json()["error"] == "unsupported_grant_type"
     repeated = await bank.http.post(
         "/connect/token",
         content="code=a&code=b",

@@ -1,4 +1,4 @@
-"""Pages in the manner of Relay (GraphQL Cursor Connections Specification)."""
+"""Pagination with Relay connections (GraphQL Cursor Connections Specification)."""
 
 import base64
 import binascii
@@ -10,14 +10,14 @@ from graphql import GraphQLError
 
 from sandbox.graphql.scalars import Cursor, UInt
 
-PAGE_SIZE = 500
+DEFAULT_PAGE_SIZE = 500
 
 Item = TypeVar("Item")
 
 
 @strawberry.type
 class PageInfo:
-    """Where a page stands in its list."""
+    """The position of a page in its list."""
 
     has_next_page: bool
     has_previous_page: bool
@@ -41,10 +41,10 @@ class Connection(Generic[Item]):
     edges: list[Edge[Item]]
 
 
-def page(items: Sequence[Item], first: UInt | None, after: Cursor | None) -> Connection[Item]:
-    """Return the page of `first` items that follows `after`."""
+def paginate(items: Sequence[Item], first: UInt | None, after: Cursor | None) -> Connection[Item]:
+    """Return the page of up to `first` items after the cursor `after`."""
     start = 0 if after is None else _position(after) + 1
-    end = start + (PAGE_SIZE if first is None else first)
+    end = start + (DEFAULT_PAGE_SIZE if first is None else first)
     edges = [Edge(cursor=_cursor(start + offset), node=item) for offset, item in enumerate(items[start:end])]
     return Connection(
         page_info=PageInfo(

@@ -1,4 +1,4 @@
-"""Who holds an account."""
+"""GraphQL types of account holders."""
 
 from typing import Annotated
 
@@ -47,7 +47,7 @@ AccountHolder = Annotated[Individual | Business, strawberry.union("AccountHolder
 
 
 def account_holder(holder: Person | Company) -> Individual | Business:
-    """Return the holder in the schema's shape."""
+    """Convert a holder to its GraphQL type."""
     if isinstance(holder, Company):
         return Business(name=holder.name, registration_number=holder.registration_number)
     document_type = Passport if holder.document_type == "passport" else IdentityDocument
