@@ -28,7 +28,7 @@ class _NamesItself(BaseHTTPRequestHandler):
 @contextmanager
 def serving(certificate: Certificate) -> Iterator[int]:
     with HTTPServer(("127.0.0.1", 0), _NamesItself) as server:
-        server.socket = certificate.serving().wrap_socket(server.socket, server_side=True)
+        server.socket = certificate.server_context().wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -44,7 +44,7 @@ def certificate(tmp_path: Path) -> Certificate:
 
 
 def test_a_name_below_localhost_is_this_machine(certificate: Certificate) -> None:
-    transport = LoopbackTransport(certificate.trusting())
+    transport = LoopbackTransport(certificate.client_context())
     with serving(certificate) as port, open_client(transport=transport) as client:
         answer = client.post(f"https://broker.localhost:{port}/x", content=b"this")
         assert answer.text == f"broker.localhost:{port} got this"
@@ -52,7 +52,7 @@ def test_a_name_below_localhost_is_this_machine(certificate: Certificate) -> Non
 
 
 def test_another_name_is_not_believed(certificate: Certificate) -> None:
-    transport = LoopbackTransport(certificate.trusting())
+    transport = LoopbackTransport(certificate.client_context())
     with (
         serving(certificate) as port,
         open_client(transport=transport) as client,

@@ -1,4 +1,4 @@
-"""A certificate of one's own making, for `localhost` or another name."""
+"""Self-signed certificates for `localhost` or another name."""
 
 import datetime as dt
 import ssl
@@ -10,31 +10,31 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from app.http_client.route import default_tls
+from app.http_client.route import default_ssl_context
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate that only `trusting` trusts."""
+    """A self-signed certificate, trusted by no default context."""
 
     file: Path
 
-    def serving(self) -> ssl.SSLContext:
-        """Make a context for a server."""
+    def server_context(self) -> ssl.SSLContext:
+        """Return a context for a server that presents this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.file)
         context.set_alpn_protocols(["h2", "http/1.1"])
         return context
 
-    def trusting(self) -> ssl.SSLContext:
-        """Make a context for a client: the default one, and this certificate."""
-        context = default_tls()
+    def client_context(self) -> ssl.SSLContext:
+        """Return a client context that trusts this certificate too."""
+        context = default_ssl_context()
         context.load_verify_locations(self.file)
         return context
 
 
 def make_certificate(directory: Path, host: str = "localhost") -> Certificate:
-    """Make a certificate and keep it, with its key, in `directory`."""
+    """Make a certificate for `host` and store it with its key in `directory`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = dt.datetime.now(dt.UTC)
@@ -51,8 +51,8 @@ def make_certificate(directory: Path, host: str = "localhost") -> Certificate:
         .sign(key, hashes.SHA256())
     )
     file = directory / "localhost.pem"
-    secret = key.private_bytes(
+    private_key = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    file.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))
+    file.write_bytes(private_key + certificate.public_bytes(serialization.Encoding.PEM))
     return Certificate(file)

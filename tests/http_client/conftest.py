@@ -1,4 +1,4 @@
-"""What the tests of `app.http_client` may ask for."""
+"""Fixtures for the tests of `app.http_client`."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from tests.http_client.certificates import Certificate, make_certificate
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """A certificate for `localhost`."""
+    """A self-signed certificate for `localhost`."""
     return make_certificate(tmp_path_factory.mktemp("tls"))

@@ -1,4 +1,4 @@
-"""Servers that say exactly what a test wants, and a loop of its own for each test: asyncio's, and uvloop's."""
+"""Servers that send exactly the bytes of a test, and a decorator that runs a test on asyncio's and on uvloop's loop."""
 
 import asyncio
 import contextlib
@@ -14,31 +14,31 @@ from typing import Any
 import pytest
 import uvloop
 
-from app.http_client import OriginPool, WireResponse, header_lines
+from app.http_client import ConnectionPool, Response, header_lines
 
 LINES = (header_lines([(b"content-type", b"application/json"), (b"authorization", b"Bearer secret")]),)
 BODY = b'{"query":"{ user { id } }"}'
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
-Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def on_each_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run an async test to its end on a fresh loop of either kind, and see that it leaves no task behind."""
+    """Run an async test once on a new loop of each kind, and check that it leaves no task running."""
 
     @functools.wraps(test)
     def run(new_loop: Callable[[], asyncio.AbstractEventLoop], **arguments: Any) -> None:
-        async def alone() -> None:
+        async def run_test() -> None:
             await asyncio.wait_for(test(**arguments), 20)
             await asyncio.sleep(0)
             assert asyncio.all_tasks() == {asyncio.current_task()}
 
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(alone())
+            runner.run(run_test())
 
     signature = inspect.signature(test)
-    first = inspect.Parameter("new_loop", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    run.__signature__ = signature.replace(parameters=[first, *signature.parameters.values()])  # type: ignore[attr-defined]
+    new_loop_parameter = inspect.Parameter("new_loop", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    run.__signature__ = signature.replace(parameters=[new_loop_parameter, *signature.parameters.values()])  # type: ignore[attr-defined]
     loops = [asyncio.new_event_loop, uvloop.new_event_loop]
     on_each: Callable[..., None] = pytest.mark.parametrize("new_loop", loops, ids=["asyncio", "uvloop"])(run)
     return on_each
@@ -46,7 +46,7 @@ def on_each_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...
 
 @dataclass
 class Server:
-    """A server on this machine."""
+    """A local server, and what it has received."""
 
     url: str
     port: int
@@ -56,8 +56,8 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(converse: Conversation, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
-    """Serve, having one conversation with each connection, which ends with it."""
+async def serve(handler: Handler, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+    """Serve on localhost. `handler` is called for each connection, which is closed when it returns."""
     running: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,7 +67,7 @@ async def serving(converse: Conversation, *, tls: ssl.SSLContext | None = None) 
         server.connections += 1
         server.writers.append(writer)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            await converse(reader, writer)
+            await handler(reader, writer)
         running.discard(task)
         writer.close()
 
@@ -86,26 +86,26 @@ async def serving(converse: Conversation, *, tls: ssl.SSLContext | None = None) 
 
 
 @asynccontextmanager
-async def answering(
-    *answers: bytes | Sequence[bytes], then_close: bool = False, tls: ssl.SSLContext | None = None
+async def serve_responses(
+    *responses: bytes | Sequence[bytes], then_close: bool = False, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Server]:
-    """Give each request of a connection the next answer, in pieces where it is a sequence; the last one for ever."""
+    """Send the next response to each request of a connection, and repeat the last one. A sequence is sent in pieces."""
 
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        left = list(answers)
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        remaining = list(responses)
         while True:
             server.requests.append(await read_request(reader))
-            answer = left.pop(0) if len(left) > 1 else left[0]
-            await write_pieces(writer, [answer] if isinstance(answer, bytes) else answer)
+            response = remaining.pop(0) if len(remaining) > 1 else remaining[0]
+            await write_pieces(writer, [response] if isinstance(response, bytes) else response)
             if then_close:
                 return
 
-    async with serving(converse, tls=tls) as server:
+    async with serve(handler, tls=tls) as server:
         yield server
 
 
 async def write_pieces(writer: asyncio.StreamWriter, pieces: Sequence[bytes]) -> None:
-    """Write so that each piece has been read before the next one comes: the reader is on this loop."""
+    """Write each piece after the client, which runs in the same loop, has read the one before."""
     for piece in pieces:
         writer.write(piece)
         await writer.drain()
@@ -115,15 +115,15 @@ async def write_pieces(writer: asyncio.StreamWriter, pieces: Sequence[bytes]) ->
 
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:
-    """Read one request and return it whole."""
+    """Read and return one whole request."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = re.search(rb"\r\nContent-Length: (\d+)\r\n", head)
     return head + await reader.readexactly(int(length[1]) if length else 0)
 
 
 @asynccontextmanager
-async def pooled(url: str, **options: Any) -> AsyncIterator[OriginPool]:
-    """Open a pool with plenty of time, unless `options` say otherwise, and a fast clock."""
+async def open_pool(url: str, **options: Any) -> AsyncIterator[ConnectionPool]:
+    """Open a pool with long timeouts and a fast clock, unless `options` say otherwise."""
     defaults: dict[str, Any] = {
         "max_connections": 10,
         "queue_length": 10,
@@ -131,11 +131,11 @@ async def pooled(url: str, **options: Any) -> AsyncIterator[OriginPool]:
         "connect_timeout": 10,
         "first_byte_timeout": 10,
         "between_bytes_timeout": 10,
-        "whole_timeout": 10,
+        "total_timeout": 10,
         "keep_alive_seconds": 10,
         "sweep_seconds": 0.01,
     }
-    pool = OriginPool(url, **{**defaults, **options})
+    pool = ConnectionPool(url, **{**defaults, **options})
     try:
         yield pool
     finally:
@@ -143,44 +143,44 @@ async def pooled(url: str, **options: Any) -> AsyncIterator[OriginPool]:
         assert (pool.busy, pool.idle, pool.waiting) == (0, 0, 0)
 
 
-async def ask(pool: OriginPool) -> WireResponse:
-    """Send the usual request."""
+async def post(pool: ConnectionPool) -> Response:
+    """Send the standard request."""
     return await pool.post(LINES, BODY)
 
 
-async def ask_whole(pool: OriginPool) -> bytes:
-    """Send the usual request and return the whole body."""
-    response = await ask(pool)
+async def post_and_read(pool: ConnectionPool) -> bytes:
+    """Send the standard request and return the whole body."""
+    response = await post(pool)
     try:
         return b"".join([chunk async for chunk in response.stream()])
     finally:
         response.close()
 
 
-async def eventually(condition: Callable[[], object]) -> None:
-    """Wait until something is so."""
+async def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until `condition()` is true."""
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 -- what is waited for is a server's or a pool's state
+        while not condition():  # noqa: ASYNC110 -- the state of a server or a pool has no event
             await asyncio.sleep(0.001)
 
 
-def asking(pool: OriginPool) -> "asyncio.Task[bytes]":
-    """Send the usual request beside what else goes on."""
-    return asyncio.ensure_future(ask_whole(pool))
+def start_post(pool: ConnectionPool) -> "asyncio.Task[bytes]":
+    """Send the standard request in a task of its own."""
+    return asyncio.ensure_future(post_and_read(pool))
 
 
-async def all_outcomes(*tasks: "asyncio.Task[bytes]") -> list[bytes | BaseException]:
-    """Wait for requests, however they end."""
+async def gather_results(*tasks: "asyncio.Task[bytes]") -> list[bytes | BaseException]:
+    """Wait for all requests and return their bodies or exceptions."""
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def gated(gate: asyncio.Event) -> Conversation:
-    """Answer while the gate is open."""
+def respond_when_set(gate: asyncio.Event) -> Handler:
+    """Respond to requests once `gate` is set."""
 
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             await read_request(reader)
             await gate.wait()
             writer.write(OK)
 
-    return converse
+    return handler

@@ -5,98 +5,98 @@ import socket
 
 import pytest
 
-from app.http_client.keep_alive import idle_limit
+from app.http_client.headers import idle_timeout
 from tests.http_client.support import (
     OK,
-    answering,
-    ask_whole,
-    eventually,
     on_each_loop,
-    pooled,
+    open_pool,
+    post_and_read,
+    serve_responses,
+    wait_until,
 )
 
 
 @on_each_loop
-async def test_an_idle_connection_that_was_closed_is_dropped_at_once() -> None:
-    async with answering(OK) as server, pooled(server.url) as pool:
-        await ask_whole(pool)
+async def test_an_idle_connection_that_the_server_closes_is_discarded_at_once() -> None:
+    async with serve_responses(OK) as server, open_pool(server.url) as pool:
+        await post_and_read(pool)
         assert pool.idle == 1
         server.writers[0].close()
-        await eventually(lambda: pool.idle == 0)
-        assert await ask_whole(pool) == b"ok"
+        await wait_until(lambda: pool.idle == 0)
+        assert await post_and_read(pool) == b"ok"
         server.writers[1].transport.abort()
-        await eventually(lambda: pool.idle == 0)
-        assert await ask_whole(pool) == b"ok"
+        await wait_until(lambda: pool.idle == 0)
+        assert await post_and_read(pool) == b"ok"
     assert server.connections == 3
 
 
 @on_each_loop
-async def test_what_comes_on_an_idle_connection_is_nobodys_answer() -> None:
-    async with answering(OK) as server, pooled(server.url) as pool:
-        await ask_whole(pool)
+async def test_data_on_an_idle_connection_is_not_taken_for_the_next_response() -> None:
+    async with serve_responses(OK) as server, open_pool(server.url) as pool:
+        await post_and_read(pool)
         server.writers[0].write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother")
-        await eventually(lambda: pool.idle == 0)
-        assert await ask_whole(pool) == b"ok"
+        await wait_until(lambda: pool.idle == 0)
+        assert await post_and_read(pool) == b"ok"
     assert server.connections == 2
 
 
 @on_each_loop
-async def test_an_idle_connection_is_not_kept_for_ever() -> None:
-    async with answering(OK) as server, pooled(server.url, keep_alive_seconds=0.1) as pool:
-        await ask_whole(pool)
-        await eventually(lambda: pool.idle == 0)
-        await ask_whole(pool)
+async def test_an_idle_connection_expires() -> None:
+    async with serve_responses(OK) as server, open_pool(server.url, keep_alive_seconds=0.1) as pool:
+        await post_and_read(pool)
+        await wait_until(lambda: pool.idle == 0)
+        await post_and_read(pool)
     assert server.connections == 2
 
 
 @on_each_loop
-async def test_an_old_idle_connection_is_not_used_though_no_sweep_has_been() -> None:
-    async with answering(OK) as server, pooled(server.url, keep_alive_seconds=0.05, sweep_seconds=60) as pool:
-        await ask_whole(pool)
+async def test_an_expired_connection_is_not_used_even_before_the_next_sweep() -> None:
+    async with serve_responses(OK) as server, open_pool(server.url, keep_alive_seconds=0.05, sweep_seconds=60) as pool:
+        await post_and_read(pool)
         await asyncio.sleep(0.06)
         assert pool.idle == 1
-        await ask_whole(pool)
+        await post_and_read(pool)
     assert server.connections == 2
 
 
 @on_each_loop
-async def test_a_server_may_say_how_long_it_keeps_a_connection() -> None:
+async def test_a_servers_keep_alive_header_shortens_the_idle_timeout() -> None:
     async with (
-        answering(OK.replace(b"\r\n\r\n", b"\r\nKeep-Alive: timeout=1, max=100\r\n\r\n")) as server,
-        pooled(server.url) as pool,
+        serve_responses(OK.replace(b"\r\n\r\n", b"\r\nKeep-Alive: timeout=1, max=100\r\n\r\n")) as server,
+        open_pool(server.url) as pool,
     ):
-        await ask_whole(pool)
-        await ask_whole(pool)
+        await post_and_read(pool)
+        await post_and_read(pool)
         await asyncio.sleep(0.3)
         assert pool.idle == 1
-        await eventually(lambda: pool.idle == 0)
+        await wait_until(lambda: pool.idle == 0)
     assert server.connections == 1
 
 
 @on_each_loop
-async def test_a_connection_grows_old() -> None:
-    async with answering(OK) as server, pooled(server.url, max_age_seconds=0.1) as pool:
+async def test_a_connection_is_replaced_at_its_maximum_age() -> None:
+    async with serve_responses(OK) as server, open_pool(server.url, max_age_seconds=0.1) as pool:
         for _ in range(15):
-            await ask_whole(pool)
+            await post_and_read(pool)
             await asyncio.sleep(0.01)
         assert 2 <= server.connections < 15
-        await eventually(lambda: pool.idle == 0)
+        await wait_until(lambda: pool.idle == 0)
 
 
 @on_each_loop
-async def test_a_name_that_has_moved_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with answering(OK) as old, answering(OK) as new:
+async def test_a_changed_address_of_the_origin_takes_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve_responses(OK) as old, serve_responses(OK) as new:
         port = old.port
 
         async def resolve(*_: object, **__: object) -> list[tuple[object, ...]]:
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
-        async with pooled("http://bank.example/graphql", max_age_seconds=0.05) as pool:
-            await ask_whole(pool)
+        async with open_pool("http://bank.example/graphql", max_age_seconds=0.05) as pool:
+            await post_and_read(pool)
             port = new.port
             await asyncio.sleep(0.1)
-            await ask_whole(pool)
+            await post_and_read(pool)
         assert (old.connections, new.connections) == (1, 1)
 
 
@@ -111,5 +111,7 @@ async def test_a_name_that_has_moved_is_followed(monkeypatch: pytest.MonkeyPatch
         ("timeout=0", 0),
     ],
 )
-def test_what_a_server_says_of_keeping_is_taken_with_care(announced: str, seconds: float) -> None:
-    assert idle_limit(announced, 10) == seconds
+def test_the_idle_timeout_is_shorter_than_announced_and_never_longer_than_the_default(
+    announced: str, seconds: float
+) -> None:
+    assert idle_timeout(announced, 10) == seconds

@@ -1,24 +1,24 @@
-"""How an origin's address is understood."""
+"""How the URLs of an origin and its proxy become a route."""
 
 import ssl
 
 import pytest
 
-from app.http_client.route import default_tls, route_to
+from app.http_client.route import default_ssl_context, route_to
 
 
-def _beginning(url: str) -> bytes:
-    return route_to(url, ssl_context=None, proxy=None).beginning
+def _request_head(url: str) -> bytes:
+    return route_to(url, ssl_context=None, proxy=None).request_head
 
 
-def test_the_port_is_left_out_where_it_is_the_usual_one() -> None:
-    assert _beginning("https://api.example/graphql") == b"POST /graphql HTTP/1.1\r\nHost: api.example\r\n"
-    assert _beginning("https://api.example:443/graphql") == b"POST /graphql HTTP/1.1\r\nHost: api.example\r\n"
-    assert _beginning("http://api.example:443") == b"POST / HTTP/1.1\r\nHost: api.example:443\r\n"
-    assert _beginning("http://[::1]:80/?a=b#c") == b"POST /?a=b HTTP/1.1\r\nHost: [::1]\r\n"
+def test_the_default_port_is_omitted() -> None:
+    assert _request_head("https://api.example/graphql") == b"POST /graphql HTTP/1.1\r\nHost: api.example\r\n"
+    assert _request_head("https://api.example:443/graphql") == b"POST /graphql HTTP/1.1\r\nHost: api.example\r\n"
+    assert _request_head("http://api.example:443") == b"POST / HTTP/1.1\r\nHost: api.example:443\r\n"
+    assert _request_head("http://[::1]:80/?a=b#c") == b"POST /?a=b HTTP/1.1\r\nHost: [::1]\r\n"
 
 
-def test_a_name_beyond_ascii_is_encoded() -> None:
+def test_an_international_domain_name_is_encoded() -> None:
     assert route_to("https://bücher.example", ssl_context=None, proxy=None).host == "xn--bcher-kva.example"
 
 
@@ -36,25 +36,25 @@ def test_a_name_beyond_ascii_is_encoded() -> None:
         "http://a:x",
     ],
 )
-def test_an_address_that_cannot_be_used_is_refused(url: str) -> None:
+def test_an_invalid_url_is_rejected(url: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         route_to(url, ssl_context=None, proxy=None)
     assert "pw" not in str(caught.value)
 
 
-def test_a_proxy_that_is_not_http_is_refused() -> None:
+def test_a_proxy_that_is_not_http_is_rejected() -> None:
     with pytest.raises(ValueError, match="only absolute http"):
         route_to("https://a", ssl_context=None, proxy="socks5://127.0.0.1:1080")
 
 
-def test_tls_verifies_unless_told_otherwise() -> None:
-    context = default_tls()
+def test_the_default_tls_context_verifies() -> None:
+    context = default_ssl_context()
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
-def test_the_tunnel_to_an_ipv6_address_has_brackets() -> None:
+def test_a_tunnel_to_an_ipv6_address_has_brackets() -> None:
     route = route_to("https://[::1]:8443/x", ssl_context=None, proxy="proxy.example")
-    assert route.connect == b"CONNECT [::1]:8443 HTTP/1.1\r\nHost: [::1]:8443\r\n\r\n"
+    assert route.connect_request == b"CONNECT [::1]:8443 HTTP/1.1\r\nHost: [::1]:8443\r\n\r\n"
     assert (route.host, route.port, route.origin_host) == ("proxy.example", 80, "::1")
