@@ -106,7 +106,7 @@ async def build_runtime(
     """
     usage, return_urls = LastUsedTimes(), ReturnUrls(settings.return_urls)
     caller_services = callers.build(core, settings, http, usage)
-    refresh_services = refresh.build(core, bank, settings, usage, longest_wait=refresh_wait)
+    refresh_services = refresh.build(core, bank, settings, usage, max_wait=refresh_wait)
     tokens = refresh_services.tokens
     login_services = login.build(core, bank, settings, return_urls, browser_timeout=browser_timeout)
     connection_services = connections.build(core, bank, tokens)
@@ -172,10 +172,10 @@ def _keep_caches_current(runtime: Runtime) -> None:
     def forget(topic: str | None) -> None:
         kind, _, identifier = (topic or "").partition(":")
         if topic is None:
-            tokens.forget_all()
+            tokens.invalidate_all()
             authenticator.forget_all()
         elif kind == "connection":
-            tokens.forget(identifier)
+            tokens.invalidate(identifier)
         elif kind == "caller":
             authenticator.forget(identifier)
 

@@ -1,4 +1,4 @@
-"""The identity providers that the settings name, and the broker's own credentials there."""
+"""The bank's OpenID provider and the client authentication, as the settings have them."""
 
 import httpx
 
@@ -13,7 +13,7 @@ from app.settings import Settings
 def open_provider(
     settings: Settings, client: httpx.AsyncClient, clock: Clock, *, cache_times: CacheTimes = CacheTimes()
 ) -> Provider:
-    """Return the provider that the settings name."""
+    """Return the bank's OpenID provider."""
     return Provider(
         client,
         clock,

@@ -71,7 +71,7 @@ class Gauges:
         BANK_CONNECTIONS.labels(state="in_use").set(self._pool.busy)
         BANK_CONNECTIONS.labels(state="idle").set(self._pool.idle)
         BANK_WAITING.set(self._pool.waiting)
-        CACHE_ENTRIES.labels(cache="connections").set(self._tokens.remembered)
+        CACHE_ENTRIES.labels(cache="connections").set(self._tokens.cached)
         CACHE_ENTRIES.labels(cache="callers").set(self._authenticator.remembered)
         self._spool.update_metric()
 

@@ -101,9 +101,9 @@ class QueryProxy:
     async def send(self, sender: Sender, connection_id: str, headers: HeaderLines, body: bytes) -> BankAnswer:
         """Send a query and return the answer. `headers` go on as they are, beside the token.
 
-        Raises what `AccessTokens.usable` and `Sender.confirm` raise, and BankError, BankTimeout or BrokerUnavailable.
+        Raises what `AccessTokens.get` and `Sender.confirm` raise, and BankError, BankTimeout or BrokerUnavailable.
         """
-        token = await self._tokens.usable(sender.tenant, connection_id)
+        token = await self._tokens.get(sender.tenant, connection_id)
         await sender.confirm()
         ask = self._ask if token.proof_key is None else self._ask_with_proof
         answer, refusal = await ask(token, headers, body)
@@ -112,7 +112,7 @@ class QueryProxy:
         may_have_run = False
         try:
             may_have_run = refusal is Refusal.OF_A_FIELD and await self._may_mutate(sender, body)
-            successor = await self._tokens.instead_of(sender.tenant, token)
+            successor = await self._tokens.replace_rejected(sender.tenant, token)
             await sender.confirm()
         except BaseException as error:
             # Of what may have run, the bank's own answer tells more.
@@ -127,7 +127,7 @@ class QueryProxy:
         answer, refusal = await ask(successor, headers, body)
         # Of an error of the bank's, nobody knows whether it had looked at the token.
         if refusal is Refusal.NONE and answer.status == 200:
-            self._tokens.was_accepted(successor)
+            self._tokens.record_acceptance(successor)
         return answer
 
     async def _may_mutate(self, sender: Sender, body: bytes) -> bool:
@@ -144,11 +144,11 @@ class QueryProxy:
         assert token.proof_key is not None
         key, secret = token.proof_key, token.access_token
         answer, refusal = await self._ask(token, self._proofs.with_proof(key, secret, headers), body)
-        if not self._proofs.wants_nonce(answer):
+        if not self._proofs.requires_nonce(answer):
             return answer, refusal
         answer.close()
         answer, refusal = await self._ask(token, self._proofs.with_proof(key, secret, headers), body)
-        return answer, Refusal.NONE if self._proofs.wants_nonce(answer) else refusal
+        return answer, Refusal.NONE if self._proofs.requires_nonce(answer) else refusal
 
     async def _ask(self, token: UsableToken, headers: HeaderLines, body: bytes) -> tuple[BankAnswer, Refusal]:
         """Send once. Returns the answer, and of what it refuses the token."""

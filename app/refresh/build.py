@@ -1,4 +1,4 @@
-"""Puts the refresh protocol together."""
+"""Builds the services of the refresh protocol."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class RefreshServices:
 
 
 def build(
-    core: Core, bank: Bank, settings: Settings, usage: LastUsedTimes, *, longest_wait: float | None = None
+    core: Core, bank: Bank, settings: Settings, usage: LastUsedTimes, *, max_wait: float | None = None
 ) -> RefreshServices:
     """Build the services of one bank client."""
     spool = RefreshSpool(settings.data_dir / "spool", core.key_ring)
@@ -34,7 +34,7 @@ def build(
         core,
         connections=connections,
         refresher=refresher,
-        longest_wait=timing.lease + timing.deadline if longest_wait is None else longest_wait,
+        max_wait=timing.lease + timing.deadline if max_wait is None else max_wait,
     )
     return RefreshServices(
         AccessTokens(core, connections=connections, refreshes=refreshes, usage=usage), refresher, spool

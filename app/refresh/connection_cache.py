@@ -1,4 +1,4 @@
-"""What is remembered of connections: their state, and their token, ready to be used."""
+"""Caches connections: their status, and their access token in the form in which a query sends it."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,21 +16,24 @@ from app.store.connections import Connection, ConnectionWithTokens, get_connecti
 from app.store.enums import ConnectionStatus
 from app.store.postgresql.database import ForTenant
 
-# Product: a token with less than this is refreshed before it is used. Seconds.
-MARGIN = 30.0
-MOST_REMEMBERED = 20_000
+# A token with less than this left is refreshed before it is used, in seconds (docs/refresh.md).
+REFRESH_MARGIN = 30.0
+MAX_CACHED_CONNECTIONS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class UsableToken:
-    """An access token that the bank should accept. `good_until` is on this process's monotonic clock."""
+    """An access token that the bank should accept.
+
+    `lifetime` is in seconds; `valid_until` is a time of this process's monotonic clock.
+    """
 
     connection_id: str
     version: int
     scopes: list[str]
     expires_at: datetime | None
     lifetime: int
-    good_until: float
+    valid_until: float
     access_token: SecretStr = field(repr=False)
     authorization: HeaderLines = field(repr=False)
     proof_key: ProofKey | None = field(default=None, repr=False)
@@ -38,53 +41,52 @@ class UsableToken:
 
 @dataclass(frozen=True, slots=True)
 class CachedConnection:
-    """What was read of a connection, and its token made ready, once for all queries that use it."""
+    """A connection as it was read, and its access token, prepared once for all queries that use it."""
 
-    held: ConnectionWithTokens
-    """Without the tokens: of them, a query needs one, and in a form of its own."""
+    row: ConnectionWithTokens
+    """Without the tokens: a query needs only the access token, which is in `token`."""
     token: UsableToken | None
     tenant: str
-    ready_until: float
-    """Until when, on this process's monotonic clock, the token can be given out without a further look."""
+    fresh_until: float
+    """Until this time of the process's monotonic clock the token can be used without a refresh."""
 
 
 class ConnectionCache:
-    """Remembers connections for a while, each for its own tenant."""
+    """Keeps connections in memory for a short time, each for its own tenant."""
 
     def __init__(self, core: Core, *, cache_ttl: float) -> None:
-        """`cache_ttl`: the seconds for which what was read is believed, unless it is forgotten before."""
+        """`cache_ttl`: for how many seconds an entry is used, unless it is invalidated before."""
         self._database = core.database
         self._key_ring = core.key_ring
         self._clock = core.clock
-        self._memory: ExpiringCache[str, CachedConnection] = ExpiringCache(
-            lifetime=cache_ttl, size=MOST_REMEMBERED, clock=core.clock
+        self._cache: ExpiringCache[str, CachedConnection] = ExpiringCache(
+            lifetime=cache_ttl, size=MAX_CACHED_CONNECTIONS, clock=core.clock
         )
 
     def __len__(self) -> int:
-        return len(self._memory)
+        return len(self._cache)
 
-    def remembered(self, tenant: str, connection_id: str) -> CachedConnection | None:
-        """Return what memory has of a tenant's connection."""
-        known = self._memory.get(connection_id)
-        # Another tenant's is like one that nobody has.
-        return known if known is not None and known.tenant == tenant else None
+    def get_cached(self, tenant: str, connection_id: str) -> CachedConnection | None:
+        """Return the cached entry of a tenant's connection. Another tenant's connection does not exist."""
+        cached = self._cache.get(connection_id)
+        return cached if cached is not None and cached.tenant == tenant else None
 
     async def get(self, tenant: str, connection_id: str) -> CachedConnection:
-        """Return a connection that can be used. Raises ConnectionNotFound and the errors of `require_usable`."""
-        known = self.remembered(tenant, connection_id)
-        # Neither time nor memory tells another tenant's from one that nobody has.
-        if known is None:
-            known = await self._memory.load(connection_id, lambda: self._read(tenant, connection_id), scope=tenant)
-        require_usable(known.held.connection)
-        return known
+        """Return an active connection. Raises ConnectionNotFound and the errors of `require_active`."""
+        cached = self.get_cached(tenant, connection_id)
+        if cached is None:
+            # The scope makes another tenant's connection take as long as one that does not exist.
+            cached = await self._cache.load(connection_id, lambda: self._read(tenant, connection_id), scope=tenant)
+        require_active(cached.row.connection)
+        return cached
 
-    def forget(self, connection_id: str) -> None:
+    def invalidate(self, connection_id: str) -> None:
         """Read the connection again at its next use."""
-        self._memory.invalidate(connection_id)
+        self._cache.invalidate(connection_id)
 
-    def forget_all(self) -> None:
+    def invalidate_all(self) -> None:
         """Read every connection again."""
-        self._memory.invalidate_all()
+        self._cache.invalidate_all()
 
     async def _read(self, tenant: str, connection_id: str) -> CachedConnection:
         if not is_storable_in_postgresql(connection_id):
@@ -92,35 +94,34 @@ class ConnectionCache:
         CACHE_MISSES.labels(cache="connections").inc()
         read_at = self._clock.monotonic()
         async with self._database.transaction(ForTenant(tenant)) as transaction:
-            held = await get_connection_with_tokens(transaction, self._key_ring, tenant, connection_id)
-        if held is None:
+            row = await get_connection_with_tokens(transaction, self._key_ring, tenant, connection_id)
+        if row is None:
             raise ConnectionNotFound
-        token = _usable(held, read_at)
-        is_active = held.connection.status is ConnectionStatus.ACTIVE
-        ready_until = token.good_until - margin_of(token) if token and is_active else 0.0
-        return CachedConnection(replace(held, tokens=None), token, tenant, ready_until)
+        token = _usable_token(row, read_at)
+        is_active = row.connection.status is ConnectionStatus.ACTIVE
+        fresh_until = token.valid_until - refresh_margin(token) if token and is_active else 0.0
+        return CachedConnection(replace(row, tokens=None), token, tenant, fresh_until)
 
 
-def margin_of(token: UsableToken) -> float:
-    """Return how much of its life a token must have left to be used, in seconds."""
-    # A token of short life would otherwise never have enough, and each use would cost the user a refresh.
-    return min(MARGIN, token.lifetime / 2)
+def refresh_margin(token: UsableToken) -> float:
+    """Return how many seconds a token must have left to be used without a refresh."""
+    # A short-lived token would otherwise be refreshed at each use.
+    return min(REFRESH_MARGIN, token.lifetime / 2)
 
 
-def token_of(known: CachedConnection) -> UsableToken:
-    """Return the token of a connection that can be used."""
-    # Whatever has passed `require_usable` has tokens.
-    assert known.token is not None
-    return known.token
+def token_of(cached: CachedConnection) -> UsableToken:
+    """Return the token of an active connection, which always has one."""
+    assert cached.token is not None
+    return cached.token
 
 
-def require_usable(connection: Connection) -> None:
+def require_active(connection: Connection) -> None:
     """Raise ConnectionNotReady, ConnectionRevoked or ReauthorizationRequired unless the connection is active."""
     status = connection.status
     if status is ConnectionStatus.PENDING_CONFIRMATION:
-        raise ConnectionNotReady("the link awaits its confirmation; POST /v1/sessions/{id}/confirm")
+        raise ConnectionNotReady("the link has not been confirmed yet; use POST /v1/sessions/{id}/confirm")
     if status is ConnectionStatus.REVOKED:
-        raise ConnectionRevoked("the connection was disconnected; link the account anew")
+        raise ConnectionRevoked("the connection was disconnected; link the account again")
     if status is ConnectionStatus.REAUTHORIZATION_REQUIRED:
         raise ReauthorizationRequired(
             f"the user must consent again ({connection.reauthorization_reason}); "
@@ -128,18 +129,18 @@ def require_usable(connection: Connection) -> None:
         )
 
 
-def _usable(held: ConnectionWithTokens, read_at: float) -> UsableToken | None:
-    if held.tokens is None:
+def _usable_token(row: ConnectionWithTokens, read_at: float) -> UsableToken | None:
+    if row.tokens is None:
         return None
-    access_token, proof_key = held.tokens.access_token, held.tokens.proof_key
+    access_token, proof_key = row.tokens.access_token, row.tokens.proof_key
     scheme = "Bearer" if proof_key is None else "DPoP"
     return UsableToken(
-        connection_id=held.connection.id,
-        version=held.connection.version,
-        scopes=held.connection.scopes,
-        expires_at=held.connection.access_token_expires_at,
-        lifetime=held.connection.access_token_lifetime,
-        good_until=read_at + held.seconds_left,
+        connection_id=row.connection.id,
+        version=row.connection.version,
+        scopes=row.connection.scopes,
+        expires_at=row.connection.access_token_expires_at,
+        lifetime=row.connection.access_token_lifetime,
+        valid_until=read_at + row.seconds_left,
         access_token=access_token,
         authorization=header_lines([(b"authorization", f"{scheme} {access_token.get_secret_value()}".encode())]),
         proof_key=None if proof_key is None else ProofKey.from_private_jwk(proof_key),

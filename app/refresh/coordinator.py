@@ -1,7 +1,6 @@
-"""One refresh, however many want it.
+"""Makes sure that each version is refreshed once, however many requests notice that its token has expired.
 
-However many calls notice at once that a token has expired, one refresh happens: within the process they share one
-task, and across replicas one of them wins the claim while the others wait for its result.
+Within a process all of them share one task. Across replicas one wins the claim, and the others wait for its result.
 """
 
 import asyncio
@@ -10,8 +9,8 @@ from app.core import Core
 from app.errors import BankTimeout, BrokerError, Conflict, ReauthorizationRequired
 from app.observability.metrics import REFRESH_WAIT_SECONDS
 from app.observability.tracing import child_span
-from app.refresh.connection_cache import MOST_REMEMBERED, CachedConnection, ConnectionCache, UsableToken
-from app.refresh.refresher import Refresher, failure_of
+from app.refresh.connection_cache import MAX_CACHED_CONNECTIONS, CachedConnection, ConnectionCache, UsableToken
+from app.refresh.refresher import Refresher, error_of
 from app.store import audit
 from app.store.connections import (
     ConnectionWithTokens,
@@ -25,77 +24,81 @@ from app.store.postgresql.database import ForTenant
 from app.store.postgresql.notifications import connection_topic, wait_for
 from app.store.refresh_attempts import rejections_within
 
-_POLL = 1.0
-_PAUSE = 0.2
-# A bank that refuses each new token must not be asked for ever more of them.
-_MOST_REJECTIONS, _REJECTIONS_WINDOW = 5, 60.0
+# How often a replica looks for the result of another one, in case it misses the notification, in seconds.
+_POLL_INTERVAL = 1.0
+_LOST_CLAIM_PAUSE = 0.2  # seconds
+# If the bank rejects every new token, refreshing goes on no faster than this: each refresh is a banking session.
+_MAX_REJECTIONS, _REJECTIONS_WINDOW_SECONDS = 5, 60.0
 
 
 class RefreshCoordinator:
-    """Has connections refreshed, and lets all who want it wait for the same end."""
+    """Starts refreshes, and lets concurrent requests wait for the same one."""
 
-    def __init__(self, core: Core, *, connections: ConnectionCache, refresher: Refresher, longest_wait: float) -> None:
-        """`longest_wait`: the seconds after which who waits is told to come again."""
+    def __init__(self, core: Core, *, connections: ConnectionCache, refresher: Refresher, max_wait: float) -> None:
+        """`max_wait`: how many seconds a request waits for a refresh."""
         self._database = core.database
         self._notifications = core.notifications
         self._tasks = core.tasks
         self._connections = connections
         self._refresher = refresher
-        self._longest_wait = longest_wait
-        self._under_way: dict[tuple[str, str, int], asyncio.Task[CachedConnection | None]] = {}
-        # The latest version of each connection that the bank first took: what it refuses of these has expired since.
+        self._max_wait = max_wait
+        self._tasks_by_version: dict[tuple[str, str, int], asyncio.Task[CachedConnection | None]] = {}
+        # The latest version of each connection that the bank has accepted: if it rejects that one, it has expired since.
         self._accepted: dict[str, int] = {}
 
-    def was_accepted(self, token: UsableToken) -> None:
-        """Note that the bank took a token, given in place of one that it had refused."""
-        if len(self._accepted) >= MOST_REMEMBERED:
+    def record_acceptance(self, token: UsableToken) -> None:
+        """Note that the bank accepted a token that replaced a rejected one."""
+        if len(self._accepted) >= MAX_CACHED_CONNECTIONS:
             del self._accepted[next(iter(self._accepted))]
         self._accepted[token.connection_id] = max(token.version, self._accepted.get(token.connection_id, 0))
 
-    async def refreshed(
+    async def refresh_once(
         self, tenant: str, connection_id: str, version: int, cause: RefreshCause
     ) -> CachedConnection | None:
-        """Return the connection once it has moved on from `version`; None where it shall not.
+        """Return the connection once it has a later version; None if refreshing it again would not help.
 
         Raises what `ConnectionCache.get` raises, BankError, Conflict or DatabaseUnavailable.
         """
         key = (tenant, connection_id, version)
-        task = self._under_way.get(key)
+        task = self._tasks_by_version.get(key)
         if task is None:
-            work = self._until_moved_on(tenant, connection_id, version, cause)
-            task = self._under_way[key] = self._tasks.spawn(work, f"refresh of {connection_id}")
-            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+            work = self._until_refreshed(tenant, connection_id, version, cause)
+            task = self._tasks_by_version[key] = self._tasks.spawn(work, f"refresh of {connection_id}")
+            task.add_done_callback(lambda _: self._tasks_by_version.pop(key, None))
         with REFRESH_WAIT_SECONDS.time(), child_span("wait for refresh"):
             try:
-                async with asyncio.timeout(self._longest_wait):
+                async with asyncio.timeout(self._max_wait):
                     return await asyncio.shield(task)
             except TimeoutError as error:
                 raise BankTimeout(
-                    "the refresh has not ended yet; it goes on, so try again", code="refresh_under_way", retry_after=2
+                    "the refresh is still running; try again", code="refresh_under_way", retry_after=2
                 ) from error
 
-    async def _until_moved_on(
+    async def _until_refreshed(
         self, tenant: str, connection_id: str, version: int, cause: RefreshCause
     ) -> CachedConnection | None:
-        """Win the claim and refresh, or wait until whoever holds it has done so or lost it."""
+        """Win the claim and refresh, or wait until the replica that holds it has refreshed or lost it."""
         async with self._notifications.subscribed(connection_topic(connection_id)) as changed:
             while True:
                 changed.clear()
-                self._connections.forget(connection_id)
-                known = await self._connections.get(tenant, connection_id)
-                held = known.held
+                self._connections.invalidate(connection_id)
+                connection = await self._connections.get(tenant, connection_id)
+                held = connection.row
                 if held.connection.version != version:
-                    return known
+                    return connection
                 if not held.connection.refreshable:
                     if held.seconds_left > 0 and cause is not RefreshCause.REJECTED:
-                        raise Conflict("the user did not grant offline_access: no refresh", code="not_refreshable")
+                        raise Conflict(
+                            "the user did not grant offline_access, so there is no refresh token",
+                            code="not_refreshable",
+                        )
                     await self._end_unrefreshable(tenant, connection_id, version)
                 if held.seconds_until_retry > 0:
-                    raise _backing_off(held)
+                    raise _last_error(held)
                 if held.seconds_leased > 0:
-                    await wait_for(changed, min(_POLL, held.seconds_leased))
+                    await wait_for(changed, min(_POLL_INTERVAL, held.seconds_leased))
                     continue
-                if cause is RefreshCause.REJECTED and await self._is_refused_again_and_again(
+                if cause is RefreshCause.REJECTED and await self._is_rejected_repeatedly(
                     tenant, connection_id, version
                 ):
                     return None
@@ -103,21 +106,21 @@ class RefreshCoordinator:
                     tenant=tenant, connection_id=connection_id, version=version, cause=cause
                 )
                 if claim is None:
-                    await wait_for(changed, _PAUSE)
+                    await wait_for(changed, _LOST_CLAIM_PAUSE)
                 else:
                     await self._refresher.carry_out(claim)
 
-    async def _is_refused_again_and_again(self, tenant: str, connection_id: str, version: int) -> bool:
+    async def _is_rejected_repeatedly(self, tenant: str, connection_id: str, version: int) -> bool:
         if self._accepted.get(connection_id) == version:
             return False
         async with self._database.transaction(ForTenant(tenant)) as transaction:
-            recent = await rejections_within(transaction, connection_id, _REJECTIONS_WINDOW)
-        return recent >= _MOST_REJECTIONS
+            recent = await rejections_within(transaction, connection_id, _REJECTIONS_WINDOW_SECONDS)
+        return recent >= _MAX_REJECTIONS
 
     async def _end_unrefreshable(self, tenant: str, connection_id: str, version: int) -> None:
-        """End the consent with its access token, as there is no refresh token. Raises ReauthorizationRequired.
+        """End a connection whose access token has expired and that has no refresh token.
 
-        Where the connection has moved on meanwhile, nothing happens.
+        Raises ReauthorizationRequired, unless the connection has changed meanwhile.
         """
         async with self._database.transaction(ForTenant(tenant)) as transaction:
             connection = await lock_connection(transaction, tenant, connection_id)
@@ -147,12 +150,12 @@ class RefreshCoordinator:
         )
 
 
-def _backing_off(held: ConnectionWithTokens) -> BrokerError:
-    """Return the error that the last attempt ended with, for those who come before the next one."""
+def _last_error(held: ConnectionWithTokens) -> BrokerError:
+    """Return the error of the last attempt, for requests that come before the next one."""
     failure = held.connection.last_failure
     detail = (
-        "the bank did not answer a refresh, which is tried again when it can no longer be under way"
+        "the bank did not answer the last refresh; it is tried again once that one can no longer be running"
         if failure == RefreshOutcome.UNKNOWN
-        else f"the last refresh failed ({failure}) and is tried again later"
+        else f"the last refresh failed ({failure}); it is tried again later"
     )
-    return failure_of(failure)(detail, retry_after=held.seconds_until_retry)
+    return error_of(failure)(detail, retry_after=held.seconds_until_retry)

@@ -1,7 +1,8 @@
-"""One refresh of one version, in three visible steps: claim, call, save. See docs/refresh.md.
+"""Refreshes one version of a connection's tokens in three steps: claim, call, save. See docs/refresh.md.
 
-The claim is committed before the bank is called, so a database that cannot be written spends no token. The call has
-no transaction open and a deadline shorter than the claim's lease. The answer goes to disk, then to the database.
+The claim is committed before the bank is called, so no token is spent while the database cannot be written. No
+transaction is open during the call, whose deadline is shorter than the claim's lease. The response is written to disk
+first, then to the database.
 """
 
 import asyncio
@@ -50,8 +51,9 @@ from app.store.refreshes import (
 )
 from app.store.revocations import enqueue_revocation
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-_OUTCOMES: dict[type[BankError], RefreshOutcome] = {
+# The pause after a failed attempt doubles from the first to the second, in seconds.
+_INITIAL_PAUSE, _MAX_PAUSE = 1.0, 60.0
+_OUTCOME_OF_ERROR: dict[type[BankError], RefreshOutcome] = {
     BankUnreachable: RefreshOutcome.NOT_SENT,
     BankOutcomeUnknown: RefreshOutcome.UNKNOWN,
     BankResponseInvalid: RefreshOutcome.BAD_ANSWER,
@@ -60,20 +62,20 @@ _OUTCOMES: dict[type[BankError], RefreshOutcome] = {
     InvalidClient: RefreshOutcome.CLIENT_REFUSED,
     BankRequestRejected: RefreshOutcome.REQUEST_REFUSED,
 }
-_FAILURES: dict[str, type[BankError]] = {outcome: kind for kind, outcome in _OUTCOMES.items()}
+_ERROR_OF_OUTCOME: dict[str, type[BankError]] = {outcome: error for error, outcome in _OUTCOME_OF_ERROR.items()}
 logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """In seconds. The lease must outlast the deadline, or two replicas could present one token."""
+    """Times in seconds. The lease must outlast the deadline, or two replicas could present the same token."""
 
     deadline: float
     lease: float
 
 
 class Refresher:
-    """Carries out single refreshes. Who may need one, and who waits for it, is decided in `tokens`."""
+    """Carries out single refreshes. `AccessTokens` decides which are needed, `RefreshCoordinator` who waits for them."""
 
     def __init__(
         self, core: Core, bank: Bank, *, spool: RefreshSpool, timing: Timing, sleep: Sleep = asyncio.sleep
@@ -84,19 +86,19 @@ class Refresher:
         self._clock = core.clock
         self._provider = bank.provider
         self._token_endpoint = bank.token_endpoint
-        self._breaker = bank.circuit_breaker
+        self._circuit_breaker = bank.circuit_breaker
         self._spool = spool
         self._timing = timing
         self._sleep = sleep
         self._replica = new_id("rep")
 
     async def claim(self, *, tenant: str, connection_id: str, version: int, cause: str) -> Claim | None:
-        """Step 1. Take the right to refresh; None where somebody else has it, or nothing is to be done now."""
-        # A bank that is known to fail, or cannot even be discovered, must cost neither a claim nor a lease.
-        self._breaker.require_closed(tenant)
+        """Step 1: claim the right to refresh. Return None if another replica holds it or no refresh is possible now."""
+        # Before the claim: a bank that keeps failing, or whose endpoints are unknown, must not block the connection.
+        self._circuit_breaker.require_closed(tenant)
         await self._provider.metadata()
         async with self._database.transaction(ForTenant(tenant)) as transaction:
-            # From here on the lease may run; waiting for the pool before is nothing to count.
+            # The lease begins now; the time spent waiting for a database connection does not count.
             began = self._clock.monotonic()
             claim = await claim_refresh(
                 transaction,
@@ -111,67 +113,71 @@ class Refresher:
         return claim and replace(claim, claimed_at=began)
 
     async def carry_out(self, claim: Claim) -> None:
-        """Steps 2 and 3. Return when the connection has moved on from `claim.version`.
+        """Steps 2 and 3: present the refresh token and save the response.
 
-        Raises ReauthorizationRequired, ConnectionRevoked, or the BankError that made it fail.
+        Returns once the connection has a later version than `claim.version`. Raises ReauthorizationRequired,
+        ConnectionRevoked, or the BankError that made the refresh fail.
         """
         with span("refresh", attributes={"broker.connection_id": claim.connection_id, "broker.cause": claim.cause}):
             await self._carry_out(claim)
 
     async def _carry_out(self, claim: Claim) -> None:
-        asked_at = self._clock.now()
-        await self._require_time(claim)
+        requested_at = self._clock.now()
+        await self._require_time_left(claim)
         try:
             response = await self._token_endpoint.refresh(claim.refresh_token, timeout_seconds=self._timing.deadline)
         except InvalidGrant:
-            self._breaker.succeeded()
-            await self._believe_invalid_grant(claim)
+            self._circuit_breaker.record_success()
+            await self._end_connection(claim)
         except BankError as error:
             if isinstance(error, BankRequestRejected):
-                self._breaker.succeeded()
+                self._circuit_breaker.record_success()
             else:
-                self._breaker.failed(error.retry_after, tenant=claim.tenant)
+                self._circuit_breaker.record_failure(error.retry_after, tenant=claim.tenant)
             await self._record_failure(claim, error)
             raise
         else:
-            self._breaker.succeeded()
-            await self.save(UnsavedRefresh(claim, _new_tokens(response), asked_at))
+            self._circuit_breaker.record_success()
+            await self.save(UnsavedRefresh(claim, _new_tokens(response), requested_at))
             if response.access_token is None:
                 raise BankResponseInvalid("the bank rotated the refresh token and sent no access token")
 
-    async def _require_time(self, claim: Claim) -> None:
-        """Send nothing where this process was held up so long that the lease could end during the call."""
+    async def _require_time_left(self, claim: Claim) -> None:
+        """Raise BankUnreachable if this process was delayed so long that the lease could end during the call."""
         if self._clock.monotonic() - claim.claimed_at > self._timing.lease - self._timing.deadline:
-            error = BankUnreachable("the process was held up, so the refresh was not begun")
+            error = BankUnreachable("the process was delayed, so the refresh was not started")
             await self._record_failure(claim, error)
             raise error
 
     async def save(self, unsaved: UnsavedRefresh) -> None:
-        """Step 3. Bring the answer into the database, however long that takes. Raises ConnectionRevoked."""
+        """Step 3: save the response, however long the database is unavailable.
+
+        Raises ConnectionRevoked, or ReauthorizationRequired if the tokens are another user's.
+        """
         claim = unsaved.claim
         await self._spool.add(unsaved)
         saved = await retry_until_done(lambda: self._store(unsaved), about=claim.connection_id, sleep=self._sleep)
         await self._spool.remove(claim)
-        self._tell(claim, saved)
+        self._log_and_count(claim, saved)
         if saved is Saved.REVOKED:
             raise ConnectionRevoked("the connection was disconnected while it was refreshed")
         if saved is Saved.SUBJECT_MISMATCH:
             raise ReauthorizationRequired("the bank answered with another user's tokens, which were not accepted")
 
     async def replay(self) -> None:
-        """Save what an earlier process was killed or stopped with."""
-        left_over = list(self._spool.entries())
-        for unsaved in left_over:
+        """Save the responses that an earlier process left in the spool."""
+        spooled = list(self._spool.entries())
+        for unsaved in spooled:
             logger.warning("spool_replayed", connection_id=unsaved.claim.connection_id, version=unsaved.claim.version)
-        # All at once: one that waits, or that the database does not take, must not hold up the others.
-        results = await asyncio.gather(*(self.save(unsaved) for unsaved in left_over), return_exceptions=True)
-        for unsaved, result in zip(left_over, results, strict=True):
+        # Concurrently: one that must wait, or that cannot be stored, must not delay the others.
+        results = await asyncio.gather(*(self.save(unsaved) for unsaved in spooled), return_exceptions=True)
+        for unsaved, result in zip(spooled, results, strict=True):
             if isinstance(result, Exception) and not isinstance(result, BrokerError):
                 logger.error("spool_not_saved", connection_id=unsaved.claim.connection_id, exc_info=result)
 
     async def _store(self, unsaved: UnsavedRefresh) -> Saved:
         claim, new = unsaved.claim, unsaved.new
-        # The token's life began before the bank's answer; a clock that was set back must not prolong it.
+        # The token's lifetime began when it was requested; a clock that was set back must not extend it.
         age = max(self._clock.now() - unsaved.requested_at, timedelta()).total_seconds()
         async with self._database.transaction(ForTenant(claim.tenant)) as transaction:
             saved = await save_refresh(transaction, self._key_ring, claim, new, age=age)
@@ -194,7 +200,7 @@ class Refresher:
             raise RetryLater
         return saved
 
-    async def _believe_invalid_grant(self, claim: Claim) -> None:
+    async def _end_connection(self, claim: Claim) -> None:
         async def store() -> RefreshOutcome:
             async with self._database.transaction(ForTenant(claim.tenant)) as transaction:
                 outcome = await end_connection(transaction, claim)
@@ -203,15 +209,15 @@ class Refresher:
             return outcome
 
         outcome = await retry_until_done(store, about=claim.connection_id, sleep=self._sleep)
-        self._tell(claim, outcome)
+        self._log_and_count(claim, outcome)
         if outcome is not RefreshOutcome.SUPERSEDED:
             raise ReauthorizationRequired(
                 "the bank no longer accepts the consent; start a session with this connection_id"
             )
 
     async def _record_failure(self, claim: Claim, error: BankError) -> None:
-        outcome = _OUTCOMES.get(type(error), RefreshOutcome.BAD_ANSWER)
-        pause = exponential_backoff(claim.failures, initial=_FIRST_PAUSE, maximum=_LONGEST_PAUSE)
+        outcome = _OUTCOME_OF_ERROR.get(type(error), RefreshOutcome.BAD_ANSWER)
+        pause = exponential_backoff(claim.failures, initial=_INITIAL_PAUSE, maximum=_MAX_PAUSE)
         pause = max(pause, error.retry_after or 0.0)
 
         async def store() -> None:
@@ -219,9 +225,9 @@ class Refresher:
                 await fail_refresh(transaction, claim, outcome, retry_in=pause)
 
         await retry_until_done(store, about=claim.connection_id, sleep=self._sleep)
-        self._tell(claim, outcome)
+        self._log_and_count(claim, outcome)
 
-    def _tell(self, claim: Claim, outcome: str) -> None:
+    def _log_and_count(self, claim: Claim, outcome: str) -> None:
         logger.info(
             "refresh_ended",
             connection_id=claim.connection_id,
@@ -233,7 +239,7 @@ class Refresher:
 
 
 def _new_tokens(response: TokenResponse) -> NewTokens:
-    """An answer without an access token still rotated the refresh token: keep that, and let the rest be expired."""
+    """Return what to store. A response without an access token has still rotated the refresh token, which is kept."""
     access_token = response.access_token or SecretStr("")
     lifetime = response.lifetime if response.access_token else 0
     subject = unverified_subject(response.id_token) if response.id_token else None
@@ -241,6 +247,6 @@ def _new_tokens(response: TokenResponse) -> NewTokens:
     return NewTokens(tokens, lifetime, response.scopes, subject)
 
 
-def failure_of(outcome: str | None) -> type[BankError]:
-    """Return the error that an attempt with this outcome ended with, so that one failure has one code."""
-    return _FAILURES.get(outcome or "", BankError)
+def error_of(outcome: str | None) -> type[BankError]:
+    """Return the error that an attempt with this outcome raised, so that each failure has one code."""
+    return _ERROR_OF_OUTCOME.get(outcome or "", BankError)

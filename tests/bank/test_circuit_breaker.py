@@ -12,7 +12,7 @@ def breaker(clock: AdjustableClock) -> CircuitBreaker:
 
 def fail(breaker: CircuitBreaker, times: int) -> None:
     for _ in range(times):
-        breaker.failed(None, tenant="a")
+        breaker.record_failure(None, tenant="a")
 
 
 def test_a_few_failures_leave_it_closed(breaker: CircuitBreaker) -> None:
@@ -31,7 +31,7 @@ def test_it_opens_after_five_failures_and_says_for_how_long(breaker: CircuitBrea
 
 def test_a_success_in_between_starts_the_count_anew(breaker: CircuitBreaker) -> None:
     fail(breaker, 4)
-    breaker.succeeded()
+    breaker.record_success()
     fail(breaker, 4)
     breaker.require_closed("a")
 
@@ -42,16 +42,16 @@ def test_after_the_pause_one_request_may_try(breaker: CircuitBreaker, clock: Adj
     breaker.require_closed("a")
     with pytest.raises(BankError):
         breaker.require_closed("a")
-    breaker.succeeded()
+    breaker.record_success()
     breaker.require_closed("a")
     breaker.require_closed("a")
 
 
 def test_the_banks_wish_is_heeded_when_two_tenants_have_it(breaker: CircuitBreaker, clock: AdjustableClock) -> None:
-    breaker.failed(100, tenant="a")
+    breaker.record_failure(100, tenant="a")
     # It may have been about one user alone, and who has it waits by itself.
     breaker.require_closed("a")
-    breaker.failed(100, tenant="b")
+    breaker.record_failure(100, tenant="b")
     clock.advance(90)
     with pytest.raises(BankError):
         breaker.require_closed("a")
@@ -63,9 +63,9 @@ def test_what_one_tenant_has_brought_upon_itself_does_not_hold_up_the_others_for
     breaker: CircuitBreaker, clock: AdjustableClock
 ) -> None:
     for _ in range(4):
-        breaker.failed(3_600, tenant="a")
+        breaker.record_failure(3_600, tenant="a")
         breaker.require_closed("a")
-    breaker.failed(3_600, tenant="a")
+    breaker.record_failure(3_600, tenant="a")
     with pytest.raises(BankError):
         breaker.require_closed("a")
     clock.advance(30)
@@ -83,7 +83,7 @@ def test_the_next_to_try_is_another_tenant_than_the_one_that_failed(
         breaker.require_closed("a")
     breaker.require_closed("b")
     # Where the other does not come, whoever does may try.
-    breaker.failed(None, tenant="a")
+    breaker.record_failure(None, tenant="a")
     with pytest.raises(BankError):
         breaker.require_closed("b")
     clock.advance(30)

@@ -20,7 +20,7 @@ def vitals(replica: Replica) -> Gauges:
 
 async def test_it_says_how_full_everything_is(vitals: Gauges, replica: Replica, rows: Rows) -> None:
     connection = await rows.insert()
-    await replica.refresh.tokens.usable(TENANT, connection.id)
+    await replica.refresh.tokens.get(TENANT, connection.id)
     async with replica.core.database.transaction():
         await vitals.measure()
     assert measured("broker_database_connections", state="in_use") == 1

@@ -53,7 +53,7 @@ async def test_it_goes_on_by_itself_and_through_outages(
     replica = await replicas(database_url=relay.url)
     session = await replica.start_login()
     connection = await rows.link(bank)
-    await replica.refresh.tokens.usable(TENANT, connection.id)
+    await replica.refresh.tokens.get(TENANT, connection.id)
     await rows.change_session(session.id, expires_at=seconds_from_now(-1))
     await bank.set_faults(revocation={"status": 503, "times": 1})
     await replica.connections.disconnect.disconnect(CALLER, connection.id)

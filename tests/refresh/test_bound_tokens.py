@@ -44,7 +44,7 @@ async def test_a_wish_for_a_nonce_is_no_failure_of_the_refresh(
     await replica.refresh.refresher.carry_out(await claim_of(replica, connection))
     assert await rows.attempts(connection.id) == [(1, "refreshed")]
     assert await refresh_requests_at(bank) == {"use_dpop_nonce": 1, "ok": 1}
-    token = await replica.refresh.tokens.usable(CALLER.tenant, connection.id)
+    token = await replica.refresh.tokens.get(CALLER.tenant, connection.id)
     assert token.authorization.startswith(b"authorization: DPoP ")
     assert token.proof_key is not None
     stored = await key_of(rows, connection)

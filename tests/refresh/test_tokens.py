@@ -38,14 +38,14 @@ async def live(rows: Rows, bank: SandboxClient) -> Connection:
 
 
 async def usable(replica: Replica, connection: Connection, *, min_ttl: float = 0) -> UsableToken:
-    return await replica.refresh.tokens.usable(TENANT, connection.id, min_ttl=min_ttl)
+    return await replica.refresh.tokens.get(TENANT, connection.id, min_ttl=min_ttl)
 
 
 async def test_a_live_token_is_given_out_as_it_is(replica: Replica, bank: SandboxClient, live: Connection) -> None:
     token = await usable(replica, live)
     assert (token.version, token.scopes, token.lifetime) == (1, live.scopes, 900)
     assert token.access_token.get_secret_value() not in repr(token)
-    assert 880 < token.good_until - replica.core.clock.monotonic() <= 900
+    assert 880 < token.valid_until - replica.core.clock.monotonic() <= 900
     assert (await bank.query(token.access_token.get_secret_value(), "{ user { id } }")).status_code == 200
     assert await refreshes_at(bank) == 0
 
@@ -86,10 +86,10 @@ async def test_rejections_of_one_version_make_one_refresh(
 ) -> None:
     both = [await replicas(), await replicas()]
     rejected = [(replica, await usable(replica, live)) for replica in both]
-    calls = [replica.refresh.tokens.instead_of(TENANT, token) for replica, token in rejected for _ in range(20)]
+    calls = [replica.refresh.tokens.replace_rejected(TENANT, token) for replica, token in rejected for _ in range(20)]
     successors = await asyncio.gather(*calls)
     assert {token.version for token in successors if token} == {2}
-    late = await both[0].refresh.tokens.instead_of(TENANT, rejected[0][1])
+    late = await both[0].refresh.tokens.replace_rejected(TENANT, rejected[0][1])
     assert late is not None
     assert late.version == 2
     assert await refresh_requests_at(bank) == {"ok": 1}
@@ -102,7 +102,7 @@ async def test_a_bank_that_rejects_every_token_is_not_asked_for_ever_more(
     versions = []
     while token is not None:
         versions.append(token.version)
-        token = await replica.refresh.tokens.instead_of(TENANT, token)
+        token = await replica.refresh.tokens.replace_rejected(TENANT, token)
     assert versions == [1, 2, 3, 4, 5, 6]
     assert await refreshes_at(bank) == 5
     assert (await rows.held(live.id)).connection.status is ConnectionStatus.ACTIVE
@@ -234,7 +234,7 @@ async def test_another_tenants_connection_does_not_exist(replica: Replica, live:
     await usable(replica, live)
     for tenant, connection_id in ((STRANGER.tenant, live.id), (TENANT, "con_unknown")):
         with pytest.raises(ConnectionNotFound):
-            await replica.refresh.tokens.usable(tenant, connection_id)
+            await replica.refresh.tokens.get(tenant, connection_id)
         with pytest.raises(ConnectionNotFound):
             await replica.refresh.tokens.refresh(tenant, connection_id, None)
 
@@ -248,17 +248,17 @@ async def test_another_tenants_reads_are_not_remembered_and_open_no_token(
     monkeypatch.setattr(KeyRing, "decrypt", opens_none)
     for _ in range(2):
         with pytest.raises(ConnectionNotFound):
-            await replica.refresh.tokens.usable(STRANGER.tenant, live.id)
-    assert replica.refresh.tokens.remembered == 0
+            await replica.refresh.tokens.get(STRANGER.tenant, live.id)
+    assert replica.refresh.tokens.cached == 0
 
 
 async def test_an_owner_and_a_stranger_that_ask_at_once_are_told_apart(replica: Replica, live: Connection) -> None:
     answers = await asyncio.gather(
-        *(replica.refresh.tokens.usable(tenant, live.id) for tenant in (STRANGER.tenant, TENANT) * 5),
+        *(replica.refresh.tokens.get(tenant, live.id) for tenant in (STRANGER.tenant, TENANT) * 5),
         return_exceptions=True,
     )
     assert [type(answer) for answer in answers] == [ConnectionNotFound, UsableToken] * 5
-    assert replica.refresh.tokens.remembered == 1
+    assert replica.refresh.tokens.cached == 1
 
 
 async def test_a_wish_for_more_time_is_met_by_a_refresh(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
@@ -308,7 +308,7 @@ async def test_without_a_refresh_token_the_end_of_the_token_ends_the_consent(
 ) -> None:
     assert (await usable(replica, access_only)).version == 1
     await rows.expire_access_token(access_only.id)
-    replica.refresh.tokens.forget_all()
+    replica.refresh.tokens.invalidate_all()
     for _ in range(2):
         with pytest.raises(ReauthorizationRequired):
             await usable(replica, access_only)
