@@ -24,8 +24,8 @@ from tests.support.bank import running_bank
 from tests.support.broker import NO_TLS, Api, Broker, Browser, served, settings_for
 from tests.support.clock import AdjustableClock
 from tests.support.hostile import HostileServer, hostile_server
-from tests.support.relay import Relay, run_relay
 from tests.support.postgresql import Databases, opened_databases, shared_postgresql
+from tests.support.relay import Relay, run_relay
 from tests.support.replica import Replica, open_replica
 from tests.support.rows import Rows
 

@@ -12,7 +12,7 @@ from app.main import application, create_api, create_app
 from app.settings import Settings
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET
 from tests.support.broker import ENCRYPTION_KEY, served, settings_for
-from tests.support.logs import captured_logs
+from tests.support.logs import capture_logs
 from tests.support.postgresql import Databases
 
 
@@ -32,7 +32,7 @@ async def lifespan_of(app: ASGIApp) -> list[Message]:
 
 
 async def test_it_starts_and_ends(bank_url: str, database_url: SecretStr, tmp_path: Path) -> None:
-    with captured_logs() as logs:
+    with capture_logs() as logs:
         sent = await lifespan_of(create_app(settings_for(bank_url, database_url, tmp_path)))
     assert [message["type"] for message in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     events = [line["event"] for line in logs.lines]
@@ -67,10 +67,10 @@ async def test_a_start_that_crashes_says_only_where(
         raise ZeroDivisionError("planted-value")
 
     monkeypatch.setattr("app.main.open_runtime", crash)
-    with captured_logs() as logs:
+    with capture_logs() as logs:
         [only] = await lifespan_of(create_app(settings_for(bank_url, database_url, tmp_path)))
     assert only["type"] == "lifespan.startup.failed"
-    assert logs.of("start_crashed")[0]["exception"][0]["type"] == "builtins.ZeroDivisionError"
+    assert logs.with_event("start_crashed")[0]["exception"][0]["type"] == "builtins.ZeroDivisionError"
     assert "planted-value" not in logs.text + only["message"]
 
 
@@ -88,7 +88,7 @@ async def test_workers_read_the_environment(
     }
     for name, value in settings.items():
         monkeypatch.setenv(f"BROKER_{name}", value)
-    with captured_logs():
+    with capture_logs():
         sent = await lifespan_of(application())
     assert sent[0]["type"] == "lifespan.startup.complete"
 

@@ -18,8 +18,8 @@ from tests.support.broker import Broker, served, settings_for
 from tests.support.eventually import eventually
 from tests.support.journey import log_in
 from tests.support.logs import capture_logs
-from tests.support.relay import Relay
 from tests.support.postgresql import Databases
+from tests.support.relay import Relay
 
 
 async def test_a_database_that_is_away_is_waited_for(bank_url: str, relay: Relay, tmp_path: Path) -> None:

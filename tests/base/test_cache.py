@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from app.base.cache import ExpiringCache
-from tests.support.clock import SteerableClock
+from tests.support.clock import AdjustableClock
 from tests.support.eventually import eventually
 
 
@@ -31,7 +31,7 @@ def immediately(value: str) -> Callable[[], Awaitable[str]]:
 
 
 @pytest.fixture
-def cache(clock: SteerableClock) -> ExpiringCache[str, str]:
+def cache(clock: AdjustableClock) -> ExpiringCache[str, str]:
     return ExpiringCache(lifetime=60, size=3, clock=clock)
 
 
@@ -121,7 +121,7 @@ async def test_a_failed_load_does_not_affect_a_newer_load(cache: ExpiringCache[s
     assert cache.get("key") == "new"
 
 
-async def test_a_value_expires_after_its_lifetime(cache: ExpiringCache[str, str], clock: SteerableClock) -> None:
+async def test_a_value_expires_after_its_lifetime(cache: ExpiringCache[str, str], clock: AdjustableClock) -> None:
     await cache.load("key", immediately("value"))
     clock.advance(50)
     assert cache.get("key") == "value"
@@ -129,7 +129,7 @@ async def test_a_value_expires_after_its_lifetime(cache: ExpiringCache[str, str]
     assert cache.get("key") is None
 
 
-async def test_expired_values_are_removed_from_memory(clock: SteerableClock) -> None:
+async def test_expired_values_are_removed_from_memory(clock: AdjustableClock) -> None:
     cache: ExpiringCache[str, str] = ExpiringCache(lifetime=0.05, size=3, clock=clock)
     await cache.load("key", immediately("secret"))
 
@@ -155,7 +155,7 @@ async def test_only_matching_values_are_invalidated(cache: ExpiringCache[str, st
     assert len(cache) == 0
 
 
-async def test_a_lifetime_of_zero_caches_nothing(clock: SteerableClock) -> None:
+async def test_a_lifetime_of_zero_caches_nothing(clock: AdjustableClock) -> None:
     cache: ExpiringCache[str, str] = ExpiringCache(lifetime=0, size=3, clock=clock)
     assert await cache.load("key", immediately("value")) == "value"
     assert cache.get("key") is None

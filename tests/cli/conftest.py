@@ -20,7 +20,7 @@ from app.cli import main
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET
 from tests.support.broker import ENCRYPTION_KEY, PUBLIC_URL
 from tests.support.eventually import eventually
-from tests.support.logs import captured_logs
+from tests.support.logs import capture_logs
 
 BROKER = Path(sys.executable).parent / "broker"
 
@@ -86,7 +86,7 @@ def cli(
         printed = capsys.readouterr()
         return Finished(status[0], printed.out, printed.err)
 
-    with captured_logs():
+    with capture_logs():
         yield call
 
 
@@ -152,7 +152,7 @@ class Servers:
                 return False
 
         # A process takes its time to begin where many do so at once.
-        await eventually(is_ready, patience=120)
+        await eventually(is_ready, timeout_seconds=120)
         return server
 
     async def end(self) -> None:

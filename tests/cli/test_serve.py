@@ -139,7 +139,7 @@ async def test_workers_end_with_a_supervisor_that_was_killed(servers: Servers, f
         writer.close()
         return False
 
-    await eventually(is_free, patience=60)
+    await eventually(is_free, timeout_seconds=60)
 
 
 async def test_a_port_that_is_taken_is_told(servers: Servers) -> None:
@@ -217,7 +217,7 @@ async def test_two_workers_count_together(servers: Servers, free_port: int) -> N
     async def have_begun(number: int) -> bool:
         return len(workers()) == number
 
-    await eventually(lambda: have_begun(2), patience=60)
+    await eventually(lambda: have_begun(2), timeout_seconds=60)
 
     async def counted() -> float:
         async with httpx.AsyncClient() as client:
@@ -233,7 +233,7 @@ async def test_two_workers_count_together(servers: Servers, free_port: int) -> N
             assert (await client.get(f"{server.url}/nowhere")).status_code == 404
     assert await counted() == requests
     os.kill(workers()[0], signal.SIGKILL)
-    await eventually(lambda: have_begun(3), patience=60)
+    await eventually(lambda: have_begun(3), timeout_seconds=60)
     assert await counted() == requests, "what a lost worker has counted still counts"
     assert await server.stop() in (0, -15)
 

@@ -4,7 +4,7 @@ import pytest
 
 from app.concurrency.background_tasks import BackgroundTasks
 from app.errors import BankTimeout
-from tests.support.logs import logged_here
+from tests.support.logs import capture_log_events
 
 
 async def test_a_cancelled_caller_does_not_cancel_its_background_task() -> None:
@@ -40,7 +40,7 @@ async def test_unexpected_errors_are_logged_and_errors_for_the_caller_are_not() 
         raise error
 
     tasks = BackgroundTasks()
-    with logged_here() as logs:
+    with capture_log_events() as logs:
         tasks.spawn(fail(BankTimeout("slow")), "expected")
         tasks.spawn(fail(KeyError("oops")), "broken")
         assert await tasks.drain(5) == []

@@ -2,7 +2,7 @@ import pytest
 
 from app.concurrency.retry import RetryLater, retry_until_done
 from app.errors import ConfigurationError, DatabaseUnavailable
-from tests.support.logs import logged_here
+from tests.support.logs import capture_log_events
 
 
 async def test_work_is_retried_through_outages_and_whenever_it_asks_for_it() -> None:
@@ -19,7 +19,7 @@ async def test_work_is_retried_through_outages_and_whenever_it_asks_for_it() -> 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
-    with logged_here() as logs:
+    with capture_log_events() as logs:
         assert await retry_until_done(work, about="con_1", sleep=sleep) == "saved"
     assert [line["about"] for line in logs if line["event"] == "waiting_for_database"] == ["con_1"] * 2
     assert len(pauses) == 3

@@ -11,9 +11,9 @@ from opentelemetry.trace import SpanKind
 from app.observability.opentelemetry_export import export_traces
 from app.observability.trace_context import TraceContext, current_trace_context, set_trace_context
 from app.observability.tracing import child_span, span
-from tests.support.collector import Collector, collector
+from tests.support.collector import Collector, run_collector
 from tests.support.hostile import HANG, hostile_server
-from tests.support.logs import captured_logs, logged_here
+from tests.support.logs import capture_log_events, capture_logs
 
 
 async def is_recording(environment: dict[str, str]) -> bool:
@@ -31,7 +31,7 @@ async def is_recording(environment: dict[str, str]) -> bool:
     ],
 )
 async def test_nothing_is_recorded_unless_it_is_configured(environment: dict[str, str]) -> None:
-    with logged_here() as logs:
+    with capture_log_events() as logs:
         assert not await is_recording(environment)
     assert "traces_not_exported" not in [line["event"] for line in logs]
 
@@ -46,7 +46,7 @@ async def test_nothing_is_recorded_unless_it_is_configured(environment: dict[str
 async def test_an_unsupported_exporter_is_logged_and_the_broker_continues(
     environment: dict[str, str], reason: str
 ) -> None:
-    with logged_here() as logs:
+    with capture_log_events() as logs:
         assert not await is_recording(environment)
     [line] = [line for line in logs if line["event"] == "traces_not_exported"]
     assert reason in line["reason"]
@@ -55,7 +55,7 @@ async def test_an_unsupported_exporter_is_logged_and_the_broker_continues(
 async def test_a_variable_that_the_library_refuses_does_not_stop_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "100")
-    with logged_here() as logs:
+    with capture_log_events() as logs:
         assert not await is_recording({"OTEL_TRACES_EXPORTER": "otlp"})
     assert [line["reason"] for line in logs if line["event"] == "traces_not_exported"] == [
         "ValueError while reading the OTEL_ variables"
@@ -68,7 +68,7 @@ def export_to(running: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_the_last_spans_are_exported_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with collector() as running:
+    async with run_collector() as running:
         export_to(running, monkeypatch)
         monkeypatch.setenv("OTEL_SERVICE_NAME", "bank-links")
         async with export_traces(running.environment):
@@ -87,7 +87,7 @@ async def test_the_last_spans_are_exported_at_the_end(monkeypatch: pytest.Monkey
 
 
 async def test_tasks_belong_to_the_span_that_they_were_started_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with collector() as running:
+    async with run_collector() as running:
         export_to(running, monkeypatch)
         async with export_traces(running.environment):
 
@@ -134,9 +134,9 @@ def test_the_exporter_is_not_loaded_if_traces_are_off() -> None:
 
 
 async def test_the_tracestate_of_callers_is_not_logged(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with collector() as running:
+    async with run_collector() as running:
         export_to(running, monkeypatch)
-        with captured_logs() as logs:
+        with capture_logs() as logs:
             set_trace_context(TraceContext(f"00-{'ab' * 16}-{'cd' * 8}-01".encode(), b"A=FORGED: login_ended"))
             async with export_traces(running.environment):
                 with span("request", SpanKind.SERVER):

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.store.postgresql.database import Database
-from tests.support.outage import Relay
+from tests.support.relay import Relay
 
 TERMINATE = text(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
@@ -34,7 +34,7 @@ async def test_an_outage_is_told_and_overcome(relay: Relay) -> None:
     with pytest.raises(DatabaseUnavailable) as away:
         await database.ping()
     assert away.value.retry_after == 1
-    await relay.mend()
+    await relay.restore()
     await database.ping()
     await database.close()
 

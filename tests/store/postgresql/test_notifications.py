@@ -16,7 +16,7 @@ from app.store.postgresql.notifications import (
 )
 from tests.store.postgresql.test_database import TERMINATE
 from tests.support.eventually import eventually
-from tests.support.outage import Relay
+from tests.support.relay import Relay
 from tests.support.replica import running
 
 Heard = list[str | None]
@@ -115,7 +115,7 @@ async def test_an_outage_is_overcome(relay: Relay, database: Database) -> None:
 
         await eventually(is_deaf)
         await asyncio.sleep(0.2)
-        await relay.mend()
+        await relay.restore()
         await hears(notifications, database, heard, "connection:1")
         assert heard[0] is None
 
@@ -126,7 +126,7 @@ async def test_a_database_that_is_not_there_yet_is_waited_for(relay: Relay, data
     task = asyncio.create_task(notifications.run())
     await asyncio.sleep(0.05)
     assert not task.done()
-    await relay.mend()
+    await relay.restore()
     await hears(notifications, database, observed(notifications), "connection:1")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
