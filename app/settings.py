@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PREFIX = "BROKER_"
-# The database refuses to delete younger audit events (migration 0007).
+# The database refuses to delete younger audit events (migrations/audit_log.py).
 MIN_AUDIT_RETENTION_DAYS = 30
 _PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_-]+)*/*")
 _MAY_COME_FROM_FILE = ("database_url", "database_listen_url", "stitch_client_secret", "encryption_keys")

@@ -2,12 +2,14 @@
 
 from collections import Counter
 
-from sqlalchemy import Column, ColumnElement, Table, Text, func, select, true, type_coerce
+from sqlalchemy import Column, ColumnElement, Table, Text, func, or_, select, true, type_coerce
 
 from app.base.encryption import KeyRing
 from app.errors import ConfigurationError
+from app.store.enums import SessionStatus
 from app.store.postgresql.columns import Sealed
 from app.store.postgresql.database import Database, Transaction
+from app.store.sessions import stored_status_in
 from app.store.tables import metadata, sessions, tokens
 
 
@@ -55,11 +57,18 @@ async def require_keys(database: Database, key_ring: KeyRing) -> None:
 async def _keys_of(transaction: Transaction, column: Column[object]) -> set[str]:
     """Step from one key's id to the next: one look into an index for each, however many values there are."""
     assert isinstance(column.table, Table)
-    # A session that has ended holds no secret any more; those that have not are few, and have an index.
-    is_alive = column.table.c.ended_at.is_(None) if column.table is sessions else true()
+    # Ended sessions hold no secrets, and the others are few and have two indexes, one for each part of the condition.
+    may_hold_secrets = (
+        or_(
+            stored_status_in(SessionStatus.PENDING),
+            stored_status_in(SessionStatus.EXCHANGING, SessionStatus.AWAITING_CONFIRMATION),
+        )
+        if column.table is sessions
+        else true()
+    )
     key_id = key_of(column)
     found: set[str] = set()
-    query = select(func.min(key_id)).where(column.is_not(None), is_alive)
+    query = select(func.min(key_id)).where(column.is_not(None), may_hold_secrets)
     # The database alone says what comes next: its collation may order ids otherwise than Python does.
     name = (await transaction.execute(query)).scalar()
     while name is not None:

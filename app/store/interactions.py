@@ -121,13 +121,13 @@ async def mark_interaction_returned(transaction: Transaction, interaction: str) 
 
 async def claim_status_check(transaction: Transaction, interaction: str, *, pause: float) -> bool:
     """Tell whether the bank is to be asked now: the user is back, and nobody has asked for `pause` seconds."""
-    due = or_(table.c.asked_at.is_(None), table.c.asked_at <= seconds_from_now(-pause))
+    due = or_(table.c.status_checked_at.is_(None), table.c.status_checked_at <= seconds_from_now(-pause))
     taken = await transaction.execute(
         update(table)
         .where(
             table.c.id == interaction, table.c.ended_at.is_(None), ~_has_expired, table.c.returned_at.is_not(None), due
         )
-        .values(asked_at=seconds_from_now(0))
+        .values(status_checked_at=seconds_from_now(0))
         .returning(table.c.id)
     )
     return taken.first() is not None

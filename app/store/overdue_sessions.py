@@ -1,21 +1,15 @@
 """Sessions whose time is over, and those that a lost replica has left."""
 
-from sqlalchemy import ColumnElement, and_, func, literal_column, or_, select, true
+from sqlalchemy import and_, func, or_, select, true
 
 from app.store.enums import SessionStatus
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.tenants import tenants_of
-from app.store.sessions import Session, lock_unlocked_sessions
+from app.store.sessions import Session, lock_unlocked_sessions, stored_status_in
 from app.store.tables import sessions as table
 
-
-def _stored_as(*statuses: SessionStatus) -> ColumnElement[bool]:
-    """Compare with constants: with parameters, PostgreSQL cannot tell that a partial index has all that match."""
-    return table.c.status.in_([literal_column(f"'{status}'") for status in statuses])
-
-
-_holds_grant = _stored_as(SessionStatus.EXCHANGING, SessionStatus.AWAITING_CONFIRMATION)
-_is_pending = _stored_as(SessionStatus.PENDING)
+_holds_grant = stored_status_in(SessionStatus.EXCHANGING, SessionStatus.AWAITING_CONFIRMATION)
+_is_pending = stored_status_in(SessionStatus.PENDING)
 _is_over = table.c.expires_at <= func.now()
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
 from pydantic import SecretStr
-from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, literal, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.base.encryption import AssociatedData, Ciphertext, KeyRing
@@ -134,6 +134,14 @@ _SESSIONS = select(
 )
 
 
+def stored_status_in(*statuses: SessionStatus) -> ColumnElement[bool]:
+    """Compare the stored status with constants.
+
+    With parameters instead, PostgreSQL could not tell that a partial index covers all rows that match.
+    """
+    return table.c.status.in_([literal_column(f"'{status}'") for status in statuses])
+
+
 def _has_status(status: SessionStatus) -> ColumnElement[bool]:
     """Compare with the status as it is read, in a form that can use the index on the stored status."""
     stored = table.c.status == status
@@ -230,12 +238,13 @@ async def sessions_of_user(transaction: Transaction, tenant: str, user_id: str, 
 
 
 async def sessions_awaiting_confirmation(transaction: Transaction, tenant: str, connection_id: str) -> list[Session]:
-    """Return and lock the sessions that are to link or renew a connection once they are confirmed.
+    """Return and lock the sessions that will link or renew a connection when they are confirmed.
 
-    Those that are about to await it are locked too, and so seen as they will be.
+    Sessions in exchange are locked too: one whose exchange ends meanwhile is then seen with its new status.
     """
     is_its = or_(table.c.connection_id == connection_id, table.c.renews_connection_id == connection_id)
-    query = _SESSIONS.where(table.c.tenant == tenant, table.c.ended_at.is_(None), is_its)
+    holds_grant = stored_status_in(SessionStatus.EXCHANGING, SessionStatus.AWAITING_CONFIRMATION)
+    query = _SESSIONS.where(table.c.tenant == tenant, holds_grant, is_its)
     query = query.order_by(table.c.id).with_for_update()
     found = await fetch_all(transaction, query, Session)
     return [session for session in found if session.status is SessionStatus.AWAITING_CONFIRMATION]

@@ -131,12 +131,6 @@ sessions = Table(
         unique=True,
         postgresql_where=text("idempotency_key IS NOT NULL"),
     ),
-    # Of the version before. To be dropped alone, as a migration that builds others too could meet a deadlock.
-    Index(
-        "ix_stitch_authorization_requests_open",
-        "expires_at",
-        postgresql_where=text("ended_at IS NULL"),
-    ),
     Index(
         "ix_stitch_authorization_requests_grants",
         "expires_at",
@@ -166,7 +160,7 @@ connections = Table(
     Column("version", Integer, nullable=False),
     Column("refreshable", Boolean, nullable=False),
     timestamp("access_token_expires_at"),
-    Column("access_token_lifetime", Integer, nullable=False, comment="seconds, as the bank last gave it"),
+    Column("access_token_lifetime", Integer, nullable=False, comment="seconds, from the last token response"),
     Column("fence", BigInteger, nullable=False, server_default=text("0")),
     timestamp("lease_until"),
     timestamp("retry_at"),
@@ -187,7 +181,7 @@ connections = Table(
 tokens = Table(
     "tokens",
     metadata,
-    # By the key that sealed them; a row's columns are sealed together.
+    # By the id of the encryption key. All ciphertexts of a row have the same one.
     Index("ix_tokens_key", text("split_part(access_token, '.', 2)")),
     Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), primary_key=True),
     Column("tenant", Text, nullable=False),
@@ -203,13 +197,13 @@ refresh_attempts = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("tenant", Text, nullable=False),
     Column("connection_id", Text, ForeignKey("connections.id", ondelete="CASCADE"), nullable=False),
-    Column("version", Integer, nullable=False, comment="the version whose refresh token was to be presented"),
+    Column("version", Integer, nullable=False, comment="the version whose refresh token is presented"),
     Column("fence", BigInteger, nullable=False),
     Column("cause", EnumText(RefreshCause), nullable=False),
     Column("replica", Text, nullable=False),
     inserted_at("started_at"),
     timestamp("ended_at"),
-    Column("outcome", EnumText(RefreshOutcome), comment="null while under way, or after a crash"),
+    Column("outcome", EnumText(RefreshOutcome), comment="null while in progress or after a crash"),
     UniqueConstraint("connection_id", "fence"),
 )
 
@@ -236,7 +230,7 @@ interactions = Table(
     Column("tenant", Text, nullable=False),
     Column("user_id", Text, nullable=False),
     Column("connection_id", Text, nullable=False),
-    Column("interaction_id", Text, nullable=False, comment="the bank's"),
+    Column("interaction_id", Text, nullable=False, comment="the bank's id"),
     Column("status", EnumText(InteractionStatus), nullable=False),
     Column("bank_url", Sealed),
     Column("ticket", Sealed),
@@ -246,7 +240,7 @@ interactions = Table(
     inserted_at("created_at"),
     required_timestamp("expires_at"),
     timestamp("returned_at"),
-    timestamp("asked_at"),
+    timestamp("status_checked_at"),
     timestamp("ended_at"),
     Index("ix_interactions_connection", "tenant", "connection_id"),
     Index("ix_interactions_user", "tenant", "user_id"),
@@ -267,12 +261,12 @@ webhooks = Table(
     Index("ix_webhooks_list", "tenant", "created_at", "id"),
 )
 
-# Deliveries wait in queues, one for each connection at each webhook: only the oldest of a queue is ever sent.
+# One queue for each webhook and stream. Only the oldest delivery of a queue is sent, so events keep their order.
 webhook_queues = Table(
     "webhook_queues",
     metadata,
     Column("webhook_id", Text, primary_key=True),
-    Column("stream", Text, primary_key=True, comment="a connection, or a session that ended without one"),
+    Column("stream", Text, primary_key=True, comment="the id of a connection, or of a session that ended without one"),
     Column("tenant", Text, nullable=False),
     Column("failures", Integer, nullable=False, server_default=text("0")),
     inserted_at("next_attempt_at"),
@@ -286,7 +280,7 @@ webhook_deliveries = Table(
     "webhook_deliveries",
     metadata,
     Column("webhook_id", Text, primary_key=True),
-    Column("id", Text, primary_key=True, comment="the event's, the same at every webhook"),
+    Column("id", Text, primary_key=True, comment="the event's id, the same for every webhook"),
     Column("position", BigInteger, Identity(always=True), nullable=False),
     Column("tenant", Text, nullable=False),
     Column("stream", Text, nullable=False),
@@ -295,7 +289,7 @@ webhook_deliveries = Table(
     json_object("data"),
     Column("status", EnumText(DeliveryStatus), nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
-    Column("last_status", Integer, comment="of HTTP"),
+    Column("last_status", Integer, comment="HTTP status"),
     Column("last_error", Text),
     inserted_at("created_at"),
     timestamp("last_attempt_at"),
@@ -328,7 +322,7 @@ audit_events = Table(
     Index("ix_audit_events_connection", "tenant", "connection_id", "id"),
 )
 
-# A trigger adds to the next two when a transaction that wrote events commits; nothing else writes them.
+# The next two tables are written only by a trigger, when a transaction that inserted events commits.
 audit_chain = Table(
     "audit_chain",
     metadata,
@@ -347,7 +341,7 @@ audit_heads = Table(
     Column("hash", Text, nullable=False),
 )
 
-# How far each tenant's audit has been removed, and the hash there, which the rest continues from.
+# The last deleted position of each tenant's audit log, and its hash, from which the rest of the chain continues.
 audit_checkpoints = Table(
     "audit_checkpoints",
     metadata,
@@ -357,12 +351,12 @@ audit_checkpoints = Table(
     Column("removed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
-# What one replica does for all, and when that is due again.
+# Periodic work that one replica does for all of them, and when it is next due.
 job_leases = Table(
     "job_leases",
     metadata,
     Column("name", Text, primary_key=True),
     inserted_at("due_at"),
-    timestamp("done_at"),
+    timestamp("finished_at"),
     json_object("result"),
 )

@@ -101,7 +101,7 @@ CHANGES = [
 async def test_the_database_refuses_to_change_the_audit(database: Database, change: str) -> None:
     await write(database, "a")
     before = (await read(database)).items
-    with pytest.raises(sqlalchemy.exc.IntegrityError, match=r"the audit is append-only: .* is refused"):
+    with pytest.raises(sqlalchemy.exc.IntegrityError, match=r"the audit log is append-only: .* is refused"):
         async with database.transaction() as transaction:
             await transaction.execute(text(change))
     assert (await read(database)).items == before

@@ -14,8 +14,6 @@ from app.errors import InvalidRequest
 from app.store import audit, audit_chain
 from app.store.audit_chain import START, Chain, Head, verify
 from app.store.postgresql.database import Database, Transaction
-from app.store.postgresql.migrate import migrate
-from tests.support.postgresql import Databases
 
 
 async def write(transaction: Transaction, tenant: str = "default", action: str = "a", **detail: Any) -> None:
@@ -338,30 +336,6 @@ async def test_a_noted_head_is_one_of_the_past(database: Database) -> None:
     noted = await head_of(database)
     await write_many(database, 3)
     assert await fault_of(database, noted=[noted]) == (None, None)
-
-
-async def test_the_events_of_before_are_chained_by_the_migration(databases: Databases) -> None:
-    async with databases.fresh(migrated=False) as url:
-        database = Database(url)
-        await migrate(database, "0001")
-        async with database.transaction() as transaction:
-            await transaction.execute(
-                text(
-                    "INSERT INTO audit_events (tenant, actor, action) "
-                    "SELECT CASE WHEN n % 3 = 0 THEN 'one' ELSE 'two' END, 'a', n::text "
-                    "FROM generate_series(1, 50400) AS n"
-                )
-            )
-        await migrate(database)
-        await write_many(database, 1, "one")
-        assert [(chain.intact.position, chain.fault) for chain in await verify(database)] == [
-            (16_801, None),
-            (33_600, None),
-        ]
-        async with database.transaction() as transaction:
-            page = await audit.list_events(transaction, "one", connection_id=None, limit=3, cursor=None)
-        assert [event.action for event in page.items] == ["3", "6", "9"]
-        await database.close()
 
 
 @pytest.mark.parametrize(

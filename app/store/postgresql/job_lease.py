@@ -38,7 +38,7 @@ async def finish_job(
     transaction: Transaction, name: str, *, next_in: float, result: dict[str, Any] | None = None
 ) -> None:
     """End the turn: the next one is due in `next_in` seconds."""
-    values: dict[str, Any] = {"due_at": seconds_from_now(next_in), "done_at": func.now()}
+    values: dict[str, Any] = {"due_at": seconds_from_now(next_in), "finished_at": func.now()}
     if result is not None:
         values["result"] = result
     await transaction.execute(update(job_leases).where(job_leases.c.name == name).values(**values))

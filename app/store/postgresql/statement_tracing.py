@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanKind
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from app.observability.tracing import detail
+from app.observability.tracing import child_span
 
 SYSTEM = {"db.system.name": "postgresql"}
 _SPAN = "span"
@@ -25,8 +25,8 @@ def trace_statements(engine: Engine) -> None:
 
 
 def _begin(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-    span = detail(_summary(statement), SpanKind.CLIENT, {**SYSTEM, "db.query.text": statement})
-    span.begin()
+    span = child_span(_summary(statement), SpanKind.CLIENT, {**SYSTEM, "db.query.text": statement})
+    span.start()
     connection.info[_SPAN] = span
 
 
@@ -37,7 +37,7 @@ def _end(connection: Connection, *_: object) -> None:
 def _fail(failure: ExceptionContext) -> None:
     # There is none where it was the connection that could not be had.
     if failure.connection and (span := failure.connection.info.pop(_SPAN, None)):
-        span.fail(str(getattr(failure.original_exception, "sqlstate", None) or "failed"))
+        span.set_error(str(getattr(failure.original_exception, "sqlstate", None) or "failed"))
         span.end()
 
 
