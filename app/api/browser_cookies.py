@@ -15,7 +15,7 @@ from app.runtime import Runtime
 
 # Fetch section 3.9, and what browsers sent before it.
 _PREFETCH = ("sec-purpose", "purpose", "x-purpose", "x-moz")
-# The form of `randomness.opaque_value`.
+# The form of `randomness.random_urlsafe_text`.
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 # What stands for a login in the names of cookies.
 _LOGIN = re.compile(r"(interaction-)?[0-9a-f]{16}")

@@ -12,7 +12,7 @@ logger = get_logger(__name__)
 
 
 async def run_periodically(period: float, work: Callable[[], Awaitable[object]]) -> None:
-    """Call `work` every `period` seconds until cancelled. Errors are logged, and the work is tried again soon.
+    """Call `work` every `period` seconds until cancelled. Errors are logged, and `work` is called again after a pause.
 
     Repeated errors of one kind are logged once, so that an outage does not fill the log.
     """
