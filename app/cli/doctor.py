@@ -188,7 +188,7 @@ async def _discovery(provider: Provider) -> Finding:
 
 
 async def _keys(provider: Provider, check: str = "signing keys") -> Finding:
-    keys = await provider.keys()
+    keys = await provider.signing_keys()
     return Finding(check, True, f"{len(keys.keys)} published")
 
 

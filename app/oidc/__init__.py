@@ -1,1 +1,1 @@
-"""OpenID Connect as a client speaks it. Knows neither database nor web framework."""
+"""OpenID Connect client. Imports neither the database nor the web framework."""

@@ -1,4 +1,4 @@
-"""Requests that the broker makes to the provider itself, with its client authentication."""
+"""Requests that the broker sends directly to the provider, with its client authentication."""
 
 from collections.abc import Mapping
 
@@ -7,14 +7,15 @@ import httpx
 from app.base.clock import Clock
 from app.errors import BankUnreachable
 from app.oidc.client_authentication import ClientAuthentication
-from app.oidc.dpop import NONCE_WANTED, ProofKey, Prover, target_of
-from app.oidc.oauth_errors import raise_for_refusal, read_error
-from app.oidc.provider import Provider, ProviderMetadata
-from app.oidc.transport import Answer, send
+from app.oidc.dpop import USE_DPOP_NONCE, ProofFactory, ProofKey, htu_of
+from app.oidc.oauth_errors import parse_error_code, raise_for_error
+from app.oidc.provider import Provider
+from app.oidc.provider_metadata import ProviderMetadata
+from app.oidc.transport import BankResponse, send
 
 
 class BackChannel:
-    """Sends forms as the one client that the settings name."""
+    """Sends forms as the client that the settings name."""
 
     def __init__(
         self, client: httpx.AsyncClient, provider: Provider, authentication: ClientAuthentication, clock: Clock
@@ -23,15 +24,15 @@ class BackChannel:
         self._provider = provider
         self._authentication = authentication
         self._clock = clock
-        self._prover = Prover(clock)
+        self._proofs = ProofFactory(clock)
 
     async def metadata(self) -> ProviderMetadata:
-        """Return what the provider says of itself. Raises BankError."""
+        """Return the provider's metadata. Raises BankError."""
         return await self._provider.metadata()
 
     async def new_proof_key(self) -> ProofKey | None:
-        """Return a key to bind tokens to, where that is done. Raises BankError."""
-        return ProofKey.new() if (await self.metadata()).binds_tokens else None
+        """Return a key to bind tokens to, or None if DPoP is not used. Raises BankError."""
+        return ProofKey.generate() if (await self.metadata()).uses_dpop else None
 
     async def post(
         self,
@@ -39,34 +40,45 @@ class BackChannel:
         form: Mapping[str, str],
         *,
         endpoint: str,
-        deadline: float,
+        timeout_seconds: float,
         proof_key: ProofKey | None = None,
-    ) -> Answer:
-        """Send a form and return a successful answer; deadline in seconds, `endpoint` for the metrics.
+    ) -> BankResponse:
+        """Send a form and return the successful response. `endpoint` is its name in metrics and traces.
 
-        With `proof_key`, a proof goes along. A server that wants its nonce in it has not processed the request
-        (RFC 9449 section 8), so it is made again, once, within the same deadline.
+        With `proof_key`, the request carries a DPoP proof. A server that requires its nonce has not processed the
+        request (RFC 9449 section 8), so the request is sent once more, within the same timeout.
 
-        Raises the errors of `send`, and those of `raise_for_refusal` for any other answer.
+        Raises the errors of `send` and `raise_for_error`.
         """
-        ends_at = self._clock.monotonic() + deadline
-        answer = await self._send(endpoint, url, form, proof_key, deadline)
-        if proof_key is not None and "dpop-nonce" in answer.headers and read_error(answer.body) == NONCE_WANTED:
-            left = ends_at - self._clock.monotonic()
-            if left <= 0:
+        ends_at = self._clock.monotonic() + timeout_seconds
+        response = await self._send(endpoint, url, form, proof_key, timeout_seconds)
+        if proof_key is not None and _requires_nonce(response):
+            seconds_left = ends_at - self._clock.monotonic()
+            if seconds_left <= 0:
                 raise BankUnreachable("there was no time left to make the request again with the bank's nonce")
-            answer = await self._send(endpoint, url, form, proof_key, left)
-        raise_for_refusal(answer, self._clock.now())
-        return answer
+            response = await self._send(endpoint, url, form, proof_key, seconds_left)
+        raise_for_error(response, self._clock.now())
+        return response
 
     async def _send(
-        self, endpoint: str, url: str, form: Mapping[str, str], proof_key: ProofKey | None, deadline: float
-    ) -> Answer:
-        metadata = await self.metadata()
-        sent, headers = dict(form), dict[str, str]()
-        self._authentication.apply(sent, headers, metadata)
+        self, endpoint: str, url: str, form: Mapping[str, str], proof_key: ProofKey | None, timeout_seconds: float
+    ) -> BankResponse:
+        authenticated_form, headers = dict(form), dict[str, str]()
+        self._authentication.apply(authenticated_form, headers, await self.metadata())
         if proof_key is not None:
-            headers["dpop"] = self._prover.proof(proof_key, target_of(url))
-        answer = await send(self._client, "POST", url, endpoint=endpoint, deadline=deadline, form=sent, headers=headers)
-        self._prover.heed(answer.headers.get("dpop-nonce"))
-        return answer
+            headers["dpop"] = self._proofs.new_proof(proof_key, htu_of(url))
+        response = await send(
+            self._client,
+            "POST",
+            url,
+            endpoint=endpoint,
+            timeout_seconds=timeout_seconds,
+            form=authenticated_form,
+            headers=headers,
+        )
+        self._proofs.remember_nonce(response.headers.get("dpop-nonce"))
+        return response
+
+
+def _requires_nonce(response: BankResponse) -> bool:
+    return "dpop-nonce" in response.headers and parse_error_code(response.body) == USE_DPOP_NONCE

@@ -1,4 +1,4 @@
-"""How the broker proves to the provider who it is (RFC 6749 section 2.3.1, RFC 7523, OpenID Connect Core 9)."""
+"""Client authentication: how the broker proves its identity to the provider (RFC 6749 section 2.3.1, RFC 7523)."""
 
 import base64
 from dataclasses import dataclass, field
@@ -14,18 +14,18 @@ from pydantic import SecretStr
 from app.base.clock import Clock
 from app.base.randomness import random_urlsafe_text
 from app.errors import ConfigurationError
-from app.oidc.provider import ProviderMetadata
+from app.oidc.provider_metadata import ProviderMetadata
 
-_ASSERTION_LIFETIME = 60
+_ASSERTION_LIFETIME = 60  # seconds
 _ALGORITHMS = ["RS256", "PS256"]
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 class ClientAuthentication(Protocol):
-    """Adds the client's proof to a request."""
+    """Adds client authentication to a request."""
 
     def apply(self, form: dict[str, str], headers: dict[str, str], metadata: ProviderMetadata) -> None:
-        """Add to `form` and `headers` what the provider wants to see."""
+        """Add the credentials to `form` or `headers`."""
         ...
 
 
@@ -38,7 +38,7 @@ class ClientSecret:
     method: Literal["client_secret_post", "client_secret_basic"]
 
     def apply(self, form: dict[str, str], headers: dict[str, str], metadata: ProviderMetadata) -> None:
-        """Send the secret in the form, or form-encoded in the header."""
+        """Add the secret to the form, or form-encoded to the Authorization header."""
         secret = self.client_secret.get_secret_value()
         if self.method == "client_secret_post":
             form.update(client_id=self.client_id, client_secret=secret)
@@ -49,7 +49,7 @@ class ClientSecret:
 
 @dataclass(frozen=True, slots=True)
 class PrivateKeyJwt:
-    """`private_key_jwt`: a short-lived assertion, signed with an RSA key."""
+    """`private_key_jwt`: a short-lived assertion signed with an RSA key (OpenID Connect Core section 9)."""
 
     client_id: str
     key: RSAKey = field(repr=False)
@@ -57,28 +57,27 @@ class PrivateKeyJwt:
     clock: Clock
 
     def apply(self, form: dict[str, str], headers: dict[str, str], metadata: ProviderMetadata) -> None:
-        """Send a new assertion in the form."""
+        """Add a new assertion to the form."""
         now = int(self.clock.now().timestamp())
         claims = {
             "iss": self.client_id,
             "sub": self.client_id,
-            "aud": metadata.assertion_audience,
+            "aud": metadata.client_assertion_audience,
             "jti": random_urlsafe_text(),
             "iat": now,
             "nbf": now,
             "exp": now + _ASSERTION_LIFETIME,
         }
+        header = {"alg": metadata.client_assertion_algorithm, "kid": self.key_id}
         form.update(
             client_id=self.client_id,
             client_assertion_type=_ASSERTION_TYPE,
-            client_assertion=jwt.encode(
-                {"alg": metadata.assertion_algorithm, "kid": self.key_id}, claims, self.key, algorithms=_ALGORITHMS
-            ),
+            client_assertion=jwt.encode(header, claims, self.key, algorithms=_ALGORITHMS),
         )
 
 
 def load_private_key(client_id: str, path: Path, key_id: str | None, clock: Clock) -> PrivateKeyJwt:
-    """Read a PEM file. Without `key_id`, the key's thumbprint (RFC 7638) is its name. Raises ConfigurationError."""
+    """Load a PEM file. The key id defaults to the key's thumbprint (RFC 7638). Raises ConfigurationError."""
     try:
         key = RSAKey.import_key(path.read_bytes())
     except (OSError, ValueError, TypeError, JoseError) as error:

@@ -1,4 +1,4 @@
-"""Proofs that the sender of a token holds the key that it is bound to (DPoP, RFC 9449)."""
+"""Proofs that the sender of a token has the key that the token is bound to (DPoP, RFC 9449)."""
 
 import base64
 import hashlib
@@ -14,36 +14,36 @@ from app.base.clock import Clock
 from app.base.randomness import random_urlsafe_text
 
 ALGORITHM = "ES256"
-NONCE_WANTED = "use_dpop_nonce"
+USE_DPOP_NONCE = "use_dpop_nonce"
 _CURVE = "P-256"
-# A server may name any; this keeps a mad one from filling every request.
-_LONGEST_NONCE = 1_024
+# Nonces have no maximum length; this keeps a misbehaving server from filling every request.
+_MAX_NONCE_LENGTH = 1_024
 
 
 class ProofKey:
-    """A private key that tokens are bound to. It does not print."""
+    """A private key that tokens are bound to. Its `repr` does not show it."""
 
     def __init__(self, key: ECKey) -> None:
         self._key = key
 
     @classmethod
-    def new(cls) -> "ProofKey":
-        """Draw a key."""
+    def generate(cls) -> "ProofKey":
+        """Generate a new key."""
         return cls(ECKey.generate_key(_CURVE))
 
     @classmethod
-    def parse(cls, secret: SecretStr) -> "ProofKey":
-        """Read what `secret` has written."""
-        return cls(ECKey.import_key(json.loads(secret.get_secret_value())))
+    def from_private_jwk(cls, jwk: SecretStr) -> "ProofKey":
+        """Return the key of a `private_jwk`."""
+        return cls(ECKey.import_key(json.loads(jwk.get_secret_value())))
 
     @property
-    def secret(self) -> SecretStr:
-        """The key as a JWK, to be stored encrypted."""
+    def private_jwk(self) -> SecretStr:
+        """The private key as a JWK, to be stored encrypted."""
         return SecretStr(json.dumps(self._key.as_dict(private=True)))
 
     @property
     def thumbprint(self) -> str:
-        """What the authorization request announces as `dpop_jkt` (RFC 9449 section 10, RFC 7638)."""
+        """The `dpop_jkt` of the authorization request (RFC 9449 section 10, RFC 7638)."""
         return self._key.thumbprint()
 
     @cached_property
@@ -51,23 +51,23 @@ class ProofKey:
         return {"typ": "dpop+jwt", "alg": ALGORITHM, "jwk": self._key.as_dict(private=False)}
 
     def sign(self, claims: dict[str, object]) -> str:
-        """Return a proof of these claims."""
+        """Return a proof with these claims."""
         return jwt.encode(dict(self._header), claims, self._key, algorithms=[ALGORITHM])
 
 
-class Prover:
-    """Makes the proofs for one server, and remembers which nonce it wants to see in the next one."""
+class ProofFactory:
+    """Creates the proofs for one server, with the latest nonce that it sent."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._nonce: str | None = None
 
-    def proof(self, key: ProofKey, target: str, access_token: SecretStr | None = None) -> str:
-        """Return a proof for one POST to `target`, with the access token that goes along (RFC 9449 section 4.2)."""
+    def new_proof(self, key: ProofKey, htu: str, access_token: SecretStr | None = None) -> str:
+        """Return a proof for one POST request to `htu`, for the access token if it has one (RFC 9449 section 4.2)."""
         claims: dict[str, object] = {
             "jti": random_urlsafe_text(),
             "htm": "POST",
-            "htu": target,
+            "htu": htu,
             "iat": int(self._clock.now().timestamp()),
         }
         if access_token is not None:
@@ -76,14 +76,14 @@ class Prover:
             claims["nonce"] = self._nonce
         return key.sign(claims)
 
-    def heed(self, nonce: str | None) -> None:
-        """Remember the `DPoP-Nonce` of an answer, whatever the answer (RFC 9449 section 8.2)."""
-        if nonce and len(nonce) <= _LONGEST_NONCE:
+    def remember_nonce(self, nonce: str | None) -> None:
+        """Use the `DPoP-Nonce` of a response, of any status, in the next proofs (RFC 9449 section 8.2)."""
+        if nonce and len(nonce) <= _MAX_NONCE_LENGTH:
             self._nonce = nonce
 
 
-def target_of(url: str) -> str:
-    """Return the address without query and fragment, as `htu` has it."""
+def htu_of(url: str) -> str:
+    """Return a URL without query and fragment, for the claim `htu`."""
     return urlsplit(url)._replace(query="", fragment="").geturl()
 
 

@@ -1,6 +1,6 @@
-"""Validation of an id_token (OpenID Connect Core 3.1.3.7), each check a named step with a code of its own.
+"""Validation of id_tokens (OpenID Connect Core 3.1.3.7). Each check is a named step with its own error code.
 
-Nothing but `validate_id_token` makes VerifiedClaims, so code that asks for them cannot be handed unchecked ones.
+Only `validate_id_token` creates VerifiedClaims, so code that takes them cannot be given unchecked ones.
 """
 
 import base64
@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from app.base.hashing import constant_time_equal
 from app.errors import IdTokenInvalid
-from app.oidc.jwt import Claims, read_header, text_claim, time_claim, verify_signature
+from app.oidc.jwt import Claims, numeric_date_claim, parse_header, string_claim, verify_signature
 from app.oidc.provider import Provider
 
 LEEWAY = timedelta(seconds=60)
@@ -23,13 +23,13 @@ MAX_AGE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
-class Expectations:
-    """What the id_token of one login must say. Digests are SHA-256 in hexadecimal; None where a refresh has none."""
+class ExpectedClaims:
+    """What the id_token of one login must contain. Hashes are SHA-256 in hexadecimal; None skips the check."""
 
     client_id: str
-    nonce_digest: str | None
-    state_digest: str | None
-    access_token_digest: str | None
+    nonce_sha256: str | None
+    state_sha256: str | None
+    access_token_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,37 +41,37 @@ class VerifiedClaims:
 
 
 async def validate_id_token(
-    id_token: SecretStr, provider: Provider, expected: Expectations, received_at: datetime
+    id_token: SecretStr, provider: Provider, expected: ExpectedClaims, received_at: datetime
 ) -> VerifiedClaims:
-    """Check signature and claims, the times as of `received_at`: the keys may come only later.
+    """Check the signature and the claims, with times relative to `received_at`, since the keys may be fetched later.
 
-    Raises IdTokenInvalid; BankError where the keys cannot be had.
+    Raises IdTokenInvalid, or BankError if the keys cannot be fetched.
     """
-    text = id_token.get_secret_value()
-    claims = await verify_signature(text, read_header(text, _refused), provider, _refused)
+    token = id_token.get_secret_value()
+    claims = await verify_signature(token, parse_header(token, _make_error), provider, _make_error)
     _check_issuer(claims, provider.issuer)
     _check_audience(claims, expected.client_id)
     _check_times(claims, received_at)
-    _check_nonce(claims, expected.nonce_digest)
-    _check_hash(claims, "at_hash", expected.access_token_digest)
-    _check_hash(claims, "s_hash", expected.state_digest)
+    _check_nonce(claims, expected.nonce_sha256)
+    _check_hash(claims, "at_hash", expected.access_token_sha256)
+    _check_hash(claims, "s_hash", expected.state_sha256)
     return VerifiedClaims(subject=_subject(claims), issuer=provider.issuer)
 
 
-def subject_of(id_token: SecretStr) -> str | None:
-    """Return whom the id_token of a refresh names, or None where it cannot be read.
+def unverified_subject(id_token: SecretStr) -> str | None:
+    """Return the subject in the id_token of a refresh, or None if it cannot be read.
 
-    It came straight from the token endpoint over TLS, which may stand for its signature (OpenID Connect Core 3.1.3.7
-    point 6): a refresh must not depend on the JWKS. Nothing but a comparison with the known subject is done with it.
+    A refresh must not depend on the JWKS, so the signature is not checked: the token came directly from the token
+    endpoint over TLS (OpenID Connect Core 3.1.3.7 point 6). Use the result only to compare it with the known subject.
     """
     try:
         payload = json.loads(jws.extract_compact(id_token.get_secret_value().encode()).payload)
     except (JoseError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return text_claim(payload, "sub") if isinstance(payload, dict) else None
+    return string_claim(payload, "sub") if isinstance(payload, dict) else None
 
 
-def _refused(check: str, what_is_wrong: str) -> IdTokenInvalid:
+def _make_error(check: str, what_is_wrong: str) -> IdTokenInvalid:
     return IdTokenInvalid(f"the id_token {what_is_wrong}", code=f"id_token_{check}")
 
 
@@ -94,39 +94,39 @@ def _check_audience(claims: Claims, client_id: str) -> None:
 def _check_times(claims: Claims, received_at: datetime) -> None:
     now = received_at.timestamp()
     leeway = LEEWAY.total_seconds()
-    expires_at, issued_at = time_claim(claims, "exp"), time_claim(claims, "iat")
+    expires_at, issued_at = numeric_date_claim(claims, "exp"), numeric_date_claim(claims, "iat")
     if expires_at is None or expires_at <= now - leeway:
         raise IdTokenInvalid("the id_token has expired or does not say when it does", code="id_token_expired")
     if issued_at is None or not now - MAX_AGE.total_seconds() - leeway <= issued_at <= now + leeway:
         raise IdTokenInvalid(
             "the id_token was not issued just now; check that this machine's clock is right", code="id_token_issued_at"
         )
-    if "nbf" in claims and (not_before := time_claim(claims, "nbf")) is not None and not_before <= now + leeway:
-        return
     if "nbf" in claims:
-        raise IdTokenInvalid("the id_token is not valid yet", code="id_token_not_before")
+        not_before = numeric_date_claim(claims, "nbf")
+        if not_before is None or not_before > now + leeway:
+            raise IdTokenInvalid("the id_token is not valid yet", code="id_token_not_before")
 
 
-def _check_nonce(claims: Claims, nonce_digest: str | None) -> None:
-    if nonce_digest is None:
+def _check_nonce(claims: Claims, nonce_sha256: str | None) -> None:
+    if nonce_sha256 is None:
         return
-    nonce = text_claim(claims, "nonce")
-    if nonce is None or not constant_time_equal(hashlib.sha256(nonce.encode()).hexdigest(), nonce_digest):
+    nonce = string_claim(claims, "nonce")
+    if nonce is None or not constant_time_equal(hashlib.sha256(nonce.encode()).hexdigest(), nonce_sha256):
         raise IdTokenInvalid("the id_token answers another login", code="id_token_nonce")
 
 
-def _check_hash(claims: Claims, name: str, digest: str | None) -> None:
-    """Compare with the left half of a SHA-256, where the token has one (OpenID Connect Core 3.1.3.6, FAPI 1.0)."""
-    if name not in claims or digest is None:
+def _check_hash(claims: Claims, name: str, sha256: str | None) -> None:
+    """Compare the claim, if there is one, with the left half of a SHA-256 (OpenID Connect Core 3.1.3.6, FAPI 1.0)."""
+    if name not in claims or sha256 is None:
         return
-    value = text_claim(claims, name)
-    expected = base64.urlsafe_b64encode(bytes.fromhex(digest)[:16]).decode().rstrip("=")
+    value = string_claim(claims, name)
+    expected = base64.urlsafe_b64encode(bytes.fromhex(sha256)[:16]).decode().rstrip("=")
     if value is None or not constant_time_equal(value.rstrip("="), expected):
         raise IdTokenInvalid(f"the id_token's {name} does not match", code=f"id_token_{name}")
 
 
 def _subject(claims: Claims) -> str:
-    subject = text_claim(claims, "sub")
+    subject = string_claim(claims, "sub")
     if subject is None:
         raise IdTokenInvalid("the id_token does not say who the user is", code="id_token_subject")
     return subject

@@ -7,34 +7,34 @@ from joserfc.jwk import Key, KeySet
 
 from app.errors import BankResponseInvalid
 
-# Reading one takes a while, in which nobody else is served: the more the longer its numbers are, and very long where
-# it is a private one, of which only the public part is read.
-_MOST_KEYS = 100
-_MEMBERS = ("kty", "kid", "use", "alg", "n", "e", "crv", "x", "y")
-# In base64url: a modulus of 8,192 bits, and as much as any other member needs.
-_LONGEST_MODULUS, _LONGEST_MEMBER = 1_366, 255
+# Importing a key blocks the event loop: longer with longer numbers, and for seconds if it is a private key. So the size
+# is limited, and only the public members are imported.
+_MAX_KEYS = 100
+_PUBLIC_MEMBERS = ("kty", "kid", "use", "alg", "n", "e", "crv", "x", "y")
+# In characters of base64url: a modulus of 8,192 bits, and ample room for any other member.
+_MAX_MODULUS_LENGTH, _MAX_MEMBER_LENGTH = 1_366, 255
 
 
-def read_keys(document: dict[str, object]) -> KeySet:
-    """Read a JWKS. Keys of kinds that are not supported are ignored (section 5). Raises BankResponseInvalid."""
+def parse_jwks(document: dict[str, object]) -> KeySet:
+    """Parse a JWKS. Keys that are not supported are ignored (section 5). Raises BankResponseInvalid if none is left."""
     entries = document.get("keys")
     if not isinstance(entries, list):
         raise BankResponseInvalid("the bank's JWKS has no list of keys")
     keys: list[Key] = []
-    for entry in entries[:_MOST_KEYS]:
+    for entry in entries[:_MAX_KEYS]:
         with contextlib.suppress(JoseError, ValueError, KeyError, TypeError):
-            keys += KeySet.import_key_set({"keys": [_public_part(entry)]}).keys
+            keys += KeySet.import_key_set({"keys": [_public_members(entry)]}).keys
     if not keys:
         raise BankResponseInvalid("the bank's JWKS has no key that can be used")
     return KeySet(keys)
 
 
-def _public_part(entry: object) -> dict[str, str | list[str]]:
-    """Return the members that matter here. Raises TypeError or ValueError where they cannot be read in passing."""
+def _public_members(entry: object) -> dict[str, str | list[str]]:
+    """Return the members to import. Raises TypeError or ValueError if the entry is malformed or too large."""
     if not isinstance(entry, dict):
         raise TypeError
-    public = {name: entry[name] for name in _MEMBERS if name in entry}
-    for name, value in public.items():
-        if len(value) > (_LONGEST_MODULUS if name == "n" else _LONGEST_MEMBER):
+    members = {name: entry[name] for name in _PUBLIC_MEMBERS if name in entry}
+    for name, value in members.items():
+        if len(value) > (_MAX_MODULUS_LENGTH if name == "n" else _MAX_MEMBER_LENGTH):
             raise ValueError
-    return public
+    return members

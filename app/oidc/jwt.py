@@ -1,7 +1,7 @@
-"""What every signed token is checked for first: its form, its algorithm, its key, its signature.
+"""Signed JWTs: their format, algorithm, key and signature (RFC 7515, RFC 7519, RFC 8725).
 
-Each check has a name. `refuse` makes of the name and of what is wrong the error that is raised: an id_token and a
-caller's token are refused in different words.
+An id_token and a caller's service token are rejected with different errors. So each check calls `make_error` with its
+name and with what is wrong, and raises the result.
 """
 
 import math
@@ -16,53 +16,56 @@ from app.base.strict_json import is_storable_in_postgresql
 from app.errors import BrokerError
 from app.oidc.provider import Provider
 
-# All of them hash with SHA-256, as at_hash and s_hash then do. Never "none", never one with a shared secret.
+# With their key types. All use SHA-256, so at_hash and s_hash do too. Never "none", never an algorithm with a shared
+# secret.
 ALGORITHMS = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC"}
 
-# Parameters that are not understood are ignored (RFC 7515 section 4), however long: x5c, say, has certificates.
+# Unknown header parameters are ignored (RFC 7515 section 4), even long ones: x5c contains certificates.
 _REGISTRY = JWSRegistry(algorithms=list(ALGORITHMS), strict_check_header=False)
 _REGISTRY.max_header_length = 16_384
 
 Claims = Mapping[str, object]
-Refuse = Callable[[str, str], BrokerError]
+MakeError = Callable[[str, str], BrokerError]
 
 
-def read_header(text: str, refuse: Refuse) -> Claims:
-    """Return the header, of which nothing is to be believed yet."""
+def parse_header(token: str, make_error: MakeError) -> Claims:
+    """Return the header, which is not authenticated yet."""
     try:
-        header: object = jws.extract_compact(text.encode(), registry=_REGISTRY).headers()
+        header: object = jws.extract_compact(token.encode(), registry=_REGISTRY).headers()
     except (JoseError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise refuse("malformed", "is not a signed JWT") from error
+        raise make_error("malformed", "is not a signed JWT") from error
     if not isinstance(header, dict):
-        raise refuse("malformed", "is not a signed JWT")
+        raise make_error("malformed", "is not a signed JWT")
     return header
 
 
-async def verify_signature(text: str, header: Claims, provider: Provider, refuse: Refuse) -> Claims:
-    """Return the claims of a token that the provider signed. Raises BankError where its keys cannot be had."""
+async def verify_signature(token: str, header: Claims, provider: Provider, make_error: MakeError) -> Claims:
+    """Return the claims of a token that the provider signed. Raises BankError if its keys cannot be fetched."""
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
-        raise refuse("algorithm", "is signed with an algorithm that is not allowed")
+        raise make_error("algorithm", "is signed with an algorithm that is not allowed")
     key = await _find_key(header, algorithm, provider)
     if key is None:
-        raise refuse("key", "is signed with a key that its issuer does not publish")
+        raise make_error("key", "is signed with a key that its issuer does not publish")
     try:
-        return jwt.decode(text, key, algorithms=[algorithm], registry=_REGISTRY).claims
+        return jwt.decode(token, key, algorithms=[algorithm], registry=_REGISTRY).claims
     except BadSignatureError as error:
-        raise refuse("signature", "has a signature that is not valid") from error
+        raise make_error("signature", "has a signature that is not valid") from error
     except (JoseError, ValueError, TypeError, RecursionError) as error:
-        raise refuse("malformed", "is not a signed JWT") from error
+        raise make_error("malformed", "is not a signed JWT") from error
 
 
 async def _find_key(header: Claims, algorithm: str, provider: Provider) -> Key | None:
-    keys = await provider.keys()
-    # The provider may have begun to sign with a new key since we looked.
-    return _choose(header, algorithm, keys) or _choose(header, algorithm, await provider.keys(newer_than=keys))
+    keys = await provider.signing_keys()
+    # The provider may have started to sign with a new key since its keys were fetched.
+    return _select_key(header, algorithm, keys) or _select_key(
+        header, algorithm, await provider.newer_signing_keys(keys)
+    )
 
 
-def _choose(header: Claims, algorithm: str, keys: KeySet) -> Key | None:
-    """Return the one key that fits: by its id, or where the token names none, the only one of its kind."""
-    fitting = [
+def _select_key(header: Claims, algorithm: str, keys: KeySet) -> Key | None:
+    """Return the key with the token's key id or, if the token has none, the only key for its algorithm."""
+    candidates = [
         key
         for key in keys.keys
         if key.key_type == ALGORITHMS[algorithm]
@@ -70,23 +73,23 @@ def _choose(header: Claims, algorithm: str, keys: KeySet) -> Key | None:
         and key.get("alg") in (None, algorithm)
     ]
     if "kid" in header:
-        fitting = [key for key in fitting if key.kid == header["kid"]]
-    return fitting[0] if len(fitting) == 1 else None
+        candidates = [key for key in candidates if key.kid == header["kid"]]
+    return candidates[0] if len(candidates) == 1 else None
 
 
-def time_claim(claims: Claims, name: str) -> float | None:
-    """Return a NumericDate (RFC 7519 section 2), or None where there is none or it is no moment."""
+def numeric_date_claim(claims: Claims, name: str) -> float | None:
+    """Return a NumericDate (RFC 7519 section 2), or None if it is missing or not a finite number."""
     value = claims.get(name)
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return None
     try:
-        moment = float(value)
+        seconds = float(value)
     except OverflowError:
         return None
-    return moment if math.isfinite(moment) else None
+    return seconds if math.isfinite(seconds) else None
 
 
-def text_claim(claims: Claims, name: str) -> str | None:
-    """Return a text that can be stored and is of 1 to 255 characters, as OpenID Connect Core section 2 has `sub`."""
+def string_claim(claims: Claims, name: str) -> str | None:
+    """Return a storable string of 1 to 255 characters, the limit for `sub` (OpenID Connect Core section 2), or None."""
     value = claims.get(name)
     return value if isinstance(value, str) and 0 < len(value) <= 255 and is_storable_in_postgresql(value) else None

@@ -1,4 +1,4 @@
-"""The one client for all OpenID Connect endpoints, as the runtime opens it."""
+"""The HTTP client for OpenID Connect endpoints, opened as the broker opens it."""
 
 from collections.abc import AsyncIterator
 

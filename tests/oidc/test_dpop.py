@@ -9,35 +9,28 @@ from pydantic import SecretStr
 
 from app.errors import BankRequestRejected, BankUnreachable, InvalidGrant
 from app.oidc.back_channel import BackChannel
-from app.oidc.client_authentication import ClientSecret
-from app.oidc.dpop import ProofKey, Prover, target_of
-from app.oidc.provider import EndpointOverrides, Extensions, Provider, Use
-from app.oidc.token_endpoint import TokenEndpoint, TokenResponse, read_tokens
+from app.oidc.dpop import ProofFactory, ProofKey, htu_of
+from app.oidc.provider_metadata import Extensions, ExtensionUse
+from app.oidc.token_endpoint import TokenEndpoint
+from app.oidc.token_response import TokenResponse, parse_token_response
 from sandbox.client import Login, SandboxClient
-from sandbox.settings import CLIENT_ID, CLIENT_SECRET, REDIRECT_URIS
-from tests.support.clock import SteerableClock
+from sandbox.settings import REDIRECT_URIS
+from tests.oidc.providers import back_channel_for, checked_response
+from tests.support.clock import AdjustableClock
 from tests.support.hostile import HostileServer, Reply, json_reply
 
 TARGET = "https://bank.example/connect/token"
 
 
-def back_channel_of(client: httpx.AsyncClient, clock: SteerableClock, issuer: str, dpop: Use = "auto") -> BackChannel:
-    provider = Provider(
-        client,
-        clock,
-        issuer=issuer,
-        overrides=EndpointOverrides(),
-        extensions=Extensions(dpop=dpop),
-        timeout=10,
-        is_allowed=lambda _: True,
-    )
-    authentication = ClientSecret(CLIENT_ID, SecretStr(CLIENT_SECRET), "client_secret_post")
-    return BackChannel(client, provider, authentication, clock)
+def dpop_back_channel(
+    client: httpx.AsyncClient, clock: AdjustableClock, issuer: str, dpop: ExtensionUse = "auto"
+) -> BackChannel:
+    return back_channel_for(client, clock, issuer, extensions=Extensions(dpop=dpop))
 
 
 @pytest.fixture
-def back_channel(client: httpx.AsyncClient, clock: SteerableClock, bank_url: str) -> BackChannel:
-    return back_channel_of(client, clock, bank_url)
+def back_channel(client: httpx.AsyncClient, clock: AdjustableClock, bank_url: str) -> BackChannel:
+    return dpop_back_channel(client, clock, bank_url)
 
 
 @pytest.fixture
@@ -45,27 +38,27 @@ def endpoint(back_channel: BackChannel) -> TokenEndpoint:
     return TokenEndpoint(back_channel)
 
 
-async def exchange(endpoint: TokenEndpoint, login: Login, key: ProofKey | None) -> TokenResponse:
-    body = await endpoint.exchange(
-        code=SecretStr(login.answer["code"]),
+async def exchange(back_channel: BackChannel, login: Login, key: ProofKey | None) -> TokenResponse:
+    body = await TokenEndpoint(back_channel).exchange(
+        await checked_response(login, back_channel),
         code_verifier=SecretStr(login.code_verifier),
         redirect_uri=REDIRECT_URIS[0],
-        deadline=20,
+        timeout_seconds=20,
         proof_key=key,
     )
-    return read_tokens(body, key.secret if key else None)
+    return parse_token_response(body, key.private_jwk if key else None)
 
 
-def opened(proof: str) -> tuple[dict[str, object], dict[str, object]]:
-    """Check a proof's signature with the key that it shows, and return its header and claims."""
+def decode(proof: str) -> tuple[dict[str, object], dict[str, object]]:
+    """Check a proof's signature with the key in its header, and return its header and claims."""
     shown = ECKey.import_key(jws.extract_compact(proof.encode()).headers()["jwk"])
     token = jwt.decode(proof, shown, algorithms=["ES256"])
     return token.header, token.claims
 
 
-def test_a_proof_says_what_rfc_9449_wants(clock: SteerableClock) -> None:
-    key, prover = ProofKey.new(), Prover(clock)
-    first, second = (opened(prover.proof(key, TARGET)) for _ in range(2))
+def test_a_proof_has_the_claims_that_rfc_9449_requires(clock: AdjustableClock) -> None:
+    key, proofs = ProofKey.generate(), ProofFactory(clock)
+    first, second = (decode(proofs.new_proof(key, TARGET)) for _ in range(2))
     header, claims = first
     assert (header["typ"], header["alg"]) == ("dpop+jwt", "ES256")
     assert isinstance(header["jwk"], dict)
@@ -75,55 +68,55 @@ def test_a_proof_says_what_rfc_9449_wants(clock: SteerableClock) -> None:
     assert claims["jti"] != second[1]["jti"]
 
 
-def test_a_proof_for_a_query_names_the_token(clock: SteerableClock) -> None:
-    _, claims = opened(Prover(clock).proof(ProofKey.new(), TARGET, SecretStr("token")))
+def test_a_proof_for_a_query_has_the_hash_of_the_access_token(clock: AdjustableClock) -> None:
+    _, claims = decode(ProofFactory(clock).new_proof(ProofKey.generate(), TARGET, SecretStr("token")))
     assert claims["ath"] == base64.urlsafe_b64encode(hashlib.sha256(b"token").digest()).decode().rstrip("=")
 
 
-def test_the_last_nonce_goes_into_the_next_proof(clock: SteerableClock) -> None:
-    prover = Prover(clock)
+def test_the_latest_nonce_is_used_in_the_next_proof(clock: AdjustableClock) -> None:
+    proofs = ProofFactory(clock)
     for nonce in ("first", "second", None, "x" * 2_000):
-        prover.heed(nonce)
-    assert opened(prover.proof(ProofKey.new(), TARGET))[1]["nonce"] == "second"
+        proofs.remember_nonce(nonce)
+    assert decode(proofs.new_proof(ProofKey.generate(), TARGET))[1]["nonce"] == "second"
 
 
-def test_a_key_comes_back_as_it_was_stored_and_does_not_print(clock: SteerableClock) -> None:
-    key = ProofKey.new()
-    again = ProofKey.parse(key.secret)
-    assert again.thumbprint == key.thumbprint != ProofKey.new().thumbprint
-    shown = opened(Prover(clock).proof(again, TARGET))[0]["jwk"]
+def test_a_stored_key_is_loaded_again_and_not_shown_by_repr(clock: AdjustableClock) -> None:
+    key = ProofKey.generate()
+    again = ProofKey.from_private_jwk(key.private_jwk)
+    assert again.thumbprint == key.thumbprint != ProofKey.generate().thumbprint
+    shown = decode(ProofFactory(clock).new_proof(again, TARGET))[0]["jwk"]
     assert isinstance(shown, dict)
     assert ECKey.import_key(shown).thumbprint() == key.thumbprint
-    private = key.secret.get_secret_value().split('"d": "')[1][:43]
+    private = key.private_jwk.get_secret_value().split('"d": "')[1][:43]
     assert private not in repr(key) + str(key) + repr(vars(key))
 
 
 @pytest.mark.parametrize(
-    ("url", "target"),
+    ("url", "htu"),
     [
         ("https://bank.example/graphql", "https://bank.example/graphql"),
         ("https://bank.example/graphql?a=b#c", "https://bank.example/graphql"),
     ],
 )
-def test_a_proof_is_for_the_address_without_its_query(url: str, target: str) -> None:
-    assert target_of(url) == target
+def test_htu_is_the_url_without_query_and_fragment(url: str, htu: str) -> None:
+    assert htu_of(url) == htu
 
 
-async def test_tokens_are_bound_where_the_bank_announces_it(
+async def test_tokens_are_bound_if_the_bank_announces_dpop(
     bank: SandboxClient, back_channel: BackChannel, endpoint: TokenEndpoint
 ) -> None:
     await bank.set_faults(dpop="required", dpop_nonces=True)
     key = await back_channel.new_proof_key()
-    tokens = await exchange(endpoint, await bank.log_in(), key)
+    tokens = await exchange(back_channel, await bank.log_in(), key)
     assert key is not None
     assert tokens.token_type == "DPoP"
-    assert tokens.proof_key == key.secret
+    assert tokens.proof_key == key.private_jwk
     assert tokens.refresh_token is not None
-    fresh = await endpoint.refresh(tokens.refresh_token, deadline=20)
-    assert fresh.proof_key is not None
-    assert ProofKey.parse(fresh.proof_key).thumbprint != key.thumbprint
-    for secret in (tokens.proof_key, fresh.proof_key):
-        assert secret.get_secret_value() not in repr(tokens) + repr(fresh)
+    refreshed = await endpoint.refresh(tokens.refresh_token, timeout_seconds=20)
+    assert refreshed.proof_key is not None
+    assert ProofKey.from_private_jwk(refreshed.proof_key).thumbprint != key.thumbprint
+    for secret in (tokens.proof_key, refreshed.proof_key):
+        assert secret.get_secret_value() not in repr(tokens) + repr(refreshed)
 
 
 @pytest.mark.parametrize(
@@ -136,69 +129,69 @@ async def test_tokens_are_bound_where_the_bank_announces_it(
         (None, "on", True),
     ],
 )
-async def test_the_setting_and_what_is_announced_decide(
+async def test_the_setting_and_the_announcement_decide_whether_dpop_is_used(
     client: httpx.AsyncClient,
-    clock: SteerableClock,
+    clock: AdjustableClock,
     hostile: HostileServer,
     announced: object,
     *,
-    dpop: Use,
+    dpop: ExtensionUse,
     is_used: bool,
 ) -> None:
     hostile.announce(dpop_signing_alg_values_supported=announced)
-    back_channel = back_channel_of(client, clock, hostile.url, dpop)
+    back_channel = dpop_back_channel(client, clock, hostile.url, dpop)
     assert (await back_channel.new_proof_key() is not None) is is_used
 
 
-async def test_a_refresh_that_lacks_the_nonce_spends_nothing_and_is_made_again(
+async def test_a_refresh_without_the_required_nonce_uses_up_no_token_and_is_repeated(
     bank: SandboxClient, endpoint: TokenEndpoint
 ) -> None:
     await bank.set_faults(dpop="required", dpop_nonces=True)
     refresh_token = SecretStr((await bank_grant(bank))["refresh_token"])
-    assert (await endpoint.refresh(refresh_token, deadline=20)).access_token is not None
+    assert (await endpoint.refresh(refresh_token, timeout_seconds=20)).access_token is not None
     requests = (await bank.ledger()).totals.token_requests["refresh_token"]
     assert requests == {"use_dpop_nonce": 1, "ok": 1}
     with pytest.raises(InvalidGrant):
-        await endpoint.refresh(refresh_token, deadline=20)
+        await endpoint.refresh(refresh_token, timeout_seconds=20)
 
 
-async def test_the_nonce_of_a_good_answer_saves_the_next_challenge(
+async def test_the_nonce_of_a_successful_response_avoids_the_next_challenge(
     bank: SandboxClient, endpoint: TokenEndpoint
 ) -> None:
     await bank.set_faults(dpop="required", dpop_nonces=True)
     for _ in range(3):
         await bank.control("rotate-dpop-nonce")
-        await endpoint.refresh(SecretStr((await bank_grant(bank))["refresh_token"]), deadline=20)
+        await endpoint.refresh(SecretStr((await bank_grant(bank))["refresh_token"]), timeout_seconds=20)
     requests = (await bank.ledger()).totals.token_requests["refresh_token"]
     assert requests == {"use_dpop_nonce": 1, "ok": 3}
 
 
-async def test_a_bank_that_never_likes_its_own_nonce_is_asked_twice_only(
-    client: httpx.AsyncClient, clock: SteerableClock, hostile: HostileServer
+async def test_a_bank_that_keeps_refusing_its_own_nonce_gets_only_two_requests(
+    client: httpx.AsyncClient, clock: AdjustableClock, hostile: HostileServer
 ) -> None:
     hostile.announce(dpop_signing_alg_values_supported=["ES256"])
     hostile.replies["/token"] = json_reply({"error": "use_dpop_nonce"}, 400, dpop_nonce="n")
     with pytest.raises(BankRequestRejected, match="use_dpop_nonce"):
-        await TokenEndpoint(back_channel_of(client, clock, hostile.url)).refresh(SecretStr("rt"), deadline=20)
+        await TokenEndpoint(dpop_back_channel(client, clock, hostile.url)).refresh(SecretStr("rt"), timeout_seconds=20)
     proofs = [headers["dpop"] for path, headers, _ in hostile.received if path == "/token"]
-    assert [opened(proof)[1].get("nonce") for proof in proofs] == [None, "n"]
-    assert opened(proofs[0])[1]["jti"] != opened(proofs[1])[1]["jti"]
+    assert [decode(proof)[1].get("nonce") for proof in proofs] == [None, "n"]
+    assert decode(proofs[0])[1]["jti"] != decode(proofs[1])[1]["jti"]
 
 
-async def test_a_wish_for_a_nonce_without_one_is_a_refusal(
-    client: httpx.AsyncClient, clock: SteerableClock, hostile: HostileServer
+async def test_a_nonce_challenge_without_a_nonce_is_not_repeated(
+    client: httpx.AsyncClient, clock: AdjustableClock, hostile: HostileServer
 ) -> None:
     hostile.announce(dpop_signing_alg_values_supported=["ES256"])
     hostile.replies["/token"] = json_reply({"error": "use_dpop_nonce"}, 400)
     with pytest.raises(BankRequestRejected):
-        await TokenEndpoint(back_channel_of(client, clock, hostile.url)).refresh(SecretStr("rt"), deadline=20)
+        await TokenEndpoint(dpop_back_channel(client, clock, hostile.url)).refresh(SecretStr("rt"), timeout_seconds=20)
     assert hostile.count("/token") == 1
 
 
-async def test_both_requests_share_one_deadline(
-    client: httpx.AsyncClient, clock: SteerableClock, hostile: HostileServer
+async def test_both_requests_share_one_timeout(
+    client: httpx.AsyncClient, clock: AdjustableClock, hostile: HostileServer
 ) -> None:
-    """Otherwise the second one could outlast the lease of a refresh."""
+    """Otherwise the second request could outlast the lease of a refresh."""
     hostile.announce(dpop_signing_alg_values_supported=["ES256"])
 
     def late() -> Reply:
@@ -207,14 +200,16 @@ async def test_both_requests_share_one_deadline(
 
     hostile.replies["/token"] = late
     with pytest.raises(BankUnreachable):
-        await TokenEndpoint(back_channel_of(client, clock, hostile.url)).refresh(SecretStr("rt"), deadline=20)
+        await TokenEndpoint(dpop_back_channel(client, clock, hostile.url)).refresh(SecretStr("rt"), timeout_seconds=20)
     assert hostile.count("/token") == 1
 
 
-async def test_a_token_that_the_bank_did_not_bind_has_no_key(bank: SandboxClient, endpoint: TokenEndpoint) -> None:
+async def test_a_token_that_the_bank_did_not_bind_has_no_proof_key(
+    bank: SandboxClient, endpoint: TokenEndpoint
+) -> None:
     await bank.set_faults(dpop="offered", token={"token_response": {"token_type": "Bearer"}})
-    fresh = await endpoint.refresh(SecretStr((await bank_grant(bank))["refresh_token"]), deadline=20)
-    assert fresh.proof_key is None
+    refreshed = await endpoint.refresh(SecretStr((await bank_grant(bank))["refresh_token"]), timeout_seconds=20)
+    assert refreshed.proof_key is None
 
 
 async def bank_grant(bank: SandboxClient) -> dict[str, str]:

@@ -14,31 +14,39 @@ from pydantic import SecretStr
 
 from app.base.hashing import sha256_hex
 from app.errors import BankError, IdTokenInvalid
-from app.oidc.id_token import Expectations, subject_of, validate_id_token
-from app.oidc.provider import EndpointOverrides, Provider
+from app.oidc.id_token import ExpectedClaims, unverified_subject, validate_id_token
+from app.oidc.provider import CacheTimes, Provider
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID
-from tests.support.clock import SteerableClock
+from tests.oidc.providers import provider_for
+from tests.support.clock import AdjustableClock
 from tests.support.hostile import HostileServer, json_reply
 
 NONCE, STATE, ACCESS_TOKEN = "the nonce", "the state", "the access token"
-EXPECTED = Expectations(CLIENT_ID, sha256_hex(NONCE), sha256_hex(STATE), sha256_hex(ACCESS_TOKEN))
+EXPECTED = ExpectedClaims(
+    client_id=CLIENT_ID,
+    nonce_sha256=sha256_hex(NONCE),
+    state_sha256=sha256_hex(STATE),
+    access_token_sha256=sha256_hex(ACCESS_TOKEN),
+)
+# A refresh has no nonce and no state, and its access token is not checked.
+EXPECTED_OF_A_REFRESH = ExpectedClaims(CLIENT_ID, nonce_sha256=None, state_sha256=None, access_token_sha256=None)
 
 
 def left_half(value: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(value.encode()).digest()[:16]).decode().rstrip("=")
 
 
-def part(value: object) -> bytes:
+def encoded(value: object) -> bytes:
     text = value if isinstance(value, bytes) else json.dumps(value).encode()
     return base64.urlsafe_b64encode(text).rstrip(b"=")
 
 
 def signed(claims: object, key: Key, header: dict[str, Any] | None = None) -> str:
-    """Sign anything at all with a good key; a header member of None is left out."""
+    """Sign any claims with a good key. A header member that is None is left out."""
     members = {"alg": "RS256" if key.key_type == "RSA" else "ES256", "kid": key.kid, **(header or {})}
     members = {name: value for name, value in members.items() if value is not None}
-    # A forger is not held by what the key says of its use.
+    # An attacker can use an algorithm that the key is not meant for.
     key = type(key).import_key({**key.as_dict(private=True), "alg": members["alg"]})
     payload = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
     registry = jws.JWSRegistry(algorithms=["RS256", "PS256", "ES256", "RS512"], strict_check_header=False)
@@ -46,13 +54,13 @@ def signed(claims: object, key: Key, header: dict[str, Any] | None = None) -> st
 
 
 def unsigned(header: object, claims: object, signature: bytes = b"") -> str:
-    return b".".join([part(header), part(claims), part(signature)]).decode()
+    return b".".join([encoded(header), encoded(claims), encoded(signature)]).decode()
 
 
 class Issuer:
-    """A provider under the test's control: its keys, its clock, its claims."""
+    """A provider whose keys, clock and claims the test controls."""
 
-    def __init__(self, hostile: HostileServer, clock: SteerableClock, provider: Provider, key: RSAKey) -> None:
+    def __init__(self, hostile: HostileServer, clock: AdjustableClock, provider: Provider, key: RSAKey) -> None:
         self.hostile = hostile
         self.clock = clock
         self.provider = provider
@@ -63,11 +71,11 @@ class Issuer:
     def publish(self, *keys: Key, **changes: object) -> None:
         documents = [{**key.as_dict(private=False), **changes} for key in keys]
         self.hostile.replies["/jwks"] = json_reply(
-            {"keys": [{name: value for name, value in one.items() if value is not None} for one in documents]}
+            {"keys": [{name: value for name, value in jwk.items() if value is not None} for jwk in documents]}
         )
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """Return good claims; a change of None removes one, a callable gets the time."""
+        """Return valid claims with changes. None removes a claim; a callable is called with the time."""
         now = int(self.clock.now().timestamp())
         good = {
             "iss": self.hostile.url,
@@ -83,11 +91,11 @@ class Issuer:
         merged = {name: value(now) if callable(value) else value for name, value in {**good, **changes}.items()}
         return {name: value for name, value in merged.items() if value is not None}
 
-    async def accepts(self, id_token: str, expected: Expectations = EXPECTED) -> str:
+    async def accepts(self, id_token: str, expected: ExpectedClaims = EXPECTED) -> str:
         """Return the subject."""
         return (await validate_id_token(SecretStr(id_token), self.provider, expected, self.clock.now())).subject
 
-    async def refusal_of(self, id_token: str, expected: Expectations = EXPECTED) -> str:
+    async def refusal_of(self, id_token: str, expected: ExpectedClaims = EXPECTED) -> str:
         """Return the code of the refusal."""
         with pytest.raises(IdTokenInvalid) as refused:
             await self.accepts(id_token, expected)
@@ -106,36 +114,30 @@ def other_key() -> RSAKey:
 
 
 @pytest.fixture
-def issuer(
-    client: httpx.AsyncClient,
-    clock: SteerableClock,
-    hostile: HostileServer,
-    key: RSAKey,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Issuer:
-    monkeypatch.setattr("app.oidc.provider.KEYS_MIN_AGE", 0.0)
-    provider = Provider(
-        client, clock, issuer=hostile.url, overrides=EndpointOverrides(), timeout=10, is_allowed=lambda _: True
-    )
+def issuer(client: httpx.AsyncClient, clock: AdjustableClock, hostile: HostileServer, key: RSAKey) -> Issuer:
+    provider = provider_for(client, clock, hostile.url, cache_times=CacheTimes(min_keys_age=0))
     return Issuer(hostile, clock, provider, key)
 
 
-async def test_a_good_id_token_names_the_subject(issuer: Issuer) -> None:
+async def test_a_valid_id_token_yields_the_subject(issuer: Issuer) -> None:
     claims = await validate_id_token(
         SecretStr(signed(issuer.claims(), issuer.key)), issuer.provider, EXPECTED, issuer.clock.now()
     )
     assert (claims.subject, claims.issuer) == ("the user", issuer.hostile.url)
 
 
-async def test_the_sandboxs_id_token_is_good(
-    client: httpx.AsyncClient, clock: SteerableClock, bank: SandboxClient, bank_url: str
+async def test_the_id_token_of_the_sandbox_is_valid(
+    client: httpx.AsyncClient, clock: AdjustableClock, bank: SandboxClient, bank_url: str
 ) -> None:
-    provider = Provider(
-        client, clock, issuer=bank_url, overrides=EndpointOverrides(), timeout=10, is_allowed=lambda _: True
-    )
+    provider = provider_for(client, clock, bank_url)
     login = await bank.log_in()
-    tokens = (await bank.ask_token(login.code_grant())).json()
-    expected = Expectations(CLIENT_ID, sha256_hex(login.nonce), sha256_hex(login.state), sha256_hex(tokens["access_token"]))
+    tokens = (await bank.request_token(login.code_grant())).json()
+    expected = ExpectedClaims(
+        client_id=CLIENT_ID,
+        nonce_sha256=sha256_hex(login.nonce),
+        state_sha256=sha256_hex(login.state),
+        access_token_sha256=sha256_hex(tokens["access_token"]),
+    )
     claims = await validate_id_token(SecretStr(tokens["id_token"]), provider, expected, clock.now())
     assert claims.subject == await bank.sub_of("thandi")
 
@@ -221,14 +223,13 @@ async def test_a_claim_that_is_wrong_or_missing_is_refused(issuer: Issuer, chang
         ({"at_hash": "\ud800"}, "id_token_at_hash"),
     ],
 )
-async def test_a_claim_beyond_all_measure_is_refused(issuer: Issuer, changes: dict[str, Any], code: str) -> None:
+async def test_an_extreme_claim_is_refused(issuer: Issuer, changes: dict[str, Any], code: str) -> None:
     assert await issuer.refusal_of(signed(issuer.claims(**changes), issuer.key)) == code
 
 
-async def test_on_a_refresh_there_is_neither_nonce_nor_state_to_compare(issuer: Issuer) -> None:
-    expected = Expectations(CLIENT_ID, None, None, None)
+async def test_the_id_token_of_a_refresh_is_accepted_without_nonce_and_state(issuer: Issuer) -> None:
     claims = issuer.claims(nonce=None, s_hash="whatever", at_hash="whatever")
-    assert await issuer.accepts(signed(claims, issuer.key), expected)
+    assert await issuer.accepts(signed(claims, issuer.key), EXPECTED_OF_A_REFRESH)
 
 
 async def test_an_unsigned_token_is_refused(issuer: Issuer) -> None:
@@ -237,12 +238,12 @@ async def test_an_unsigned_token_is_refused(issuer: Issuer) -> None:
     assert await issuer.refusal_of(unsigned({"alg": "none", "kid": "one"}, issuer.claims())) == "id_token_algorithm"
 
 
-async def test_the_public_key_is_no_shared_secret(issuer: Issuer) -> None:
+async def test_the_public_key_is_not_accepted_as_a_shared_secret(issuer: Issuer) -> None:
     document = issuer.key.as_dict(private=False)
     for secret in (issuer.key.as_pem(private=False), issuer.key.as_der(private=False), json.dumps(document).encode()):
         for algorithm, method in (("HS256", hashlib.sha256), ("HS512", hashlib.sha512)):
-            signing_input = part({"alg": algorithm, "kid": "one"}) + b"." + part(issuer.claims())
-            forged = signing_input + b"." + part(hmac.digest(secret, signing_input, method))
+            signing_input = encoded({"alg": algorithm, "kid": "one"}) + b"." + encoded(issuer.claims())
+            forged = signing_input + b"." + encoded(hmac.digest(secret, signing_input, method))
             assert await issuer.refusal_of(forged.decode()) == "id_token_algorithm"
 
 
@@ -250,13 +251,13 @@ async def test_an_algorithm_that_is_not_on_the_list_is_refused(issuer: Issuer) -
     assert await issuer.refusal_of(signed(issuer.claims(), issuer.key, {"alg": "RS512"})) == "id_token_algorithm"
 
 
-async def test_the_algorithm_must_be_the_keys(issuer: Issuer) -> None:
+async def test_the_algorithm_must_fit_the_key(issuer: Issuer) -> None:
     assert await issuer.refusal_of(signed(issuer.claims(), issuer.key, {"alg": "PS256"})) == "id_token_key"
     elliptic = ECKey.generate_key("P-256", {"kid": "one"})
     assert await issuer.refusal_of(signed(issuer.claims(), elliptic)) == "id_token_key"
 
 
-async def test_other_listed_algorithms_pass_with_keys_of_their_kind(issuer: Issuer) -> None:
+async def test_other_allowed_algorithms_pass_with_keys_of_their_type(issuer: Issuer) -> None:
     issuer.publish(issuer.key, alg=None)
     assert await issuer.accepts(signed(issuer.claims(), issuer.key, {"alg": "PS256"}))
     elliptic = ECKey.generate_key("P-256", {"kid": "elliptic"})
@@ -264,22 +265,22 @@ async def test_other_listed_algorithms_pass_with_keys_of_their_kind(issuer: Issu
     assert await issuer.accepts(signed(issuer.claims(), elliptic))
 
 
-async def test_a_key_for_encryption_signs_nothing(issuer: Issuer) -> None:
+async def test_an_encryption_key_is_not_used_for_signatures(issuer: Issuer) -> None:
     issuer.publish(issuer.key, use="enc")
     assert await issuer.refusal_of(signed(issuer.claims(), issuer.key)) == "id_token_key"
 
 
-async def test_another_key_of_the_same_name_is_refused(issuer: Issuer, other_key: RSAKey) -> None:
+async def test_another_key_with_the_same_id_is_refused(issuer: Issuer, other_key: RSAKey) -> None:
     forged = signed(issuer.claims(), other_key, {"kid": "one"})
     assert await issuer.refusal_of(forged) == "id_token_signature"
 
 
-async def test_an_unknown_key_is_refused_after_looking_again(issuer: Issuer, other_key: RSAKey) -> None:
+async def test_an_unknown_key_is_refused_after_the_keys_were_fetched_again(issuer: Issuer, other_key: RSAKey) -> None:
     assert await issuer.refusal_of(signed(issuer.claims(), other_key)) == "id_token_key"
     assert issuer.hostile.count("/jwks") == 2
 
 
-async def test_a_key_that_the_token_brings_along_is_not_believed(issuer: Issuer, other_key: RSAKey) -> None:
+async def test_a_key_in_the_token_is_not_trusted(issuer: Issuer, other_key: RSAKey) -> None:
     for header in (
         {"jwk": other_key.as_dict(private=False)},
         {"jku": f"{issuer.hostile.url}/evil"},
@@ -290,16 +291,16 @@ async def test_a_key_that_the_token_brings_along_is_not_believed(issuer: Issuer,
     assert issuer.hostile.count("/evil") == 0
 
 
-async def test_without_a_key_id_the_only_key_serves(issuer: Issuer) -> None:
+async def test_without_a_key_id_the_only_key_is_used(issuer: Issuer) -> None:
     assert await issuer.accepts(signed(issuer.claims(), issuer.key, {"kid": None}))
 
 
-async def test_without_a_key_id_several_keys_are_one_too_many(issuer: Issuer, other_key: RSAKey) -> None:
+async def test_without_a_key_id_several_keys_are_ambiguous(issuer: Issuer, other_key: RSAKey) -> None:
     issuer.publish(issuer.key, other_key)
     assert await issuer.refusal_of(signed(issuer.claims(), issuer.key, {"kid": None})) == "id_token_key"
 
 
-async def test_two_keys_of_one_name_are_one_too_many(issuer: Issuer, other_key: RSAKey) -> None:
+async def test_two_keys_with_the_same_id_are_ambiguous(issuer: Issuer, other_key: RSAKey) -> None:
     issuer.publish(issuer.key, other_key, kid="one")
     assert await issuer.refusal_of(signed(issuer.claims(), issuer.key)) == "id_token_key"
 
@@ -312,7 +313,7 @@ async def test_a_rotated_key_is_found(issuer: Issuer, other_key: RSAKey) -> None
     assert await issuer.refusal_of(signed(issuer.claims(), issuer.key)) == "id_token_key"
 
 
-async def test_an_outage_of_the_keys_is_no_refusal(issuer: Issuer) -> None:
+async def test_an_outage_of_the_jwks_is_not_a_refusal_of_the_id_token(issuer: Issuer) -> None:
     issuer.hostile.replies["/jwks"] = json_reply({}, 503)
     with pytest.raises(BankError):
         await issuer.accepts(signed(issuer.claims(), issuer.key))
@@ -352,33 +353,31 @@ Forge = Callable[[Issuer], str]
     ],
     ids=itertools.count(),
 )
-async def test_no_text_can_do_more_than_be_refused(issuer: Issuer, forge: Forge) -> None:
+async def test_any_text_is_refused_with_a_code(issuer: Issuer, forge: Forge) -> None:
     assert (await issuer.refusal_of(forge(issuer))).startswith("id_token_")
 
 
 @pytest.mark.parametrize("parameters", [{"ver": "1.0"}, {"x5c": ["x" * 2_000]}])
-async def test_parameters_of_the_header_that_nobody_knows_are_ignored(
-    issuer: Issuer, parameters: dict[str, object]
-) -> None:
+async def test_unknown_header_parameters_are_ignored(issuer: Issuer, parameters: dict[str, object]) -> None:
     assert await issuer.accepts(signed(issuer.claims(), issuer.key, parameters)) == "the user"
 
 
 @pytest.mark.parametrize("algorithm", [["RS256"], {}])
-async def test_an_algorithm_that_is_no_text_is_refused(issuer: Issuer, algorithm: object) -> None:
+async def test_an_algorithm_that_is_not_a_string_is_refused(issuer: Issuer, algorithm: object) -> None:
     token = unsigned({"alg": algorithm, "kid": "one"}, issuer.claims())
     assert (await issuer.refusal_of(token)).startswith("id_token_")
 
 
-async def test_a_changed_claim_breaks_the_signature(issuer: Issuer) -> None:
+async def test_a_changed_claim_invalidates_the_signature(issuer: Issuer) -> None:
     header, _, signature = signed(issuer.claims(), issuer.key).split(".")
-    forged = f"{header}.{part(issuer.claims(sub='another')).decode()}.{signature}"
+    forged = f"{header}.{encoded(issuer.claims(sub='another')).decode()}.{signature}"
     assert await issuer.refusal_of(forged) == "id_token_signature"
 
 
-def test_the_subject_of_a_refresh_is_read_without_the_keys(key: RSAKey) -> None:
-    assert subject_of(SecretStr(signed({"sub": "the user"}, key))) == "the user"
+def test_the_subject_of_a_refresh_is_read_without_fetching_keys(key: RSAKey) -> None:
+    assert unverified_subject(SecretStr(signed({"sub": "the user"}, key))) == "the user"
 
 
 @pytest.mark.parametrize("text", ["", "a.b.c", unsigned({"alg": "RS256"}, []), unsigned({"alg": "RS256"}, {"sub": 1})])
-def test_a_subject_that_cannot_be_read_is_none(text: str) -> None:
-    assert subject_of(SecretStr(text)) is None
+def test_an_unreadable_subject_is_none(text: str) -> None:
+    assert unverified_subject(SecretStr(text)) is None

@@ -2,7 +2,7 @@ import pytest
 from joserfc.jwk import ECKey, RSAKey
 
 from app.errors import BankResponseInvalid
-from app.oidc.jwks import read_keys
+from app.oidc.jwks import parse_jwks
 
 
 @pytest.fixture(scope="module")
@@ -15,10 +15,10 @@ def elliptic() -> ECKey:
     return ECKey.generate_key("P-256", {"kid": "ec"})
 
 
-def test_of_a_private_key_that_was_published_only_the_public_part_is_read(rsa: RSAKey, elliptic: ECKey) -> None:
-    """Recovering the factors of a private key from `n` and `d` alone takes seconds, in which nobody is served."""
+def test_only_the_public_members_of_a_published_private_key_are_imported(rsa: RSAKey, elliptic: ECKey) -> None:
+    """Recovering the prime factors of a private key from `n` and `d` would block the event loop for seconds."""
     without_factors = {name: value for name, value in rsa.as_dict(private=True).items() if name not in {"p", "q"}}
-    found = read_keys({"keys": [without_factors, elliptic.as_dict(private=True)]}).keys
+    found = parse_jwks({"keys": [without_factors, elliptic.as_dict(private=True)]}).keys
     assert [(key.kid, key.is_private) for key in found] == [("rsa", False), ("ec", False)]
     assert [key.as_dict(private=False)["kid"] for key in found] == ["rsa", "ec"]
 
@@ -26,16 +26,16 @@ def test_of_a_private_key_that_was_published_only_the_public_part_is_read(rsa: R
 @pytest.mark.parametrize(
     "changes",
     [{"n": "A" * 1_367}, {"e": "A" * 256}, {"kid": "x" * 256}, {"n": 1}, {"n": None}, {"kty": ["RSA"]}],
-    ids=["modulus", "exponent", "name", "number", "null", "list"],
+    ids=["modulus", "exponent", "kid", "number", "null", "list"],
 )
-def test_an_entry_that_cannot_be_read_in_passing_is_ignored(rsa: RSAKey, changes: dict[str, object]) -> None:
+def test_an_oversized_or_malformed_entry_is_ignored(rsa: RSAKey, changes: dict[str, object]) -> None:
     good = rsa.as_dict(private=False)
-    assert [key.kid for key in read_keys({"keys": [{**good, **changes}, good]}).keys] == ["rsa"]
+    assert [key.kid for key in parse_jwks({"keys": [{**good, **changes}, good]}).keys] == ["rsa"]
     with pytest.raises(BankResponseInvalid):
-        read_keys({"keys": [{**good, **changes}]})
+        parse_jwks({"keys": [{**good, **changes}]})
 
 
 @pytest.mark.parametrize("document", [{}, {"keys": {}}, {"keys": []}, {"keys": [1, "x", None, []]}])
 def test_a_document_without_keys_is_refused(document: dict[str, object]) -> None:
     with pytest.raises(BankResponseInvalid):
-        read_keys(document)
+        parse_jwks(document)

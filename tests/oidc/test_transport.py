@@ -18,29 +18,29 @@ from joserfc.jwk import RSAKey
 
 from app.errors import BankOutcomeUnknown, BankResponseInvalid, BankUnreachable
 from app.observability.trace_context import TraceContext, set_trace_context
-from app.oidc.transport import Answer, send
+from app.oidc.transport import BankResponse, send
 from tests.support.eventually import eventually
 from tests.support.hostile import DROP, HANG, HostileServer, Reply, json_reply
 
-# Long enough never to be what decides, where the server answers at all.
-PATIENT = 20.0
+# Long enough that no test depends on it if the server answers at all.
+LONG_TIMEOUT = 20.0  # seconds
 
 
-async def ask(client: httpx.AsyncClient, url: str, *, deadline: float = PATIENT) -> Answer:
-    return await send(client, "POST", url, endpoint="token", deadline=deadline, form={"token": "a+/= é"})
+async def post(client: httpx.AsyncClient, url: str, *, seconds: float = LONG_TIMEOUT) -> BankResponse:
+    return await send(client, "POST", url, endpoint="token", timeout_seconds=seconds, form={"token": "a+/= é"})
 
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A port where nobody listens, and nobody else will."""
+    """A port that is reserved, but on which nothing listens."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
 
 
 @pytest.fixture
-def deaf_port() -> Iterator[int]:
-    """A port whose connections are never accepted, as behind a firewall that drops: its backlog is full."""
+def unresponsive_port() -> Iterator[int]:
+    """A port that never accepts a connection, as behind a firewall that drops packets: its backlog is full."""
     with socket.socket() as listening, contextlib.ExitStack() as stack:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
@@ -52,8 +52,8 @@ def deaf_port() -> Iterator[int]:
 
 
 @pytest.fixture
-def untrusted(client_key: RSAKey, tmp_path: Path) -> ssl.SSLContext:
-    """What a server needs whose certificate is its own word."""
+def self_signed(client_key: RSAKey, tmp_path: Path) -> ssl.SSLContext:
+    """The TLS context of a server with a self-signed certificate."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     private_key = client_key.private_key
     assert isinstance(private_key, RSAPrivateKey)
@@ -75,17 +75,17 @@ def untrusted(client_key: RSAKey, tmp_path: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_an_answer_comes_whole(client: httpx.AsyncClient, hostile: HostileServer) -> None:
+async def test_a_response_is_returned_completely(client: httpx.AsyncClient, hostile: HostileServer) -> None:
     hostile.replies["/token"] = json_reply({"a": 1}, 400, x_header="y")
-    answer = await ask(client, f"{hostile.url}/token")
-    assert (answer.status, answer.body, answer.headers["x-header"]) == (400, b'{"a": 1}', "y")
-    assert '{"a": 1}' not in repr(answer)
+    response = await post(client, f"{hostile.url}/token")
+    assert (response.status, response.body, response.headers["x-header"]) == (400, b'{"a": 1}', "y")
+    assert '{"a": 1}' not in repr(response)
 
 
-async def test_the_form_is_encoded_and_no_compression_is_asked_for(
+async def test_the_form_is_encoded_and_no_compression_is_requested(
     client: httpx.AsyncClient, hostile: HostileServer
 ) -> None:
-    await ask(client, f"{hostile.url}/token")
+    await post(client, f"{hostile.url}/token")
     ((_, headers, body),) = hostile.received
     assert body == b"token=a%2B%2F%3D+%C3%A9"
     assert headers["content-type"] == "application/x-www-form-urlencoded"
@@ -93,52 +93,54 @@ async def test_the_form_is_encoded_and_no_compression_is_asked_for(
     assert headers["accept-encoding"] == "identity"
 
 
-async def test_the_bank_is_told_of_the_trace(client: httpx.AsyncClient, hostile: HostileServer) -> None:
+async def test_the_trace_context_is_sent_to_the_bank(client: httpx.AsyncClient, hostile: HostileServer) -> None:
     hostile.replies["/x"] = json_reply({})
     trace = TraceContext(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", b"a=b")
 
     async def serve_request() -> None:
         set_trace_context(trace)
-        await ask(client, f"{hostile.url}/x")
+        await post(client, f"{hostile.url}/x")
 
     await asyncio.create_task(serve_request())
-    await ask(client, f"{hostile.url}/x")
+    await post(client, f"{hostile.url}/x")
     [(_, traced, _), (_, untraced, _)] = hostile.received
     assert (traced["traceparent"], traced["tracestate"]) == (trace.traceparent.decode(), "a=b")
     assert not {"traceparent", "tracestate"} & untraced.keys()
 
 
-async def test_every_request_has_a_connection_of_its_own(client: httpx.AsyncClient, hostile: HostileServer) -> None:
-    # On the same connection, the second request would stay unread.
+async def test_every_request_opens_a_new_connection(client: httpx.AsyncClient, hostile: HostileServer) -> None:
+    # A second request on the same connection would not be read.
     hostile.replies["/token"] = Reply(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", then_hang=True)
     for _ in range(2):
-        await ask(client, f"{hostile.url}/token")
+        await post(client, f"{hostile.url}/token")
     assert hostile.count("/token") == 2
 
 
 async def test_cookies_are_not_sent_back(client: httpx.AsyncClient, hostile: HostileServer) -> None:
     hostile.replies["/token"] = json_reply({}, set_cookie="a=b")
     for _ in range(2):
-        await ask(client, f"{hostile.url}/token")
+        await post(client, f"{hostile.url}/token")
     assert "cookie" not in hostile.received[1][1]
 
 
-async def test_a_refused_connection_was_never_sent(client: httpx.AsyncClient, closed_port: int) -> None:
+async def test_a_request_on_a_refused_connection_was_never_sent(client: httpx.AsyncClient, closed_port: int) -> None:
     with pytest.raises(BankUnreachable):
-        await ask(client, f"http://127.0.0.1:{closed_port}/token")
+        await post(client, f"http://127.0.0.1:{closed_port}/token")
 
 
-async def test_an_unknown_host_was_never_sent(client: httpx.AsyncClient) -> None:
+async def test_a_request_to_an_unknown_host_was_never_sent(client: httpx.AsyncClient) -> None:
     with pytest.raises(BankUnreachable):
-        await ask(client, "http://bank.invalid/token")
+        await post(client, "http://bank.invalid/token")
 
 
-async def test_a_connection_that_never_opens_was_never_sent(client: httpx.AsyncClient, deaf_port: int) -> None:
+async def test_a_request_on_a_connection_that_does_not_open_was_never_sent(
+    client: httpx.AsyncClient, unresponsive_port: int
+) -> None:
     with pytest.raises(BankUnreachable):
-        await ask(client, f"http://127.0.0.1:{deaf_port}/token", deadline=1)
+        await post(client, f"http://127.0.0.1:{unresponsive_port}/token", seconds=1)
 
 
-async def test_a_server_that_speaks_no_tls_was_never_sent_anything(client: httpx.AsyncClient) -> None:
+async def test_a_request_to_a_server_without_tls_was_never_sent(client: httpx.AsyncClient) -> None:
     async def answer_in_plain_text(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
@@ -146,11 +148,11 @@ async def test_a_server_that_speaks_no_tls_was_never_sent_anything(client: httpx
     async with await asyncio.start_server(answer_in_plain_text, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(BankUnreachable):
-            await ask(client, f"https://127.0.0.1:{port}/token")
+            await post(client, f"https://127.0.0.1:{port}/token")
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(
-    client: httpx.AsyncClient, untrusted: ssl.SSLContext
+async def test_nothing_is_sent_to_a_server_with_an_untrusted_certificate(
+    client: httpx.AsyncClient, self_signed: ssl.SSLContext
 ) -> None:
     received = asyncio.Event()
 
@@ -159,17 +161,17 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(
             received.set()
         writer.close()
 
-    async with await asyncio.start_server(receive, "127.0.0.1", 0, ssl=untrusted) as server:
+    async with await asyncio.start_server(receive, "127.0.0.1", 0, ssl=self_signed) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(BankUnreachable):
-            await ask(client, f"https://127.0.0.1:{port}/token")
+            await post(client, f"https://127.0.0.1:{port}/token")
     assert not received.is_set()
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/token", "127.0.0.1/token"])
-async def test_an_address_of_another_kind_was_never_sent(client: httpx.AsyncClient, url: str) -> None:
+async def test_a_request_to_another_kind_of_url_was_never_sent(client: httpx.AsyncClient, url: str) -> None:
     with pytest.raises(BankUnreachable):
-        await ask(client, url)
+        await post(client, url)
 
 
 @pytest.mark.parametrize(
@@ -179,24 +181,24 @@ async def test_an_address_of_another_kind_was_never_sent(client: httpx.AsyncClie
         *("https://a..b/token", f"https://{'x' * 64}.example/token", "https://xn--/token"),
     ],
 )
-async def test_an_address_that_cannot_be_read_was_never_sent(client: httpx.AsyncClient, url: str) -> None:
+async def test_a_request_to_a_malformed_url_was_never_sent(client: httpx.AsyncClient, url: str) -> None:
     with pytest.raises(BankUnreachable):
-        await ask(client, url)
+        await post(client, url)
 
 
-async def test_a_connection_dropped_without_an_answer_leaves_the_outcome_unknown(
+async def test_a_connection_closed_without_a_response_leaves_the_outcome_unknown(
     client: httpx.AsyncClient, hostile: HostileServer
 ) -> None:
     hostile.replies["/token"] = DROP
     with pytest.raises(BankOutcomeUnknown):
-        await ask(client, f"{hostile.url}/token")
+        await post(client, f"{hostile.url}/token")
     assert hostile.count("/token") == 1
 
 
-async def test_silence_leaves_the_outcome_unknown(client: httpx.AsyncClient, hostile: HostileServer) -> None:
+async def test_a_timeout_leaves_the_outcome_unknown(client: httpx.AsyncClient, hostile: HostileServer) -> None:
     hostile.replies["/token"] = HANG
     with pytest.raises(BankOutcomeUnknown):
-        await ask(client, f"{hostile.url}/token", deadline=3)
+        await post(client, f"{hostile.url}/token", seconds=3)
     assert hostile.count("/token") == 1
 
 
@@ -210,47 +212,45 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
         HEAD + b'transfer-encoding: chunked\r\n\r\n50\r\n{"access_token"',
     ],
 )
-async def test_half_an_answer_is_a_bad_one(client: httpx.AsyncClient, hostile: HostileServer, data: bytes) -> None:
+async def test_half_a_response_is_invalid(client: httpx.AsyncClient, hostile: HostileServer, data: bytes) -> None:
     hostile.replies["/token"] = Reply(data)
     with pytest.raises(BankResponseInvalid):
-        await ask(client, f"{hostile.url}/token")
+        await post(client, f"{hostile.url}/token")
 
 
-async def test_an_answer_that_stops_half_way_ends_with_the_deadline(
-    client: httpx.AsyncClient, hostile: HostileServer
-) -> None:
+async def test_a_response_that_stops_half_way_times_out(client: httpx.AsyncClient, hostile: HostileServer) -> None:
     hostile.replies["/token"] = Reply(HEAD + b"content-length: 100\r\n\r\n{", then_hang=True)
     with pytest.raises(BankOutcomeUnknown):
-        await ask(client, f"{hostile.url}/token", deadline=1)
+        await post(client, f"{hostile.url}/token", seconds=1)
 
 
 @pytest.mark.parametrize("data", [b"SSH-2.0-OpenSSH_9.6\r\n", HEAD[:20], b"HTTP/1.1 abc OK\r\n\r\n"])
-async def test_what_is_not_http_leaves_the_outcome_unknown(
+async def test_a_response_that_is_not_http_leaves_the_outcome_unknown(
     client: httpx.AsyncClient, hostile: HostileServer, data: bytes
 ) -> None:
     hostile.replies["/token"] = Reply(data)
     with pytest.raises((BankOutcomeUnknown, BankResponseInvalid)):
-        await ask(client, f"{hostile.url}/token")
+        await post(client, f"{hostile.url}/token")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirects_are_not_followed(client: httpx.AsyncClient, hostile: HostileServer, status: int) -> None:
     hostile.replies["/token"] = json_reply({}, status, location=f"{hostile.url}/elsewhere")
     with pytest.raises(BankResponseInvalid):
-        await ask(client, f"{hostile.url}/token")
+        await post(client, f"{hostile.url}/token")
     assert hostile.count("/elsewhere") == 0
 
 
-async def test_an_answer_without_end_is_not_read_to_its_end(client: httpx.AsyncClient, hostile: HostileServer) -> None:
+async def test_an_endless_response_is_not_read_to_its_end(client: httpx.AsyncClient, hostile: HostileServer) -> None:
     hostile.replies["/token"] = Reply(HEAD + b"connection: close\r\n\r\n" + b" " * 1_048_577, then_hang=True)
     with pytest.raises(BankResponseInvalid):
-        await ask(client, f"{hostile.url}/token")
+        await post(client, f"{hostile.url}/token")
 
 
-async def test_a_caller_that_is_cancelled_stays_cancelled(client: httpx.AsyncClient, hostile: HostileServer) -> None:
+async def test_cancellation_reaches_the_caller(client: httpx.AsyncClient, hostile: HostileServer) -> None:
     hostile.replies["/token"] = HANG
-    asking = asyncio.create_task(ask(client, f"{hostile.url}/token"))
-    await eventually(hostile.was_asked)
-    asking.cancel()
+    request = asyncio.create_task(post(client, f"{hostile.url}/token"))
+    await eventually(hostile.has_received)
+    request.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asking
+        await request
