@@ -1,1 +1,1 @@
-"""`make interop`: the broker against a certified OpenID provider and GraphQL clients that we did not write."""
+"""`make interop`: tests the broker against a certified third-party OpenID provider and third-party GraphQL clients."""

@@ -1,106 +1,61 @@
-"""`python -m interop`: install what is needed, walk the journey in every variant, try the clients, print a verdict."""
+"""`python -m interop`: test the broker against a third-party provider and GraphQL clients, and print a summary."""
 
 import argparse
 import asyncio
-import base64
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
-from pathlib import Path
 
-from joserfc.jwk import RSAKey
-
-from app.base.randomness import random_bytes
 from app.demo.environment import clear_environment
-from app.store.postgresql.database import Database
-from chaos.postgresql import running_postgresql
-from interop.audit import compare_audits
-from interop.broker import Home, new_api_key, running_broker
-from interop.clients import try_clients
-from interop.journey import walk
-from interop.node import NodeMissing, install_packages, require_node
+from interop.broker import running_broker
+from interop.graphql_audit import compare_audits
+from interop.graphql_clients import check_clients
+from interop.harness import open_harness
+from interop.journey import run_journey
+from interop.node import NodeUnavailable, install_packages, require_node
 from interop.ports import free_port
-from interop.provider import running_other_side
 from interop.report import Report
-from interop.steps import Scene
-from interop.variants import variants_of
-
-_CLIENT_KEY = "interop-client"
+from interop.steps import VariantRun
+from interop.third_party_servers import running_servers
+from interop.variants import select_variants
 
 
 def main() -> int:
-    """Run, and return the exit status."""
+    """Run all variants, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m interop", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one way of client authentication for each provider")
+    parser.add_argument("--quick", action="store_true", help="one client authentication method for each provider")
     options = parser.parse_args()
     report = Report()
     try:
-        report.say(f"Node {require_node()}")
+        report.print(f"Node {require_node()}")
         versions = install_packages()
-    except NodeMissing as error:
-        report.say(f"interop cannot run: {error}")
+    except NodeUnavailable as error:
+        report.print(f"interop cannot run: {error}")
         return 1
     versions["gql"] = version("gql")
-    report.say(", ".join(f"{name} {number}" for name, number in versions.items()))
-    # Everything further happens on loopback, with settings of its own.
+    report.print(", ".join(f"{name} {number}" for name, number in versions.items()))
+    # Settings of the calling shell must not reach the broker.
     clear_environment()
     asyncio.run(_run(report, quick=options.quick))
-    return 0 if report.verdict() else 1
+    return 0 if report.print_summary() else 1
 
 
 async def _run(report: Report, *, quick: bool) -> None:
     port = free_port()
-    async with _home(f"http://127.0.0.1:{port}") as (home, jwk):
+    async with open_harness(f"http://127.0.0.1:{port}") as harness:
         for fapi in (False, True):
-            variants = variants_of(fapi=fapi, quick=quick)
-            async with running_other_side(variants, f"{home.public_url}/callback", jwk, home.directory) as other_side:
+            variants = select_variants(fapi=fapi, quick=quick)
+            redirect_uri = f"{harness.public_url}/callback"
+            async with running_servers(variants, redirect_uri, harness.client_jwk, harness.directory) as servers:
                 for variant in variants:
-                    environment = home.environment(variant, other_side)
-                    with report.chapter(variant.title):
-                        async with running_broker(home, environment, port) as broker:
-                            scene = Scene(variant, home, home.settings(environment), other_side, broker)
-                            await walk(report, scene)
+                    environment = harness.environment(variant, servers)
+                    with report.section(variant.title):
+                        async with running_broker(harness, environment, port) as broker:
+                            run = VariantRun(variant, harness, harness.settings(environment), servers, broker)
+                            await run_journey(report, run)
                             if variant is variants[-1]:
-                                await try_clients(report, scene)
+                                await check_clients(report, run)
                                 if not fapi:
-                                    await compare_audits(report, scene)
-
-
-@asynccontextmanager
-async def _home(public_url: str) -> AsyncIterator[tuple[Home, dict[str, object]]]:
-    """Start a database with the broker's tables and a caller, and draw the client's key."""
-    encryption_keys = f"interop:{base64.b64encode(random_bytes(32)).decode()}"
-    client_key = RSAKey.generate_key(2048)
-    async with AsyncExitStack() as stack:
-        directory = stack.enter_context(_directory())
-        postgresql = await stack.enter_async_context(running_postgresql(directory))
-        database = Database(postgresql.url, pool_size=2)
-        stack.push_async_callback(database.close)
-        key_file = directory / "client.pem"
-        key_file.write_bytes(client_key.as_pem(private=True))
-        key_file.chmod(0o600)
-        home = Home(
-            directory=directory,
-            database=database,
-            database_url=postgresql.url,
-            encryption_keys=encryption_keys,
-            api_key=await new_api_key(database, encryption_keys),
-            key_file=key_file,
-            key_id=_CLIENT_KEY,
-            public_url=public_url,
-        )
-        yield home, {**client_key.as_dict(private=False), "kid": _CLIENT_KEY, "use": "sig"}
-
-
-@contextmanager
-def _directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="broker-interop-", ignore_cleanup_errors=True) as name:
-        directory = Path(name)
-        # Root's PostgreSQL runs as `nobody`, who must be able to pass through.
-        directory.chmod(0o711)
-        yield directory
+                                    await compare_audits(report, run)
 
 
 if __name__ == "__main__":

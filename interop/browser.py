@@ -1,4 +1,4 @@
-"""A user's browser: follows redirects, keeps cookies, fills in the forms of the provider's pages."""
+"""A minimal browser: follows redirects, keeps cookies, and fills in the forms of the provider's pages."""
 
 from urllib.parse import urljoin
 
@@ -6,43 +6,36 @@ import httpx
 
 from app.demo.forms import read_page
 
-_ANSWERS = {"password": "any"}
-_MOST_PAGES = 8
+_MAX_REQUESTS = 24
 
 
 class Browser:
-    """One user's browser. Cookies are kept for each host and port apart, as everything here is on one host."""
+    """One user's browser. Cookies are kept by host and port, because all servers run on the same host."""
 
     def __init__(self, user: str) -> None:
-        self._answers = {**_ANSWERS, "login": user}
+        self._form_values = {"login": user, "password": "any"}
         self._clients: dict[str, httpx.AsyncClient] = {}
 
-    async def walk(self, url: str, *, stop_before: str | None = None) -> tuple[str, str]:
-        """Open an address and go on, by redirects and forms, to a page without any; return its address and text.
-
-        With `stop_before`, end with the first address that begins with it, without opening it.
-        """
+    async def complete(self, url: str) -> None:
+        """Open a URL, then follow redirects and submit forms until a page has no form."""
         response = await self._get(url)
-        for _ in range(_MOST_PAGES * 3):
+        for _ in range(_MAX_REQUESTS):
             if response.is_redirect:
-                location = urljoin(str(response.url), response.headers["location"])
-                if stop_before is not None and location.startswith(stop_before):
-                    return location, ""
-                response = await self._get(location)
+                response = await self._get(urljoin(str(response.url), response.headers["location"]))
                 continue
             forms = read_page(response.text).forms
             if not forms:
-                return str(response.url), response.text
+                return
             action = urljoin(str(response.url), forms[0].action)
-            response = await self._client(action).post(action, data=dict(forms[0].submission(self._answers, None)))
-        raise RuntimeError("the pages lead nowhere")
+            response = await self._client(action).post(action, data=dict(forms[0].submission(self._form_values, None)))
+        raise RuntimeError(f"no final page after {_MAX_REQUESTS} requests")
 
     async def open(self, url: str) -> httpx.Response:
-        """Open one address, and follow nothing."""
+        """Open a URL without following redirects."""
         return await self._get(url)
 
     async def close(self) -> None:
-        """Forget everything."""
+        """Close all connections."""
         for client in self._clients.values():
             await client.aclose()
 

@@ -1,4 +1,4 @@
-"""What is printed: one line for each step, and a verdict."""
+"""Prints one line for each step, and a summary."""
 
 import sys
 import time
@@ -8,65 +8,65 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-class Failed(Exception):
-    """Something was not as it must be."""
+class CheckFailed(Exception):
+    """A check failed; the message says what was found."""
 
 
 class Report:
-    """Prints steps as they end, and counts those that did not hold."""
+    """Prints each step as it ends, and collects the failures."""
 
     def __init__(self) -> None:
         self.steps = 0
         self.failures: list[str] = []
-        self._chapter = ""
+        self._section = ""
 
-    def say(self, line: str) -> None:
-        """Print a line at once."""
+    def print(self, line: str) -> None:
+        """Print a line immediately."""
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
     @contextmanager
-    def chapter(self, title: str) -> Iterator[None]:
-        """Give the steps of the block a title. A step that fails ends the block, and not the run."""
-        self._chapter = title
-        self.say(f"\n{title}")
+    def section(self, title: str) -> Iterator[None]:
+        """Print a title for the steps of the block. A failed step ends the block, but not the run."""
+        self._section = title
+        self.print(f"\n{title}")
         try:
             yield
-        except Failed:
+        except CheckFailed:
             pass
-        except Exception as error:  # noqa: BLE001 - whatever happens is a verdict on this chapter, and the others count
-            self._fail("the steps between", error)
+        except Exception as error:  # noqa: BLE001 - any error fails this section only; the others still run
+            self._fail("outside the steps", error)
 
     @contextmanager
-    def step(self, what: str) -> Iterator[None]:
-        """Print whether the block held. Raises Failed where it did not."""
+    def step(self, title: str) -> Iterator[None]:
+        """Print whether the block succeeded. Raises CheckFailed if it did not."""
         self.steps += 1
-        began = time.monotonic()
+        started = time.monotonic()
         try:
             yield
         except Exception as error:
-            self._fail(what, error)
-            raise Failed(what) from error
-        self.say(f"  ok    {what} ({time.monotonic() - began:.1f} s)")
+            self._fail(title, error)
+            raise CheckFailed(title) from error
+        self.print(f"  ok    {title} ({time.monotonic() - started:.1f} s)")
 
-    def _fail(self, what: str, error: Exception) -> None:
-        self.failures.append(f"{self._chapter}: {what}")
+    def _fail(self, title: str, error: Exception) -> None:
+        self.failures.append(f"{self._section}: {title}")
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-        place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-        self.say(f"  FAIL  {what}: {type(error).__name__}: {error}{place}")
+        location = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+        self.print(f"  FAIL  {title}: {type(error).__name__}: {error}{location}")
 
-    def verdict(self) -> bool:
-        """Print the end, and return whether all of it held."""
+    def print_summary(self) -> bool:
+        """Print the summary, and return whether all steps passed."""
         if self.failures:
-            self.say(f"\n{len(self.failures)} of {self.steps} steps FAILED:")
+            self.print(f"\n{len(self.failures)} of {self.steps} steps FAILED:")
             for failure in self.failures:
-                self.say(f"  {failure}")
+                self.print(f"  {failure}")
             return False
-        self.say(f"\nall {self.steps} steps hold")
+        self.print(f"\nall {self.steps} steps passed")
         return True
 
 
-def expect(holds: bool, sentence: str) -> None:
-    """Raise Failed with `sentence`, which says what was found, unless it holds."""
-    if not holds:
-        raise Failed(sentence)
+def expect(condition: bool, message: str) -> None:
+    """Raise CheckFailed unless the condition is true; `message` says what was found."""
+    if not condition:
+        raise CheckFailed(message)

@@ -1,4 +1,4 @@
-"""The journey, step by step. Each step says what it protects, and raises where that does not hold."""
+"""The steps that are run for each variant. Every step raises CheckFailed if its check fails."""
 
 import asyncio
 from dataclasses import dataclass
@@ -14,177 +14,184 @@ from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.transport import bank_client
 from app.settings import Settings
 from app.store.connections import TokenSet
-from interop.broker import QUERY, Broker, Home
+from interop.broker import QUERY, BrokerClient
 from interop.browser import Browser
-from interop.provider import OtherSide
-from interop.report import expect
+from interop.harness import Harness
+from interop.report import CheckFailed, expect
+from interop.third_party_servers import ThirdPartyServers
 from interop.variants import Variant
 
 SUBJECT = "thandi"
-_AT_ONCE = 20
-_SHORT_LIFE = 4
+CONCURRENT_QUERIES = 20
+_SHORT_LIFETIME_SECONDS = 4
+_NORMAL_LIFETIME_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """One variant, with everything that runs for it."""
+class VariantRun:
+    """One variant, and the processes that run for it."""
 
     variant: Variant
-    home: Home
+    harness: Harness
     settings: Settings
-    other_side: OtherSide
-    broker: Broker
+    servers: ThirdPartyServers
+    broker: BrokerClient
 
-    async def link(self, **wanted: object) -> str:
-        """Link an account as a user with a browser does, and return the connection's id."""
-        session = await self.broker.start(**wanted)
+    async def link(self, **members: object) -> str:
+        """Link an account as a user with a browser, and return the connection's id.
+
+        `members` are added to the body of the request that starts the session.
+        """
+        session = await self.broker.start_session(**members)
         browser = Browser(SUBJECT)
         try:
-            await browser.walk(session["connect_url"])
+            await browser.complete(session["connect_url"])
         finally:
             await browser.close()
-        ended = await self.broker.session(session["id"])
+        ended = await self.broker.wait_for_session(session["id"])
         expect(ended["status"] == "completed", f"the session is {ended['status']}: {ended['error']}")
         return str(ended["connection_id"])
 
-    async def present(self, tokens: TokenSet) -> None:
-        """Present a refresh token as the broker's client would, beside the broker. Raises InvalidGrant."""
+    async def use_refresh_token(self, tokens: TokenSet) -> None:
+        """Refresh with the broker's client authentication, but outside the broker. Raises InvalidGrant."""
         assert tokens.refresh_token is not None
         async with bank_client() as client:
             clock = SystemClock()
             provider = open_provider(self.settings, client, clock)
             authentication = client_authentication(self.settings, clock)
             endpoint = TokenEndpoint(BackChannel(client, provider, authentication, clock))
-            await endpoint.refresh(tokens.refresh_token, deadline=20)
+            await endpoint.refresh(tokens.refresh_token, timeout_seconds=20)
 
 
-async def the_browser_carries_what_it_must(scene: Scene) -> None:
-    """Without pushed requests everything, with them a reference alone (FAPI 2.0 Security Profile 5.3.3)."""
-    session = await scene.broker.start()
+async def check_authorization_url(run: VariantRun) -> None:
+    """The URL has all parameters or, with PAR, only a reference to them (FAPI 2.0 Security Profile, 5.3.3)."""
+    session = await run.broker.start_session()
     names = set(parse_qs(urlsplit(session["authorization_url"]).query))
     documented = {"client_id", "scope", "response_type", "redirect_uri", "nonce", "state", "prompt"}
     expected = {"client_id", "request_uri"}
-    if not scene.variant.fapi:
+    if not run.variant.fapi:
         expected = documented | {"code_challenge", "code_challenge_method"}
-    expect(names == expected, f"the address has {sorted(names)}")
+    expect(names == expected, f"the URL has the parameters {sorted(names)}")
 
 
-async def an_account_is_linked(scene: Scene) -> str:
-    """Session, login, consent, callback; return the connection's id."""
-    connection_id = await scene.link()
-    found = await scene.broker.connection(connection_id)
-    expect(found["subject"] == SUBJECT, f"the subject is {found['subject']}")
-    expect(found["refreshable"] is True, "it is not refreshable")
-    tokens = await scene.home.tokens_of(connection_id)
-    expect((tokens.proof_key is not None) is scene.variant.fapi, "the token is bound, or is not, against the plan")
+async def link_account(run: VariantRun) -> str:
+    """Link an account, check the connection, and return its id."""
+    connection_id = await run.link()
+    connection = await run.broker.get_connection(connection_id)
+    expect(connection["subject"] == SUBJECT, f"the subject is {connection['subject']}")
+    expect(connection["refreshable"] is True, "the connection is not refreshable")
+    is_bound = (await run.harness.get_tokens(connection_id)).proof_key is not None
+    expect(is_bound is run.variant.fapi, f"the token is {'' if is_bound else 'not '}bound to a key")
     return connection_id
 
 
-async def a_login_can_be_cancelled(scene: Scene) -> None:
-    """The provider sends `error=access_denied`, with `iss`."""
-    session = await scene.broker.start()
+async def cancel_login(run: VariantRun) -> None:
+    """If the provider sends `error=access_denied`, the session is cancelled."""
+    session = await run.broker.start_session()
     browser = Browser(SUBJECT)
     try:
-        interaction = await _first_page(browser, session["connect_url"])
-        await browser.walk(f"{interaction}/abort")
+        interaction_url = await _open_first_page(browser, session["connect_url"])
+        await browser.complete(f"{interaction_url}/abort")
     finally:
         await browser.close()
-    ended = await scene.broker.session(session["id"])
+    ended = await run.broker.wait_for_session(session["id"])
     expect(ended["status"] == "cancelled", f"the session is {ended['status']}: {ended['error']}")
 
 
-async def _first_page(browser: Browser, url: str) -> str:
+async def _open_first_page(browser: Browser, url: str) -> str:
     response = await browser.open(url)
     while response.is_redirect:
         response = await browser.open(str(response.url.join(response.headers["location"])))
     return str(response.url)
 
 
-async def a_refused_token_is_replaced_once(scene: Scene, connection_id: str) -> None:
-    """The GraphQL server refuses the token; queries at once make one refresh, which rotates the refresh token."""
-    before = await scene.home.tokens_of(connection_id)
-    refreshed = (await scene.other_side.provider("ledger"))["refreshed"]
-    await scene.other_side.provider("expire-access-tokens")
-    await asyncio.gather(*(scene.broker.answers(connection_id, subject=SUBJECT, version=2) for _ in range(_AT_ONCE)))
-    after = await scene.home.tokens_of(connection_id)
+async def check_refresh_after_rejection(run: VariantRun, connection_id: str) -> None:
+    """If the GraphQL server rejects the token, concurrent queries cause one refresh, with a new refresh token."""
+    before = await run.harness.get_tokens(connection_id)
+    refreshes_before = (await run.servers.call_provider("ledger"))["refreshed"]
+    await run.servers.call_provider("expire-access-tokens")
+    await asyncio.gather(
+        *(run.broker.expect_answer(connection_id, subject=SUBJECT, version=2) for _ in range(CONCURRENT_QUERIES))
+    )
+    after = await run.harness.get_tokens(connection_id)
     expect(before.refresh_token != after.refresh_token, "the provider did not rotate the refresh token")
-    count = (await scene.other_side.provider("ledger"))["refreshed"] - refreshed
-    expect(count == 1, f"{_AT_ONCE} queries made {count} refreshes")
+    refreshes = (await run.servers.call_provider("ledger"))["refreshed"] - refreshes_before
+    expect(refreshes == 1, f"{CONCURRENT_QUERIES} queries caused {refreshes} refreshes")
 
 
-async def an_old_token_is_replaced_before_it_is_refused(scene: Scene, connection_id: str) -> None:
-    """The token's time runs out, and the GraphQL server never sees it."""
-    await scene.other_side.provider("lifetime", seconds=_SHORT_LIFE)
+async def check_refresh_before_expiry(run: VariantRun, connection_id: str) -> None:
+    """The broker never sends an expired token to the GraphQL server."""
+    await run.servers.call_provider("lifetime", seconds=_SHORT_LIFETIME_SECONDS)
     try:
-        await scene.broker.refresh(connection_id)
-        expired = (await scene.other_side.resource("ledger"))["expired"]
-        await asyncio.sleep(_SHORT_LIFE / 2 + 0.5)
-        await scene.broker.answers(connection_id, subject=SUBJECT, version=4)
-        seen = (await scene.other_side.resource("ledger"))["expired"] - expired
-        expect(seen == 0, f"an expired token was sent {seen} times")
+        await run.broker.refresh(connection_id)
+        rejected_before = (await run.servers.call_graphql_server("ledger"))["expired"]
+        await asyncio.sleep(_SHORT_LIFETIME_SECONDS / 2 + 0.5)
+        await run.broker.expect_answer(connection_id, subject=SUBJECT, version=4)
+        rejected = (await run.servers.call_graphql_server("ledger"))["expired"] - rejected_before
+        expect(rejected == 0, f"an expired token was sent {rejected} times")
     finally:
-        await scene.other_side.provider("lifetime", seconds=3600)
-    await scene.broker.refresh(connection_id)
+        await run.servers.call_provider("lifetime", seconds=_NORMAL_LIFETIME_SECONDS)
+    await run.broker.refresh(connection_id)
 
 
-async def a_new_signing_key_is_fetched(scene: Scene) -> None:
-    """The provider signs with a key that it did not publish before."""
-    await scene.other_side.provider("rotate-signing-key")
-    connection_id = await scene.link()
-    await scene.broker.answers(connection_id, subject=SUBJECT, version=1)
+async def check_signing_key_rotation(run: VariantRun) -> None:
+    """The broker fetches a signing key that the provider had not published before."""
+    await run.servers.call_provider("rotate-signing-key")
+    connection_id = await run.link()
+    await run.broker.expect_answer(connection_id, subject=SUBJECT, version=1)
 
 
-async def a_stolen_token_is_worth_nothing_without_its_key(scene: Scene, connection_id: str) -> None:
-    """Only with DPoP: the same token is refused as a bearer token, and with the right scheme but without a proof."""
-    token = (await scene.home.tokens_of(connection_id)).access_token.get_secret_value()
+async def check_token_is_bound(run: VariantRun, connection_id: str) -> None:
+    """With DPoP, the token is rejected as a bearer token, and with the DPoP scheme but without a proof."""
+    token = (await run.harness.get_tokens(connection_id)).access_token.get_secret_value()
     async with httpx.AsyncClient(timeout=30) as http:
         for scheme in ("Bearer", "DPoP"):
             headers = {"authorization": f"{scheme} {token}"}
-            answer = await http.post(scene.other_side.graphql_url, json={"query": QUERY}, headers=headers)
-            expect(answer.status_code == 401, f"as {scheme} it was answered {answer.status_code}")
+            response = await http.post(run.servers.graphql_url, json={"query": QUERY}, headers=headers)
+            expect(response.status_code == 401, f"the scheme {scheme} returned {response.status_code}")
 
 
-async def a_new_nonce_is_followed(scene: Scene, connection_id: str) -> None:
-    """Only with DPoP: the GraphQL server changes its nonce, and the query is made again with it."""
-    before = await scene.other_side.resource("ledger")
-    await scene.other_side.resource("rotate-nonce")
-    version = (await scene.broker.connection(connection_id))["version"]
-    await scene.broker.answers(connection_id, subject=SUBJECT, version=version)
-    after = await scene.other_side.resource("ledger")
-    asked = after["nonces_demanded"] - before["nonces_demanded"]
-    expect(asked == 1, f"it was told {asked} times to use the nonce")
+async def check_nonce_rotation(run: VariantRun, connection_id: str) -> None:
+    """With DPoP, the broker repeats a query once if the GraphQL server has a new nonce."""
+    before = await run.servers.call_graphql_server("ledger")
+    await run.servers.call_graphql_server("rotate-nonce")
+    version = (await run.broker.get_connection(connection_id))["version"]
+    await run.broker.expect_answer(connection_id, subject=SUBJECT, version=version)
+    after = await run.servers.call_graphql_server("ledger")
+    demanded = after["nonces_demanded"] - before["nonces_demanded"]
+    expect(demanded == 1, f"the server demanded the nonce {demanded} times")
 
 
-async def reuse_is_detected(scene: Scene, connection_id: str) -> None:
-    """A used refresh token ends the consent at the provider, and the broker says so."""
-    used = await scene.home.tokens_of(connection_id)
-    await scene.broker.refresh(connection_id)
+async def check_refresh_token_reuse(run: VariantRun, connection_id: str) -> None:
+    """Reuse of a refresh token ends the consent at the provider, and the broker reports it."""
+    used = await run.harness.get_tokens(connection_id)
+    await run.broker.refresh(connection_id)
     try:
-        await scene.present(used)
+        await run.use_refresh_token(used)
     except InvalidGrant:
         pass
     else:
-        expect(False, "the provider took a refresh token twice")
-    await scene.broker.refuses(connection_id, "REAUTHORIZATION_REQUIRED")
-    found = await scene.broker.connection(connection_id)
-    expect(found["reauthorization_reason"] == "invalid_grant", f"the reason is {found['reauthorization_reason']}")
+        raise CheckFailed("the provider accepted a refresh token twice")
+    await run.broker.expect_error(connection_id, "REAUTHORIZATION_REQUIRED")
+    reason = (await run.broker.get_connection(connection_id))["reauthorization_reason"]
+    expect(reason == "invalid_grant", f"the reason is {reason}")
 
 
-async def a_consent_is_renewed(scene: Scene, connection_id: str) -> None:
-    """The same connection works again after a login that names it."""
-    version = (await scene.broker.connection(connection_id))["version"]
-    renewed = await scene.link(connection_id=connection_id)
-    expect(renewed == connection_id, "the renewal made another connection")
-    await scene.broker.answers(connection_id, subject=SUBJECT, version=version + 1)
+async def check_renewal(run: VariantRun, connection_id: str) -> None:
+    """The connection works again after a login that renews it."""
+    version = (await run.broker.get_connection(connection_id))["version"]
+    renewed_id = await run.link(connection_id=connection_id)
+    expect(renewed_id == connection_id, "the renewal created another connection")
+    await run.broker.expect_answer(connection_id, subject=SUBJECT, version=version + 1)
 
 
-async def a_connection_is_revoked(scene: Scene, connection_id: str) -> None:
-    """Disconnected here, its tokens are dead at the provider."""
-    tokens = await scene.home.tokens_of(connection_id)
+async def check_revocation(run: VariantRun, connection_id: str) -> None:
+    """After disconnecting, the tokens are no longer active at the provider."""
+    tokens = await run.harness.get_tokens(connection_id)
     assert tokens.refresh_token is not None
-    expect(await scene.other_side.is_active(tokens.access_token.get_secret_value()), "the token was not good before")
-    await scene.broker.disconnect(connection_id)
-    await scene.broker.refuses(connection_id, "CONNECTION_REVOKED")
+    expect(await run.servers.is_active(tokens.access_token.get_secret_value()), "the token was not active before")
+    await run.broker.disconnect(connection_id)
+    await run.broker.expect_error(connection_id, "CONNECTION_REVOKED")
     for token in (tokens.access_token, tokens.refresh_token):
-        is_active = await scene.other_side.is_active(token.get_secret_value())
-        expect(not is_active, "a token still works at the provider")
+        is_active = await run.servers.is_active(token.get_secret_value())
+        expect(not is_active, "a token is still active at the provider")

@@ -1,4 +1,4 @@
-// The audit of GraphQL over HTTP that graphql-http brings, at one address. Prints a line of JSON for each of its checks.
+// Runs the GraphQL-over-HTTP audit of graphql-http against one URL. Prints one line of JSON for each check.
 
 import { serverAudits } from 'graphql-http';
 
@@ -6,11 +6,11 @@ const [, , url, authorization] = process.argv;
 
 for (const id of serverAudits({ url, fetchFn: fetch }).map((audit) => audit.id)) {
   let usesGet = false;
-  const fetchFn = (address, options = {}) => {
+  const fetchFn = (target, options = {}) => {
     usesGet ||= (options.method ?? 'GET') === 'GET';
-    return fetch(address, { ...options, headers: { ...options.headers, authorization } });
+    return fetch(target, { ...options, headers: { ...options.headers, authorization } });
   };
-  const audit = serverAudits({ url, fetchFn }).find((one) => one.id === id);
+  const audit = serverAudits({ url, fetchFn }).find((candidate) => candidate.id === id);
   const { name, status, reason } = await audit.fn();
   console.log(JSON.stringify({ id, name, status, reason, usesGet }));
 }

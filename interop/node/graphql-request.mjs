@@ -1,30 +1,32 @@
 import assert from 'node:assert/strict';
 import { ClientError, GraphQLClient } from 'graphql-request';
-import { OVERDRAFT, PAGE, SLOW, VIEWER, aborted, hasCode, isSubject, pages, play, told } from './steps.mjs';
+import {
+  OVERDRAFT, PAGE, SLOW, VIEWER, assertAborts, assertErrorCode, assertPagination, assertSubject, options, runSteps,
+} from './client-steps.mjs';
 
-const client = new GraphQLClient(told.url, { headers: told.headers });
+const client = new GraphQLClient(options.url, { headers: options.headers });
 
-async function refused(promise) {
-  const error = await promise.then(() => assert.fail('it was answered'), (problem) => problem);
+async function expectError(promise) {
+  const error = await promise.then(() => assert.fail('there was no error'), (reason) => reason);
   assert.ok(error instanceof ClientError, `${error}`);
   return error.response;
 }
 
-await play({
-  query: async () => isSubject(await client.request(VIEWER)),
+await runSteps({
+  query: async () => assertSubject(await client.request(VIEWER)),
   variables: async () => {
     const { viewer } = await client.request(PAGE, { first: 3 });
     assert.equal(viewer.transactions.nodes.length, 3);
   },
-  pages: () => pages((variables) => client.request(PAGE, variables)),
-  errors: async () => {
-    const response = await refused(client.request(OVERDRAFT));
-    hasCode(response.errors, 'NO_OVERDRAFT');
-    isSubject(response.data);
+  pagination: () => assertPagination((variables) => client.request(PAGE, variables)),
+  partial_errors: async () => {
+    const response = await expectError(client.request(OVERDRAFT));
+    assertErrorCode(response.errors, 'NO_OVERDRAFT');
+    assertSubject(response.data);
   },
-  refusals: async () => {
-    const elsewhere = new GraphQLClient(told.unknown, { headers: told.headers });
-    hasCode((await refused(elsewhere.request(VIEWER))).errors, 'CONNECTION_NOT_FOUND');
+  broker_errors: async () => {
+    const unknown = new GraphQLClient(options.unknownUrl, { headers: options.headers });
+    assertErrorCode((await expectError(unknown.request(VIEWER))).errors, 'CONNECTION_NOT_FOUND');
   },
-  abort: () => aborted((signal) => client.request({ document: SLOW, variables: { seconds: 30 }, signal })),
+  abort: () => assertAborts((signal) => client.request({ document: SLOW, variables: { seconds: 30 }, signal })),
 });

@@ -1,11 +1,11 @@
-// What each client does, told one line a step: "ok NAME", or "FAIL NAME: why" and a status that is not 0.
+// Runs the steps of a client. Prints "ok NAME" or "FAIL NAME: REASON" for each; the exit status is 1 after a failure.
 
 import assert from 'node:assert/strict';
 
-const [, , url, key, subject, unknown] = process.argv;
+const [, , url, key, subject, unknownUrl] = process.argv;
+const TRANSACTIONS = 25;
 
-export const told = { url, unknown, headers: { authorization: `Bearer ${key}` } };
-export const ALL = 25;
+export const options = { url, unknownUrl, headers: { authorization: `Bearer ${key}` } };
 export const VIEWER = 'query Viewer { viewer { subject } }';
 export const OVERDRAFT = 'query Overdraft { viewer { subject overdraft } }';
 export const SLOW = 'query Slow($seconds: Int!) { slow(seconds: $seconds) }';
@@ -13,7 +13,7 @@ export const PAGE = `query Page($first: Int!, $after: String) {
   viewer { transactions(first: $first, after: $after) { nodes { id amount } pageInfo { hasNextPage endCursor } } }
 }`;
 
-export async function play(steps) {
+export async function runSteps(steps) {
   for (const [name, step] of Object.entries(steps)) {
     try {
       await step();
@@ -25,28 +25,28 @@ export async function play(steps) {
   }
 }
 
-export function isSubject(data) {
+export function assertSubject(data) {
   assert.equal(data.viewer.subject, subject);
 }
 
-// Follow the cursors to the end, and see each transaction once.
-export async function pages(fetchPage) {
-  const seen = [];
-  for (let after = null, more = true; more;) {
+// Follows the cursors to the end, and checks that each transaction was returned once.
+export async function assertPagination(fetchPage) {
+  const ids = [];
+  for (let after = null, hasMore = true; hasMore;) {
     const { nodes, pageInfo } = (await fetchPage({ first: 10, after })).viewer.transactions;
-    seen.push(...nodes.map((node) => node.id));
-    ({ endCursor: after, hasNextPage: more } = pageInfo);
+    ids.push(...nodes.map((node) => node.id));
+    ({ endCursor: after, hasNextPage: hasMore } = pageInfo);
   }
-  assert.equal(seen.length, ALL);
-  assert.equal(new Set(seen).size, ALL);
+  assert.equal(ids.length, TRANSACTIONS);
+  assert.equal(new Set(ids).size, TRANSACTIONS);
 }
 
-export function hasCode(errors, code) {
+export function assertErrorCode(errors, code) {
   assert.equal(errors?.[0]?.extensions?.code, code);
 }
 
-// Give a query so long, and expect it to end because its caller does not want it any more.
-export async function aborted(start) {
+// Aborts a query after a while, and checks that it ends with an abort error.
+export async function assertAborts(start) {
   const controller = new AbortController();
   setTimeout(() => controller.abort(), 700);
   await assert.rejects(start(controller.signal), (error) => /abort/i.test(`${error.name} ${error.message}`));
