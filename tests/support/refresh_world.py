@@ -15,7 +15,7 @@ from app.store.postgresql.database import Database
 from app.store.refreshes import Claim
 from tests.support.clock import AdjustableClock
 from tests.support.core import core_of
-from tests.support.flights import FlakyDatabase, Flight, SteppedSpool
+from tests.support.flights import FlakyDatabase, Flight, SteppedSpool, stepped_pause
 from tests.support.model_bank import ModelBank, model_bank
 from tests.support.postgresql import opened_databases
 from tests.support.rows import Rows
@@ -34,7 +34,7 @@ class Process:
         # Won, but held up before the call.
         self.idle_claim: Claim | None = None
         core, model = core_of(database, KEY_RING, clock), model_bank(bank, clock)
-        self.refresher = Refresher(core, model, spool=self.spool, timing=TIMING)
+        self.refresher = Refresher(core, model, spool=self.spool, timing=TIMING, sleep=stepped_pause)
 
 
 class World:
