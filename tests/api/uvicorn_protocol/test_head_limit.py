@@ -1,4 +1,4 @@
-"""Requests whose head does not end, or says something twice."""
+"""Requests whose head is too long, has trailers, or repeats a header."""
 
 import asyncio
 
@@ -7,16 +7,16 @@ import pytest
 from app.api.uvicorn_protocol import MAX_HEAD_BYTES
 from tests.support.broker import Api, Broker
 
-FAR_TOO_MUCH = 50 * MAX_HEAD_BYTES
+FAR_ABOVE_LIMIT = 50 * MAX_HEAD_BYTES
 
 
-async def send_without_end(broker: Broker, beginning: bytes, piece: bytes) -> tuple[bytes, int]:
-    """Send pieces until the broker hangs up; return its answer, and how many bytes it took."""
+async def send_endlessly(broker: Broker, start: bytes, piece: bytes) -> tuple[bytes, int]:
+    """Send pieces until the broker closes the connection. Returns its response and how many bytes it accepted."""
     reader, writer = await asyncio.open_connection(*broker.host)
     sent = 0
     try:
-        writer.write(beginning)
-        while sent < FAR_TOO_MUCH and not reader.at_eof():
+        writer.write(start)
+        while sent < FAR_ABOVE_LIMIT and not reader.at_eof():
             writer.write(piece)
             await writer.drain()
             sent += len(piece)
@@ -28,7 +28,7 @@ async def send_without_end(broker: Broker, beginning: bytes, piece: bytes) -> tu
 
 
 @pytest.mark.parametrize(
-    ("beginning", "piece"),
+    ("start", "piece"),
     [
         (b"GET /healthz HTTP/1.1\r\nhost: b\r\n", b"x-more: " + b"y" * 2_000 + b"\r\n"),
         (b"GET /healthz HTTP/1.1\r\nhost: b\r\nx-long: ", b"y" * 2_000),
@@ -41,12 +41,12 @@ async def send_without_end(broker: Broker, beginning: bytes, piece: bytes) -> tu
     ],
     ids=["many headers", "one header", "address", "trailers", "chunk extension"],
 )
-async def test_what_is_no_body_has_an_end(broker: Broker, beginning: bytes, piece: bytes) -> None:
-    _, taken = await send_without_end(broker, beginning, piece)
-    assert taken < FAR_TOO_MUCH
+async def test_everything_outside_of_the_body_is_limited(broker: Broker, start: bytes, piece: bytes) -> None:
+    _, accepted = await send_endlessly(broker, start, piece)
+    assert accepted < FAR_ABOVE_LIMIT
 
 
-async def test_it_is_told(broker: Broker) -> None:
+async def test_a_head_that_is_too_large_gets_a_431_problem(broker: Broker) -> None:
     reader, writer = await asyncio.open_connection(*broker.host)
     writer.write(b"GET /healthz HTTP/1.1\r\nhost: b\r\nx-long: ")
     while not reader.at_eof() and not writer.is_closing():
@@ -63,7 +63,7 @@ async def test_it_is_told(broker: Broker) -> None:
     writer.close()
 
 
-async def test_a_long_body_and_many_requests_on_one_connection_are_no_head(broker: Broker) -> None:
+async def test_long_bodies_and_many_requests_do_not_count_as_head(broker: Broker) -> None:
     reader, writer = await asyncio.open_connection(*broker.host)
     for _ in range(40):
         writer.write(b"GET /healthz HTTP/1.1\r\nhost: b\r\ncontent-length: 30000\r\n\r\n" + b"x" * 30_000)
@@ -72,21 +72,21 @@ async def test_a_long_body_and_many_requests_on_one_connection_are_no_head(broke
     writer.close()
 
 
-async def ask(broker: Broker, path: str, *lines: str, body: str = "0\r\n\r\n") -> str:
-    """Send a chunked request, and return the answer."""
+async def post_chunked(broker: Broker, path: str, *lines: str, body: str = "0\r\n\r\n") -> str:
+    """Send a chunked request and return the response."""
     reader, writer = await asyncio.open_connection(*broker.host)
     head = "\r\n".join((f"POST {path} HTTP/1.1", "host: b", "connection: close", "transfer-encoding: chunked", *lines))
     writer.write(f"{head}\r\n\r\n{body}".encode())
-    answer = await reader.read()
+    response = await reader.read()
     writer.close()
-    return answer.decode()
+    return response.decode()
 
 
 PATHS = ["/v1/connections/con_unknown/graphql", "/v1/connections/con_unknown/token"]
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_trailers_are_no_headers(broker: Broker, path: str) -> None:
+async def test_trailers_are_not_headers(broker: Broker, path: str) -> None:
     reader, writer = await asyncio.open_connection(*broker.host)
     writer.write(f"POST {path} HTTP/1.1\r\nhost: b\r\ntransfer-encoding: chunked\r\n\r\n".encode())
     writer.write(b"0\r\nx-request-id: from-a-trailer\r\n\r\n")
@@ -97,18 +97,18 @@ async def test_trailers_are_no_headers(broker: Broker, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_key_in_a_trailer_is_none(broker: Broker, api: Api, path: str) -> None:
-    answer = await ask(broker, path, body=f"2\r\n{{}}\r\n0\r\nauthorization: Bearer {api.api_key}\r\n\r\n")
-    assert answer.startswith("HTTP/1.1 401 ")
+async def test_an_api_key_in_a_trailer_does_not_authenticate(broker: Broker, api: Api, path: str) -> None:
+    response = await post_chunked(broker, path, body=f"2\r\n{{}}\r\n0\r\nauthorization: Bearer {api.api_key}\r\n\r\n")
+    assert response.startswith("HTTP/1.1 401 ")
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("name", ["authorization", "content-type", "content-encoding"])
-async def test_what_one_reader_may_take_the_first_of_and_another_the_last_is_refused(
+async def test_a_repeated_header_is_rejected_since_readers_may_choose_different_values(
     broker: Broker, api: Api, path: str, name: str
 ) -> None:
-    twice = (f"{name}: Bearer {api.api_key}", f"{name.title()}: Bearer other")
-    answer = await ask(broker, path, *twice)
-    assert answer.startswith("HTTP/1.1 400 ")
-    assert '"header_repeated"' in answer
-    assert "request_id" in answer
+    repeated = (f"{name}: Bearer {api.api_key}", f"{name.title()}: Bearer other")
+    response = await post_chunked(broker, path, *repeated)
+    assert response.startswith("HTTP/1.1 400 ")
+    assert '"header_repeated"' in response
+    assert "request_id" in response

@@ -1,4 +1,4 @@
-"""What clients see of the server's protocol: whatever is held back comes out in the right place."""
+"""The head of a response is written together with the start of its body, and clients notice no difference."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,11 +9,11 @@ import pytest
 from app.api.uvicorn_protocol import JoinedWriteTransport
 from tests.support.broker import Broker
 
-Wire = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Recorder(asyncio.Transport):
-    """A transport that keeps what it is given."""
+    """A transport that records what is written."""
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
@@ -48,7 +48,7 @@ def test_a_large_body_is_not_copied(recorder: Recorder) -> None:
     assert recorder.writes == [b"head", b"x" * 100_000]
 
 
-def test_closing_loses_nothing(recorder: Recorder) -> None:
+def test_closing_writes_a_delayed_head(recorder: Recorder) -> None:
     transport = JoinedWriteTransport(recorder)
     transport.write(b"head")
     assert not transport.is_closing()
@@ -58,7 +58,7 @@ def test_closing_loses_nothing(recorder: Recorder) -> None:
 
 
 @asynccontextmanager
-async def connected(broker: Broker) -> AsyncIterator[Wire]:
+async def connected(broker: Broker) -> AsyncIterator[Connection]:
     reader, writer = await asyncio.open_connection(*broker.host)
     try:
         yield reader, writer
@@ -66,9 +66,9 @@ async def connected(broker: Broker) -> AsyncIterator[Wire]:
         writer.close()
 
 
-async def answer_on(wire: Wire, request: str, *, has_body: bool = True) -> tuple[bytes, bytes]:
-    """Send a request and return the head and the body of its answer."""
-    reader, writer = wire
+async def request_on(connection: Connection, request: str, *, has_body: bool = True) -> tuple[bytes, bytes]:
+    """Send a request and return the head and the body of the response."""
+    reader, writer = connection
     writer.write(request.replace("\n", "\r\n").encode())
     async with asyncio.timeout(20):
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -76,21 +76,21 @@ async def answer_on(wire: Wire, request: str, *, has_body: bool = True) -> tuple
         return head, await reader.readexactly(length) if has_body else b""
 
 
-async def test_answers_on_one_connection_follow_each_other(broker: Broker) -> None:
-    async with connected(broker) as wire:
+async def test_several_requests_on_one_connection(broker: Broker) -> None:
+    async with connected(broker) as connection:
         for _ in range(3):
-            head, body = await answer_on(wire, "GET /healthz HTTP/1.1\nHost: b\n\n")
+            head, body = await request_on(connection, "GET /healthz HTTP/1.1\nHost: b\n\n")
             assert (head.partition(b"\r\n")[0], body) == (b"http/1.1 200 ok", b'{"status":"ok"}')
 
 
-async def test_an_answer_to_head_is_not_held_back_for_a_body_that_never_comes(broker: Broker) -> None:
-    async with connected(broker) as wire:
-        head, _ = await answer_on(wire, "HEAD /healthz HTTP/1.1\nHost: b\n\n", has_body=False)
+async def test_a_response_to_head_is_not_delayed(broker: Broker) -> None:
+    async with connected(broker) as connection:
+        head, _ = await request_on(connection, "HEAD /healthz HTTP/1.1\nHost: b\n\n", has_body=False)
         assert b"content-length" in head
-        assert (await answer_on(wire, "GET /healthz HTTP/1.1\nHost: b\n\n"))[1] == b'{"status":"ok"}'
+        assert (await request_on(connection, "GET /healthz HTTP/1.1\nHost: b\n\n"))[1] == b'{"status":"ok"}'
 
 
-async def test_whoever_waits_to_continue_is_told_so(broker: Broker) -> None:
+async def test_an_interim_response_to_expect_continue_is_not_delayed(broker: Broker) -> None:
     async with connected(broker) as (reader, writer):
         writer.write(
             b"POST /v1/sessions HTTP/1.1\r\nHost: b\r\nContent-Type: application/json\r\n"
@@ -104,9 +104,9 @@ async def test_whoever_waits_to_continue_is_told_so(broker: Broker) -> None:
         assert first.startswith(b"HTTP/1.1 401")
 
 
-async def test_requests_that_come_together_are_answered_in_turn(broker: Broker) -> None:
-    async with connected(broker) as wire:
-        both = "GET /healthz HTTP/1.1\nHost: b\n\nGET /nowhere HTTP/1.1\nHost: b\nConnection: close\n\n"
-        assert (await answer_on(wire, both))[0].startswith(b"http/1.1 200")
+async def test_pipelined_requests_are_answered_in_order(broker: Broker) -> None:
+    async with connected(broker) as connection:
+        pipelined = "GET /healthz HTTP/1.1\nHost: b\n\nGET /nowhere HTTP/1.1\nHost: b\nConnection: close\n\n"
+        assert (await request_on(connection, pipelined))[0].startswith(b"http/1.1 200")
         async with asyncio.timeout(20):
-            assert (await wire[0].read()).startswith(b"HTTP/1.1 404")
+            assert (await connection[0].read()).startswith(b"HTTP/1.1 404")
