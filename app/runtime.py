@@ -204,4 +204,4 @@ async def _drain(tasks: BackgroundTasks) -> None:
 
 async def _flush_last_used(runtime: Runtime) -> None:
     with contextlib.suppress(DatabaseUnavailable):
-        await runtime.maintenance.housekeeping.flush_usage()
+        await runtime.maintenance.housekeeping.flush_last_used()

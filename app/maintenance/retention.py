@@ -1,4 +1,4 @@
-"""Removing what has had its time: one replica at a time, a small batch at a time, with rests in between."""
+"""Deletes old rows: on one replica at a time, in small batches, with pauses between them."""
 
 import asyncio
 import time
@@ -14,25 +14,31 @@ from app.store.postgresql.database import Database, Transaction
 from app.store.postgresql.job_lease import claim_job, finish_job, renew_job
 from app.store.retention import (
     Batch,
-    remove_refresh_attempts,
-    remove_sessions,
-    remove_tombstones,
-    shorten_audit,
-    tenants_with_audit,
+    delete_old_deliveries,
+    delete_old_interactions,
+    delete_old_refresh_attempts,
+    delete_old_sessions,
+    delete_old_tombstones,
+    delete_old_webhooks,
+    shorten_audit_log,
+    tenants_with_audit_log,
 )
 
-_RETENTION = "retention"
-_LOOK = 60.0
-_PERIOD = 3_600.0
-# Longer than a batch and its rest.
-_TURN = 120.0
-_BATCH = 500
+_JOB = "retention"
+_CHECK_PERIOD_SECONDS = 60.0
+_RUN_PERIOD_SECONDS = 3_600.0
+# Longer than a batch and the pause after it.
+_LEASE_SECONDS = 120.0
+_BATCH_SIZE = 500
+# Webhook deliveries can be inspected and repeated for this long after they ended.
+_DELIVERY_RETENTION_DAYS = 7
+_INTERACTION_RETENTION_DAYS = 7
 logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionPeriods:
-    """How many days each kind of row is kept after its end; 0 keeps it for ever."""
+    """For how many days each kind of row is kept after its end. 0 keeps it forever."""
 
     sessions: int
     refreshes: int
@@ -40,66 +46,69 @@ class RetentionPeriods:
     audit: int
 
 
-class RemoveBatch(Protocol):
-    """One of the functions of `app.store.retention`."""
+class DeleteBatch(Protocol):
+    """A function of `app.store.retention` that deletes one batch."""
 
     async def __call__(self, transaction: Transaction, *, days: int, limit: int, after: int) -> Batch:
-        """Remove at most `limit` rows that are so many days old, after the one where the last batch ended."""
+        """Delete up to `limit` rows that are older than `days`, from after the last id of the previous batch."""
         ...
 
 
 class Retention:
-    """Looks once an hour for what is too old."""
+    """Deletes what is too old, once an hour."""
 
-    def __init__(self, database: Database, ages: RetentionPeriods) -> None:
+    def __init__(self, database: Database, periods: RetentionPeriods) -> None:
         self._database = database
-        self._ages = ages
+        self._periods = periods
 
     async def run(self) -> None:
-        """Look again and again until cancelled."""
-        await run_periodically(_LOOK, self.sweep)
+        """Run until cancelled."""
+        await run_periodically(_CHECK_PERIOD_SECONDS, self.sweep)
 
     async def sweep(self) -> None:
-        """Remove what is too old, if this replica gets the turn. Raises DatabaseUnavailable."""
+        """Delete what is too old, if the job is due and no other replica does it. Raises DatabaseUnavailable."""
         async with self._database.transaction() as transaction:
-            if not await claim_job(transaction, _RETENTION, seconds=_TURN):
+            if not await claim_job(transaction, _JOB, seconds=_LEASE_SECONDS):
                 return
-        ages = self._ages
-        removed = {
-            "session": await self._remove("session", ages.sessions, remove_sessions),
-            "refresh_attempt": await self._remove("refresh_attempt", ages.refreshes, remove_refresh_attempts),
-            "tombstone": await self._remove("tombstone", ages.tombstones, remove_tombstones),
-            "audit_event": await self._shorten_audits(),
+        periods = self._periods
+        deleted = {
+            "session": await self._delete("session", periods.sessions, delete_old_sessions),
+            "refresh_attempt": await self._delete("refresh_attempt", periods.refreshes, delete_old_refresh_attempts),
+            "tombstone": await self._delete("tombstone", periods.tombstones, delete_old_tombstones),
+            "delivery": await self._delete("delivery", _DELIVERY_RETENTION_DAYS, delete_old_deliveries),
+            "webhook": await self._delete("webhook", _DELIVERY_RETENTION_DAYS, delete_old_webhooks),
+            "interaction": await self._delete("interaction", _INTERACTION_RETENTION_DAYS, delete_old_interactions),
+            "audit_event": await self._shorten_audit_logs(),
         }
         async with self._database.transaction() as transaction:
-            await finish_job(transaction, _RETENTION, next_in=_PERIOD)
-        if any(removed.values()):
-            logger.info("old_rows_removed", **removed)
+            await finish_job(transaction, _JOB, next_in=_RUN_PERIOD_SECONDS)
+        if any(deleted.values()):
+            logger.info("old_rows_removed", **deleted)
 
-    async def _shorten_audits(self) -> int:
-        if not self._ages.audit:
+    async def _shorten_audit_logs(self) -> int:
+        if not self._periods.audit:
             return 0
         async with self._database.transaction() as transaction:
-            tenants = await tenants_with_audit(transaction)
+            tenants = await tenants_with_audit_log(transaction)
         total = 0
         for tenant in tenants:
-            removed = await self._remove("audit_event", self._ages.audit, partial(shorten_audit, tenant=tenant))
-            total += removed
-            if removed:
+            deleted = await self._delete("audit_event", self._periods.audit, partial(shorten_audit_log, tenant=tenant))
+            total += deleted
+            if deleted:
                 async with self._database.transaction() as transaction:
-                    await audit.record(transaction, "audit.shortened", tenant=tenant, events=removed)
+                    await audit.record(transaction, "audit.shortened", tenant=tenant, events=deleted)
         return total
 
-    async def _remove(self, kind: str, days: int, remove: RemoveBatch) -> int:
-        """Remove batch by batch until there is nothing more, resting as long as each has taken."""
-        total, after, there_is_more = 0, 0, days > 0
-        while there_is_more:
-            began = time.perf_counter()
+    async def _delete(self, kind: str, days: int, delete_batch: DeleteBatch) -> int:
+        """Delete batch after batch until nothing is left, pausing after each for as long as it took."""
+        total, after, has_more = 0, 0, days > 0
+        while has_more:
+            started = time.perf_counter()
             async with self._database.transaction() as transaction:
-                batch = await remove(transaction, days=days, limit=_BATCH, after=after)
-                await renew_job(transaction, _RETENTION, seconds=_TURN)
-            REMOVED.labels(kind=kind).inc(batch.removed)
-            total, after, there_is_more = total + batch.removed, batch.last, batch.there_is_more
-            if there_is_more:
-                await asyncio.sleep(time.perf_counter() - began)
+                batch = await delete_batch(transaction, days=days, limit=_BATCH_SIZE, after=after)
+                await renew_job(transaction, _JOB, seconds=_LEASE_SECONDS)
+            REMOVED.labels(kind=kind).inc(batch.deleted)
+            total, after, has_more = total + batch.deleted, batch.last_id, batch.has_more
+            if has_more:
+                await asyncio.sleep(time.perf_counter() - started)
         return total

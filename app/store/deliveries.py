@@ -18,8 +18,6 @@ from app.store.tables import webhook_deliveries as table
 from app.store.tables import webhook_queues as queues
 from app.store.tables import webhooks
 
-_BATCH = 1_000
-
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -108,20 +106,19 @@ async def erase_deliveries_of_user(transaction: Transaction, tenant: str, user_i
     return len(found)
 
 
-async def remove_old_deliveries(transaction: Transaction, *, kept_for: float) -> int:
-    """Remove some that ended `kept_for` seconds ago, and of webhooks that were deleted; return how many."""
+async def delete_deliveries_of_deleted_webhooks(transaction: Transaction, *, limit: int) -> int:
+    """Delete the queues of deleted webhooks and up to `limit` of their deliveries. Return the number of deliveries."""
     deleted = select(webhooks.c.id).where(webhooks.c.deleted_at.is_not(None))
-    # Before the deliveries in them: whoever writes down how one went locks its queue first.
+    # Queues first: the outcome of a delivery is recorded under the lock of its queue.
     await transaction.execute(delete(queues).where(queues.c.webhook_id.in_(deleted)))
-    is_old = table.c.ended_at <= seconds_from_now(-kept_for)
-    removed = 0
-    for condition in (is_old, table.c.webhook_id.in_(deleted)):
-        chosen = select(table.c.webhook_id, table.c.id).where(condition).limit(_BATCH).with_for_update(skip_locked=True)
-        removed += (
-            await transaction.execute(delete(table).where(tuple_(table.c.webhook_id, table.c.id).in_(chosen)))
-        ).rowcount
-    await transaction.execute(delete(webhooks).where(webhooks.c.deleted_at <= seconds_from_now(-kept_for)))
-    return removed
+    chosen = (
+        select(table.c.webhook_id, table.c.id)
+        .where(table.c.webhook_id.in_(deleted))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    removed = await transaction.execute(delete(table).where(tuple_(table.c.webhook_id, table.c.id).in_(chosen)))
+    return removed.rowcount
 
 
 async def measure_outbox(transaction: Transaction) -> tuple[int, float]:

@@ -152,11 +152,6 @@ async def erase_interactions_of_user(transaction: Transaction, tenant: str, user
     await transaction.execute(delete(table).where(table.c.tenant == tenant, table.c.user_id == user_id))
 
 
-async def remove_old_interactions(transaction: Transaction, *, kept_for: float) -> None:
-    """Remove those whose time was over `kept_for` seconds ago."""
-    await transaction.execute(delete(table).where(table.c.expires_at <= seconds_from_now(-kept_for)))
-
-
 def interaction_binding(column: str, interaction: str) -> AssociatedData:
     """Name the place of a sealed column of an interaction."""
     return AssociatedData("interactions", column, interaction)

@@ -26,7 +26,7 @@ async def lock_overdue_grants(transaction: Transaction, *, limit: int) -> list[S
     return await lock_unlocked_sessions(transaction, and_(_holds_grant, is_due), limit=limit)
 
 
-async def find_lapsed_logins(transaction: Transaction, *, of_each_tenant: int) -> list[str]:
+async def find_expired_logins(transaction: Transaction, *, of_each_tenant: int) -> list[str]:
     """Return the ids of logins that nobody finished, so many of each tenant, the oldest."""
     names = tenants_of(table, _is_pending)
     oldest = (
@@ -39,6 +39,6 @@ async def find_lapsed_logins(transaction: Transaction, *, of_each_tenant: int) -
     return list((await transaction.execute(select(oldest.c.id).select_from(names.join(oldest, true())))).scalars())
 
 
-async def lock_lapsed_logins(transaction: Transaction, session_ids: list[str]) -> list[Session]:
+async def lock_expired_logins(transaction: Transaction, session_ids: list[str]) -> list[Session]:
     """Return, locked, those of these that are still to be ended, and that nobody else has."""
     return await lock_unlocked_sessions(transaction, and_(table.c.id.in_(session_ids), _is_pending, _is_over))

@@ -243,6 +243,7 @@ interactions = Table(
     timestamp("status_checked_at"),
     timestamp("ended_at"),
     Index("ix_interactions_connection", "tenant", "connection_id"),
+    Index("ix_interactions_expiry", "expires_at"),
     Index("ix_interactions_user", "tenant", "user_id"),
 )
 

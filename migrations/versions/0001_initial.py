@@ -238,6 +238,7 @@ def _create_interactions() -> None:
         Column("status_checked_at", _TIMESTAMP),
         Column("ended_at", _TIMESTAMP),
         Index("ix_interactions_connection", "tenant", "connection_id"),
+        Index("ix_interactions_expiry", "expires_at"),
         Index("ix_interactions_user", "tenant", "user_id"),
     )
 

@@ -140,7 +140,7 @@ async def test_blanks_make_no_other_key(replica: Replica) -> None:
 
 async def test_the_use_of_a_key_is_written_down(replica: Replica) -> None:
     await authenticate(replica, await make(replica))
-    await replica.maintenance.housekeeping.flush_usage()
+    await replica.maintenance.housekeeping.flush_last_used()
     (key,) = (await replica.callers.registry.list_keys("shop")).items
     assert key.last_used_at is not None
 

@@ -43,7 +43,7 @@ async def test_a_login_ends_with_a_usable_connection(replica: Replica, rows: Row
     assert (connection.user_id, connection.version, connection.refreshable) == ("user-1", 1, True)
     assert connection.subject == await bank.sub_of("thandi")
     assert connection.scopes == ["openid", "accounts", "offline_access"]
-    token = await replica.refresh.tokens.usable(TENANT, connection.id)
+    token = await replica.refresh.tokens.get(TENANT, connection.id)
     assert (await bank.query(token.access_token.get_secret_value(), "{ user { id } }")).status_code == 200
     assert await refreshes_at(bank) == 0
 
@@ -212,7 +212,7 @@ async def test_a_login_that_waits_for_the_bank_is_not_taken_up_by_another_replic
     login = asyncio.create_task(waiting.call_back(location))
     while not login.done():
         await asyncio.sleep(0.1)
-        await other.maintenance.housekeeping.take_up_grants()
+        await other.maintenance.housekeeping.resume_overdue_logins()
     ended = await login
     assert (ended.status, ended.error_code) == (SessionStatus.COMPLETED, None)
     assert await codes_exchanged(bank) == 1
@@ -368,7 +368,7 @@ async def test_a_login_that_was_interrupted_after_the_exchange_is_carried_on_by_
     await eventually(is_kept)
     await interrupted(lost, rows, session)
     await bank.set_faults(jwks=None)
-    await other.maintenance.housekeeping.take_up_grants()
+    await other.maintenance.housekeeping.resume_overdue_logins()
     assert (await other.ended(session)).status is SessionStatus.COMPLETED
     assert await codes_exchanged(bank) == 1
 
@@ -380,7 +380,7 @@ async def test_a_login_that_was_interrupted_during_the_exchange_fails_and_presen
     await bank.set_faults(token={"delay": 5})
     session = await exchanging(lost, bank)
     await interrupted(lost, rows, session)
-    await other.maintenance.housekeeping.take_up_grants()
+    await other.maintenance.housekeeping.resume_overdue_logins()
     ended = await other.ended(session)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "exchange_interrupted")
 
@@ -397,7 +397,7 @@ async def test_a_login_that_meets_a_fault_of_ours_ends_with_its_time_and_its_gra
         await replica.core.tasks.drain(20)
         assert (await replica.login.sessions.get(CALLER, session.id)).status is SessionStatus.EXCHANGING
         await rows.change_session(session.id, expires_at=seconds_from_now(-1), lease_until=seconds_from_now(-1))
-        await replica.maintenance.housekeeping.take_up_grants()
+        await replica.maintenance.housekeeping.resume_overdue_logins()
         ended = await replica.ended(session)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "internal_error")
     assert "login_crashed" in [line["event"] for line in logs]
@@ -414,7 +414,7 @@ async def test_a_login_that_another_replica_has_given_up_revokes_what_it_got(
     await bank.set_faults(token={"delay_after": 1})
     session = await exchanging(slow, bank)
     await rows.change_session(session.id, lease_until=seconds_from_now(-1))
-    await other.maintenance.housekeeping.take_up_grants()
+    await other.maintenance.housekeeping.resume_overdue_logins()
     ended = await other.ended(session)
     assert ended.error_code == "exchange_interrupted"
     assert await slow.core.tasks.drain(20) == []
@@ -428,7 +428,7 @@ async def test_an_ended_session_keeps_no_answer(replicas: ReplicaFactory, rows: 
     await bank.set_faults(token={"delay_after": 1})
     session = await exchanging(slow, bank)
     await rows.change_session(session.id, lease_until=seconds_from_now(-1))
-    await other.maintenance.housekeeping.take_up_grants()
+    await other.maintenance.housekeeping.resume_overdue_logins()
     await other.ended(session)
     assert await slow.core.tasks.drain(20) == []
     assert (await other.login.sessions.get(CALLER, session.id)).token_response is None
@@ -458,7 +458,7 @@ async def test_two_replicas_that_carry_on_the_same_login_link_it_once(
 
     await eventually(is_kept)
     await rows.change_session(session.id, lease_until=seconds_from_now(-1))
-    await second.maintenance.housekeeping.take_up_grants()
+    await second.maintenance.housekeeping.resume_overdue_logins()
     assert await first.core.tasks.drain(20) == []
     assert await second.core.tasks.drain(20) == []
     assert (await second.ended(session)).status is SessionStatus.COMPLETED
@@ -482,7 +482,7 @@ async def test_a_renewal_keeps_the_connection_and_its_id(replica: Replica, rows:
     assert (renewed.status, renewed.version) == (ConnectionStatus.ACTIVE, 2)
     assert (renewed.reauthorization_reason, renewed.failures, renewed.last_failure) == (None, 0, None)
     assert await rows.count(connections) == 1
-    token = await replica.refresh.tokens.usable(TENANT, connection.id)
+    token = await replica.refresh.tokens.get(TENANT, connection.id)
     assert (await bank.query(token.access_token.get_secret_value(), "{ user { id } }")).status_code == 200
 
 
@@ -519,7 +519,7 @@ async def test_a_refresh_under_way_does_not_overwrite_a_renewal(
 ) -> None:
     connection = await rows.link(bank, seconds_left=-1)
     await bank.set_faults(token={"grant_type": "refresh_token", "delay_after": 1})
-    refreshing = asyncio.create_task(replica.refresh.tokens.usable(TENANT, connection.id))
+    refreshing = asyncio.create_task(replica.refresh.tokens.get(TENANT, connection.id))
 
     async def has_rotated() -> bool:
         return await refreshes_at(bank) == 1

@@ -31,7 +31,7 @@ def code_of(replica: Replica, session: Session) -> SecretStr:
 async def test_an_unconfirmed_link_cannot_be_used(replica: Replica, awaiting: Session) -> None:
     assert awaiting.connection_id is not None
     with pytest.raises(ConnectionNotReady):
-        await replica.refresh.tokens.usable(TENANT, awaiting.connection_id)
+        await replica.refresh.tokens.get(TENANT, awaiting.connection_id)
 
 
 async def test_the_right_code_makes_it_usable_once(replica: Replica, rows: Rows, awaiting: Session) -> None:
@@ -41,7 +41,7 @@ async def test_the_right_code_makes_it_usable_once(replica: Replica, rows: Rows,
     assert (confirmed.token_response, confirmed.confirmation_code) == (None, None)
     assert replica.login.confirmation.code_of(confirmed) is None
     assert awaiting.connection_id is not None
-    assert (await replica.refresh.tokens.usable(TENANT, awaiting.connection_id)).version == 1
+    assert (await replica.refresh.tokens.get(TENANT, awaiting.connection_id)).version == 1
     with pytest.raises(Conflict) as again:
         await replica.login.confirmation.confirm(CALLER, awaiting.id, code)
     assert again.value.code == "nothing_to_confirm"
@@ -103,7 +103,7 @@ async def test_what_is_not_confirmed_in_time_is_revoked_and_erased(
     replica: Replica, rows: Rows, bank: SandboxClient, awaiting: Session
 ) -> None:
     await rows.change_session(awaiting.id, expires_at=seconds_from_now(-1))
-    await replica.maintenance.housekeeping.take_up_grants()
+    await replica.maintenance.housekeeping.resume_overdue_logins()
     ended = await replica.login.sessions.get(CALLER, awaiting.id)
     assert (ended.status, ended.error_code) == (SessionStatus.EXPIRED, "unconfirmed")
     assert ended.token_response is None
@@ -150,7 +150,7 @@ async def test_a_renewal_takes_effect_when_it_is_confirmed(replica: Replica, row
     before = await rows.held(connection.id)
     session = await replica.log_in(bank, connection_id=connection.id, require_confirmation=True)
     assert (await rows.held(connection.id)).tokens == before.tokens
-    assert (await replica.refresh.tokens.usable(TENANT, connection.id)).version == 1
+    assert (await replica.refresh.tokens.get(TENANT, connection.id)).version == 1
     confirmed = await replica.login.confirmation.confirm(CALLER, session.id, code_of(replica, session))
     assert (confirmed.status, confirmed.connection_id) == (SessionStatus.COMPLETED, connection.id)
     after = await rows.held(connection.id)
@@ -165,8 +165,8 @@ async def test_a_renewal_that_is_not_confirmed_leaves_the_old_tokens(
     connection = await rows.link(bank)
     session = await replica.log_in(bank, connection_id=connection.id, require_confirmation=True)
     await rows.change_session(session.id, expires_at=seconds_from_now(-1))
-    await replica.maintenance.housekeeping.take_up_grants()
-    assert (await replica.refresh.tokens.usable(TENANT, connection.id)).version == 1
+    await replica.maintenance.housekeeping.resume_overdue_logins()
+    assert (await replica.refresh.tokens.get(TENANT, connection.id)).version == 1
     await replica.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 1
     assert (await rows.held(connection.id)).connection.status is ConnectionStatus.ACTIVE

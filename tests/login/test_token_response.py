@@ -57,7 +57,7 @@ async def test_an_answer_that_a_replica_was_stopped_with_is_linked_by_the_next(
     following.clock.advance(20)
     # Its own housekeeping must not be first.
     await rows.change_session(session.id, lease_until=seconds_from_now(-1))
-    await following.maintenance.housekeeping.take_up_grants()
+    await following.maintenance.housekeeping.resume_overdue_logins()
     assert await following.core.tasks.drain(5) == []
     await following.login.token_responses.replay()
     ended = await following.login.sessions.get(CALLER, session.id)
@@ -76,7 +76,7 @@ async def test_an_answer_that_comes_after_its_login_was_given_up_is_revoked(
     session = await stopped_with_an_answer(replicas, relay, bank, spool)
     other = await replicas()
     await rows.change_session(session.id, lease_until=seconds_from_now(-1))
-    await other.maintenance.housekeeping.take_up_grants()
+    await other.maintenance.housekeeping.resume_overdue_logins()
     assert (await other.ended(session)).error_code == "exchange_interrupted"
     following = await replicas(data_dir=spool.parent)
     await following.login.token_responses.replay()
@@ -154,11 +154,11 @@ async def test_an_answer_that_cannot_be_carried_on_ends_its_login_with_its_time(
         await rows.change_session(session.id, token_response=replica.core.key_ring.encrypt(SECRET, ELSEWHERE))
     with capture_log_events() as logs:
         await rows.change_session(session.id, lease_until=seconds_from_now(-1))
-        await replica.maintenance.housekeeping.take_up_grants()
+        await replica.maintenance.housekeeping.resume_overdue_logins()
         await replica.core.tasks.drain(20)
         assert (await replica.login.sessions.get(CALLER, session.id)).status is SessionStatus.EXCHANGING
         await rows.change_session(session.id, expires_at=seconds_from_now(-1), lease_until=seconds_from_now(-1))
-        await replica.maintenance.housekeeping.take_up_grants()
+        await replica.maintenance.housekeeping.resume_overdue_logins()
         ended = await replica.ended(session)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "internal_error")
     assert [line["event"] for line in logs].count("login_crashed") == 2

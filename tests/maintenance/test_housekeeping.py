@@ -19,7 +19,7 @@ from tests.support.rows import TENANT, Rows
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_PERIOD", "_USAGE_PERIOD"):
+    for name in ("_PERIOD_SECONDS", "_LAST_USED_PERIOD_SECONDS"):
         monkeypatch.setattr(f"app.maintenance.housekeeping.{name}", 0.05)
     monkeypatch.setattr("app.concurrency.periodic._PAUSE_AFTER_ERROR", 0.05)
 
@@ -36,7 +36,7 @@ async def test_a_login_that_nobody_finished_expires(replica: Replica, rows: Rows
 async def test_two_replicas_keep_house_without_getting_in_each_others_way(
     monkeypatch: pytest.MonkeyPatch, replicas: ReplicaFactory, rows: Rows
 ) -> None:
-    monkeypatch.setattr("app.maintenance.housekeeping._AT_ONCE", 3)
+    monkeypatch.setattr("app.maintenance.housekeeping._SESSIONS_PER_TRANSACTION", 3)
     both = [await replicas(), await replicas()]
     made = [await both[0].start_login() for _ in range(10)]
     for session in made:
@@ -102,13 +102,13 @@ async def test_uses_that_could_not_be_written_are_kept(replicas: ReplicaFactory,
     replica.maintenance.last_used.key_used("key_1")
     await relay.cut()
     with pytest.raises(DatabaseUnavailable):
-        await replica.maintenance.housekeeping.flush_usage()
+        await replica.maintenance.housekeeping.flush_last_used()
     await relay.restore()
-    await replica.maintenance.housekeeping.flush_usage()
+    await replica.maintenance.housekeeping.flush_last_used()
     assert (await rows.held(connection.id)).connection.last_used_at is not None
 
 
 async def test_no_use_costs_no_write(replicas: ReplicaFactory, relay: Relay) -> None:
     replica = await replicas(database_url=relay.url, listens=False)
     await relay.cut()
-    await replica.maintenance.housekeeping.flush_usage()
+    await replica.maintenance.housekeeping.flush_last_used()

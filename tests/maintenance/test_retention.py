@@ -19,7 +19,7 @@ AGES = RetentionPeriods(sessions=90, refreshes=30, tombstones=0, audit=100)
 
 @pytest.fixture
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.maintenance.retention._BATCH", 2)
+    monkeypatch.setattr("app.maintenance.retention._BATCH_SIZE", 2)
 
 
 async def old_sessions(replica: Replica, rows: Rows, count: int) -> None:
@@ -67,7 +67,7 @@ async def test_one_replica_at_a_time_looks_and_not_all_the_time(replicas: Replic
 async def test_a_replica_that_is_lost_is_followed_by_another(
     replicas: ReplicaFactory, relay: Relay, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.maintenance.retention._TURN", 0.5)
+    monkeypatch.setattr("app.maintenance.retention._LEASE_SECONDS", 0.5)
     lost, other = await replicas(database_url=relay.url, listens=False), await replicas()
     await old_sessions(other, rows, 5)
     sweeping = Retention(lost.core.database, AGES)
@@ -75,8 +75,8 @@ async def test_a_replica_that_is_lost_is_followed_by_another(
     async def one_batch_then_away(*_: object, **__: object) -> None:
         await relay.cut()
 
-    monkeypatch.setattr("app.maintenance.retention.remove_tombstones", one_batch_then_away)
-    monkeypatch.setattr("app.maintenance.retention.remove_refresh_attempts", one_batch_then_away)
+    monkeypatch.setattr("app.maintenance.retention.delete_old_tombstones", one_batch_then_away)
+    monkeypatch.setattr("app.maintenance.retention.delete_old_refresh_attempts", one_batch_then_away)
     with pytest.raises(DatabaseUnavailable):
         await sweeping.sweep()
     monkeypatch.undo()

@@ -394,7 +394,7 @@ async def test_a_remembered_token_serves_while_the_database_is_away(
 async def test_use_is_written_down(replica: Replica, rows: Rows, live: Connection) -> None:
     await usable(replica, live)
     assert (await rows.held(live.id)).connection.last_used_at is None
-    await replica.maintenance.housekeeping.flush_usage()
+    await replica.maintenance.housekeeping.flush_last_used()
     assert (await rows.held(live.id)).connection.last_used_at is not None
 
 

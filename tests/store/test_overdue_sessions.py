@@ -1,5 +1,5 @@
 from app.store.enums import SessionStatus
-from app.store.overdue_sessions import find_lapsed_logins, lock_lapsed_logins, lock_overdue_grants
+from app.store.overdue_sessions import find_expired_logins, lock_expired_logins, lock_overdue_grants
 from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import lock_session
@@ -14,7 +14,7 @@ async def grants(database: Database, limit: int = 100) -> dict[str, SessionStatu
 
 async def lapsed(database: Database, of_each_tenant: int = 100) -> list[str]:
     async with database.transaction() as transaction:
-        return await find_lapsed_logins(transaction, of_each_tenant=of_each_tenant)
+        return await find_expired_logins(transaction, of_each_tenant=of_each_tenant)
 
 
 async def test_logins_that_nobody_finished_are_found_of_each_tenant_the_oldest(database: Database, rows: Rows) -> None:
@@ -51,10 +51,10 @@ async def test_what_another_replica_works_on_or_has_ended_is_skipped(database: D
     async with database.transaction() as other, database.transaction() as transaction:
         for session in (login, grant):
             assert await lock_session(other, session.id) is not None
-        assert await lock_lapsed_logins(transaction, found) == []
+        assert await lock_expired_logins(transaction, found) == []
         assert await grants(database) == {}
     async with database.transaction() as transaction:
-        assert [one.id for one in await lock_lapsed_logins(transaction, found)] == [login.id]
+        assert [one.id for one in await lock_expired_logins(transaction, found)] == [login.id]
     await rows.change_session(login.id, status=SessionStatus.EXCHANGING)
     async with database.transaction() as transaction:
-        assert await lock_lapsed_logins(transaction, found) == []
+        assert await lock_expired_logins(transaction, found) == []

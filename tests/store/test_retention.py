@@ -9,17 +9,18 @@ from sqlalchemy import insert, select, text, update
 
 from app.store import audit
 from app.store.audit_chain import Head, verify
-from app.store.enums import ConnectionStatus
+from app.store.enums import ConnectionStatus, InteractionStatus
 from app.store.postgresql.database import Database, Transaction
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.retention import (
     Batch,
-    remove_refresh_attempts,
-    remove_sessions,
-    remove_tombstones,
-    shorten_audit,
+    delete_old_interactions,
+    delete_old_refresh_attempts,
+    delete_old_sessions,
+    delete_old_tombstones,
+    shorten_audit_log,
 )
-from app.store.tables import audit_events, connections, refresh_attempts, sessions, tokens
+from app.store.tables import audit_events, connections, interactions, refresh_attempts, sessions, tokens
 from tests.support.replica import Replica
 from tests.support.rows import TENANT, Rows
 
@@ -36,7 +37,7 @@ async def test_sessions_go_so_many_days_after_their_end(replica: Replica, rows: 
     await rows.change_session(young.id, ended_at=days_ago(89))
     await rows.change_session(pending.id, created_at=days_ago(91))
     async with replica.core.database.transaction() as transaction:
-        assert await remove_sessions(transaction, days=90, limit=10) == Batch(1, there_is_more=False)
+        assert await delete_old_sessions(transaction, days=90, limit=10) == Batch(1, has_more=False)
     assert set(await rows.column(sessions, "id")) == {young.id, pending.id}
 
 
@@ -47,7 +48,7 @@ async def test_a_session_that_somebody_works_on_is_left_for_the_next_time(replic
     async with replica.core.database.transaction() as busy:
         await busy.execute(select(sessions.c.id).where(sessions.c.id == one.id).with_for_update())
         async with asyncio.timeout(5), replica.core.database.transaction() as transaction:
-            assert (await remove_sessions(transaction, days=90, limit=10)).removed == 1
+            assert (await delete_old_sessions(transaction, days=90, limit=10)).deleted == 1
     assert await rows.column(sessions, "id") == [one.id]
 
 
@@ -67,29 +68,46 @@ async def test_attempts_go_unless_they_tell_of_the_present_token(database: Datab
             await attempt(transaction, connection.id, version, days=40)
         await attempt(transaction, revoked.id, 5, days=40)
         await attempt(transaction, revoked.id, 6, days=1)
-    removed, after, there_is_more = 0, 0, True
-    while there_is_more:
+    removed, after, has_more = 0, 0, True
+    while has_more:
         async with database.transaction() as transaction:
-            batch = await remove_refresh_attempts(transaction, days=30, limit=2, after=after)
-        removed, after, there_is_more = removed + batch.removed, batch.last, batch.there_is_more
+            batch = await delete_old_refresh_attempts(transaction, days=30, limit=2, after=after)
+        removed, after, has_more = removed + batch.deleted, batch.last_id, batch.has_more
     assert removed == 4
     assert await rows.attempts(connection.id) == [(4, None), (5, None)]
     assert await rows.attempts(revoked.id) == [(6, None)]
 
 
 async def test_a_tombstone_goes_with_all_that_belongs_to_it(database: Database, rows: Rows) -> None:
-    old, young, undated, active = [await rows.insert() for _ in range(4)]
-    for connection, days in ((old, 31), (young, 29), (undated, None)):
-        revoked_at = None if days is None else days_ago(days)
-        await rows.change_connection(connection.id, status=ConnectionStatus.REVOKED, revoked_at=revoked_at)
+    old, young, active = [await rows.insert() for _ in range(3)]
+    for connection, days in ((old, 31), (young, 29)):
+        await rows.change_connection(connection.id, status=ConnectionStatus.REVOKED, revoked_at=days_ago(days))
     async with database.transaction() as transaction:
         await attempt(transaction, old.id, 1, days=1)
-        assert await remove_tombstones(transaction, days=30, limit=10) == Batch(1, there_is_more=False)
-    assert set(await rows.column(connections, "id")) == {young.id, undated.id, active.id}
+        assert await delete_old_tombstones(transaction, days=30, limit=10) == Batch(1, has_more=False)
+    assert set(await rows.column(connections, "id")) == {young.id, active.id}
     assert old.id not in await rows.column(tokens, "connection_id")
     assert await rows.count(refresh_attempts) == 0
-    # Whoever was revoked by a version before is dated when first seen.
-    assert (await rows.column(connections, "revoked_at")).count(None) == 1
+
+
+async def test_interactions_go_so_many_days_after_their_expiry(database: Database, rows: Rows) -> None:
+    async with database.transaction() as transaction:
+        for name, days in (("old", 8), ("young", 6)):
+            await transaction.execute(
+                insert(interactions).values(
+                    id=name,
+                    tenant=TENANT,
+                    user_id="user-1",
+                    connection_id="con_1",
+                    interaction_id="bank's",
+                    status=InteractionStatus.PENDING,
+                    ticket_digest=name,
+                    expires_at=days_ago(days),
+                )
+            )
+    async with database.transaction() as transaction:
+        assert await delete_old_interactions(transaction, days=7, limit=10) == Batch(1, has_more=False)
+    assert await rows.column(interactions, "id") == ["young"]
 
 
 async def deed(database: Database, days: float, tenant: str = TENANT) -> None:
@@ -101,7 +119,7 @@ async def deed(database: Database, days: float, tenant: str = TENANT) -> None:
 
 async def shorten(database: Database, *, days: int = 100, limit: int = 10, tenant: str = TENANT) -> Batch:
     async with database.transaction() as transaction:
-        return await shorten_audit(transaction, tenant=tenant, days=days, limit=limit)
+        return await shorten_audit_log(transaction, tenant=tenant, days=days, limit=limit)
 
 
 async def head_of(database: Database, tenant: str = TENANT) -> Head:
@@ -115,9 +133,9 @@ async def test_the_audit_is_verifiable_after_its_beginning_was_removed(database:
         await deed(database, days)
     await deed(database, 200, tenant="another")
     before = await head_of(database)
-    assert await shorten(database, limit=2) == Batch(2, there_is_more=True)
-    assert await shorten(database, limit=2) == Batch(1, there_is_more=False), "what is behind a young one stays"
-    assert await shorten(database) == Batch(0, there_is_more=False)
+    assert await shorten(database, limit=2) == Batch(2, has_more=True)
+    assert await shorten(database, limit=2) == Batch(1, has_more=False), "what is behind a young one stays"
+    assert await shorten(database) == Batch(0, has_more=False)
     assert await rows.count(audit_events) == 4
     chains = {chain.intact.tenant: chain for chain in await verify(database, noted=[before])}
     assert (chains[TENANT].fault, chains[TENANT].removed, chains[TENANT].intact) == (None, 3, before)
@@ -133,7 +151,7 @@ async def test_the_whole_audit_can_be_old(database: Database, rows: Rows) -> Non
     for _ in range(3):
         await deed(database, 200)
     head = await head_of(database)
-    assert (await shorten(database)).removed == 3
+    assert (await shorten(database)).deleted == 3
     assert await rows.count(audit_events) == 0
     assert await head_of(database) == head
     await deed(database, 1)
@@ -157,7 +175,7 @@ async def test_what_was_done_lately_is_not_removed_whatever_is_asked_for(
     database: Database, rows: Rows, days: int
 ) -> None:
     await deed(database, 29)
-    assert await shorten(database, days=days) == Batch(0, there_is_more=False)
+    assert await shorten(database, days=days) == Batch(0, has_more=False)
     assert await rows.count(audit_events) == 1
 
 

@@ -338,7 +338,7 @@ async def test_a_deleted_webhook_gets_nothing_and_is_cleared_away(
     async with dispatching(replica):
         assert len(await all_ended(replica, other)) == 3
     assert hostile.count("/gone") == 0
-    await replica.maintenance.housekeeping.keep_outbox()
+    await replica.maintenance.housekeeping.tend_outbox()
     assert await rows.column(webhook_deliveries, "webhook_id") == [other] * 3
     assert await rows.column(webhooks, "secret") != [None, None]
     async with replica.core.database.transaction() as transaction:
@@ -346,7 +346,7 @@ async def test_a_deleted_webhook_gets_nothing_and_is_cleared_away(
         await transaction.execute(
             update(webhooks).where(webhooks.c.id == gone).values(deleted_at=seconds_from_now(-8 * 86_400))
         )
-    await replica.maintenance.housekeeping.keep_outbox()
+    await replica.maintenance.retention.sweep()
     assert await rows.count(webhook_deliveries) == 0
     assert await rows.column(webhooks, "id") == [other]
 
