@@ -1,4 +1,4 @@
-"""Alembic's entry: uses the transaction that it is handed, or opens the database of the settings."""
+"""Run by Alembic. Uses the connection of `app.store.postgresql.migrate`, or else the database of the settings."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ def _run(connection: Connection) -> None:
         context.run_migrations()
 
 
-async def _run_on_the_settings_database() -> None:
+async def _run_on_configured_database() -> None:
     with database_address(load_database_settings()) as url:
         database = Database(url, pool_size=1)
         try:
@@ -27,8 +27,8 @@ async def _run_on_the_settings_database() -> None:
             await database.close()
 
 
-handed_over = context.config.attributes.get("connection")
-if handed_over is not None:
-    _run(handed_over)
+connection = context.config.attributes.get("connection")
+if connection is not None:
+    _run(connection)
 else:
-    asyncio.run(_run_on_the_settings_database())
+    asyncio.run(_run_on_configured_database())

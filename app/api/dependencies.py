@@ -55,7 +55,7 @@ class AuthenticatedRoute(APIRoute):
         return handle_authenticated
 
 
-def still_wanted(request: Request) -> Callable[[], Awaitable[bool]]:
+def should_continue(request: Request) -> Callable[[], Awaitable[bool]]:
     """Return what tells, during a wait, whether the caller is still there; it raises if the caller was refused."""
 
     async def is_wanted() -> bool:

@@ -12,13 +12,13 @@ from app.errors import ConnectionNotFound, NotFound
 from app.interactions.bank import interaction_address
 from app.interactions.outcome import InteractionOutcomes
 from app.login.return_urls import ReturnUrls
-from app.refresh.connection_cache import require_usable
+from app.refresh.connection_cache import require_active
 from app.settings import Settings
 from app.store import audit
 from app.store.connections import get_connection
 from app.store.interactions import Interaction, NewInteraction, get_interaction, insert_interaction, interaction_binding
 from app.store.postgresql.notifications import interaction_topic
-from app.store.postgresql.wait_for_change import StillWanted, wait_for_change
+from app.store.postgresql.wait_for_change import ShouldContinue, wait_for_change
 
 _ASK_AGAIN = 1.0
 RETURN_PATH = "/connect/interactions"
@@ -57,7 +57,7 @@ class InteractionService:
             connection = await get_connection(transaction, caller.tenant, connection_id)
             if connection is None:
                 raise ConnectionNotFound
-            require_usable(connection)
+            require_active(connection)
             url = interaction_address(
                 wanted.interaction_url, issuer=self._issuer, redirect_uri=f"{self._base_url}{RETURN_PATH}"
             )
@@ -94,7 +94,7 @@ class InteractionService:
         interaction: str,
         *,
         wait: float = 0,
-        still_wanted: StillWanted | None = None,
+        should_continue: ShouldContinue | None = None,
     ) -> Interaction:
         """Return an interaction; with `wait`, as soon as it has ended or after so many seconds. Raises NotFound."""
         deadline = self._clock.monotonic() + wait
@@ -118,5 +118,5 @@ class InteractionService:
                     return found
                 # The bank tells nobody when it has decided.
                 pause = left if found.returned_at is None else min(left, _ASK_AGAIN)
-                if not await wait_for_change(self._notifications, changed, pause, still_wanted):
+                if not await wait_for_change(self._notifications, changed, pause, should_continue):
                     return found

@@ -29,7 +29,7 @@ from app.store.enums import ConnectionStatus, SessionStatus
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.notifications import session_topic
 from app.store.postgresql.pagination import Page
-from app.store.postgresql.wait_for_change import StillWanted, wait_for_change
+from app.store.postgresql.wait_for_change import ShouldContinue, wait_for_change
 from app.store.sessions import (
     NewSession,
     Session,
@@ -147,7 +147,7 @@ class LoginSessions:
         return SessionLinks(url.get_secret_value(), f"{self._base_url}/connect/{ticket.get_secret_value()}")
 
     async def get(
-        self, caller: Admission, session_id: str, *, wait: float = 0, still_wanted: StillWanted | None = None
+        self, caller: Admission, session_id: str, *, wait: float = 0, should_continue: ShouldContinue | None = None
     ) -> Session:
         """Return a session; with `wait`, as soon as it has ended or after so many seconds. Raises NotFound."""
         deadline = self._clock.monotonic() + wait
@@ -159,7 +159,7 @@ class LoginSessions:
                 left = deadline - self._clock.monotonic()
                 if session.ended_at is not None or left <= 0 or self._shutdown.is_set:
                     return session
-                if not await wait_for_change(self._notifications, changed, left, still_wanted):
+                if not await wait_for_change(self._notifications, changed, left, should_continue):
                     return session
 
     async def page(

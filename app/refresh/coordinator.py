@@ -21,7 +21,7 @@ from app.store.connections import (
 )
 from app.store.enums import ConnectionStatus, EventType, RefreshCause, RefreshOutcome
 from app.store.postgresql.database import ForTenant
-from app.store.postgresql.notifications import connection_topic, wait_for
+from app.store.postgresql.notifications import connection_topic, wait_for_event
 from app.store.refresh_attempts import rejections_within
 
 # How often a replica looks for the result of another one, in case it misses the notification, in seconds.
@@ -96,7 +96,7 @@ class RefreshCoordinator:
                 if held.seconds_until_retry > 0:
                     raise _last_error(held)
                 if held.seconds_leased > 0:
-                    await wait_for(changed, min(_POLL_INTERVAL, held.seconds_leased))
+                    await wait_for_event(changed, min(_POLL_INTERVAL, held.seconds_leased))
                     continue
                 if cause is RefreshCause.REJECTED and await self._is_rejected_repeatedly(
                     tenant, connection_id, version
@@ -106,7 +106,7 @@ class RefreshCoordinator:
                     tenant=tenant, connection_id=connection_id, version=version, cause=cause
                 )
                 if claim is None:
-                    await wait_for(changed, _LOST_CLAIM_PAUSE)
+                    await wait_for_event(changed, _LOST_CLAIM_PAUSE)
                 else:
                     await self._refresher.carry_out(claim)
 

@@ -15,7 +15,7 @@ from app.errors import BrokerError
 from app.observability.logs import get_logger
 from app.observability.metrics import DELIVERIES, DELIVERIES_GIVEN_UP
 from app.store.delivery_queue import Due, claim_delivery, record_delivery, record_failure, tenants_with_due_queues
-from app.store.postgresql.notifications import OUTBOX_TOPIC, wait_for
+from app.store.postgresql.notifications import OUTBOX_TOPIC, wait_for_event
 from app.webhooks.sending import Attempt, Result, post
 from app.webhooks.signing import signed_headers
 
@@ -67,7 +67,7 @@ class Dispatcher:
                 except Exception:
                     logger.exception("dispatch_failed")
                     pause = _PAUSE_AFTER_FAULT
-                await wait_for(changed, with_jitter(pause))
+                await wait_for_event(changed, with_jitter(pause))
 
     async def _begin_next(self, changed: asyncio.Event) -> bool:
         """Begin a delivery that is due, and tell whether there was one."""

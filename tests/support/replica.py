@@ -165,7 +165,7 @@ async def running(notifications: Notifications) -> AsyncIterator[None]:
     """Listen for as long as the block, and from its beginning on."""
 
     async def connected() -> bool:
-        return notifications.are_heard
+        return notifications.is_listening
 
     task = asyncio.create_task(notifications.run())
     try:

@@ -31,7 +31,8 @@ async def healthz() -> dict[str, str]:
 )
 async def readyz(runtime: Broker) -> JSONResponse:
     """Tell whether this replica should get requests, and what is amiss."""
-    checks = {"database": "ok", "notifications": "ok" if runtime.core.notifications.are_heard else "not heard, polling"}
+    is_listening = runtime.core.notifications.is_listening
+    checks = {"database": "ok", "notifications": "ok" if is_listening else "not heard, polling"}
     try:
         await runtime.core.database.ping()
     except DatabaseUnavailable:

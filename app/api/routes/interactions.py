@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.api.dependencies import AuthenticatedRoute, Broker, requires, still_wanted
+from app.api.dependencies import AuthenticatedRoute, Broker, requires, should_continue
 from app.api.error_examples import (
     INTERACTION_NOT_FOUND,
     INTERACTION_URL_NOT_ALLOWED,
@@ -73,9 +73,9 @@ async def get_interaction(
 
     Once the user is back, the bank is asked what became of it, with the connection's token.
     """
-    wanted = still_wanted(request)
+    wanted = should_continue(request)
     found = await runtime.interactions.service.get(
-        caller, connection_id, interaction_id, wait=wait, still_wanted=wanted
+        caller, connection_id, interaction_id, wait=wait, should_continue=wanted
     )
     if wait:
         await caller.confirm()

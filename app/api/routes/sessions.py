@@ -11,7 +11,7 @@ from app.api.dependencies import (
     Limit,
     UserFilter,
     requires,
-    still_wanted,
+    should_continue,
 )
 from app.api.error_examples import (
     CODE_WRONG,
@@ -109,8 +109,8 @@ async def get_session(
     wait: Annotated[int, Query(ge=0, le=60, description="Seconds to wait for the end of the login.")] = 0,
 ) -> SessionView:
     """Show a session; with `wait`, as soon as it has ended."""
-    wanted = still_wanted(request)
-    session = await runtime.login.sessions.get(caller, session_id, wait=wait, still_wanted=wanted)
+    wanted = should_continue(request)
+    session = await runtime.login.sessions.get(caller, session_id, wait=wait, should_continue=wanted)
     if wait:
         await caller.confirm()
     response.headers["cache-control"] = "no-store"

@@ -1,4 +1,4 @@
-"""Where the database is: the one that the settings name, or the embedded one."""
+"""The address of the database: from the settings, or of the embedded server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from app.settings import DatabaseSettings
 
 @contextmanager
 def database_address(settings: DatabaseSettings) -> Iterator[SecretStr]:
-    """Yield the address of the database; the embedded one runs for as long as the block.
+    """Yield the address of the database. The embedded server, if it is used, runs until the block ends.
 
-    Raises ConfigurationError where neither is there.
+    Raises ConfigurationError if no address is set and the embedded server is not available.
     """
     if settings.database_url is not None:
         yield settings.database_url
         return
-    from app.store.postgresql.embedded import embedded_postgresql  # noqa: PLC0415 - uses what only Unix has
+    from app.store.postgresql.embedded import embedded_postgresql  # noqa: PLC0415 - imports fcntl, which only Unix has
 
     with embedded_postgresql(settings.data_dir) as url:
         yield url

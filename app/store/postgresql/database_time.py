@@ -1,4 +1,4 @@
-"""Times on the database's clock, which is the one that all replicas share."""
+"""SQL expressions for times on the database's clock, which all replicas share."""
 
 from datetime import datetime
 from typing import TypeAlias
@@ -12,26 +12,26 @@ TimeValue: TypeAlias = datetime | ColumnElement[datetime]
 
 
 def seconds_from_now(seconds: float) -> ColumnElement[datetime]:
-    """Return the moment `seconds` from now, on the running clock: a transaction may have begun long before."""
+    """Return the time `seconds` from now. Unlike `now()`, it does not stand still during a transaction."""
     interval: Function[object] = func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-    moment: ColumnElement[datetime] = func.clock_timestamp() + interval
-    return moment
+    time: ColumnElement[datetime] = func.clock_timestamp() + interval
+    return time
 
 
 def seconds_from_transaction_start(seconds: float) -> ColumnElement[datetime]:
-    """Return the moment `seconds` from the start of the transaction, which is when its rows say they were made."""
-    moment: ColumnElement[datetime] = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-    return moment
+    """Return the time `seconds` after the start of the transaction, which is the `created_at` of its rows."""
+    time: ColumnElement[datetime] = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    return time
 
 
-def seconds_until(moment: ColumnElement[datetime]) -> ColumnElement[float]:
-    """Return the seconds until `moment`; 0 where there is none, negative where it has passed."""
-    return func.coalesce(cast(extract("epoch", moment - func.clock_timestamp()), Float), 0.0)
+def seconds_until(time: ColumnElement[datetime]) -> ColumnElement[float]:
+    """Return the seconds until `time`: 0 if it is null, negative if it has passed."""
+    return func.coalesce(cast(extract("epoch", time - func.clock_timestamp()), Float), 0.0)
 
 
-def at_least_seconds_from_now(moment: datetime, seconds: float) -> ColumnElement[datetime]:
-    """Return `moment`, or the moment `seconds` from now where that is later."""
-    later: ColumnElement[datetime] = func.greatest(moment, seconds_from_now(seconds))
+def at_least_seconds_from_now(time: datetime, seconds: float) -> ColumnElement[datetime]:
+    """Return `time`, or the time `seconds` from now if that is later."""
+    later: ColumnElement[datetime] = func.greatest(time, seconds_from_now(seconds))
     return later
 
 

@@ -1,8 +1,8 @@
-"""Chores that one replica does for all: whose turn it is, and what came of it.
+"""Leases on periodic jobs, so that one replica at a time runs a job for all of them.
 
-A turn is a row that says when the next one is due, taken in one statement: that needs no connection of its own, as a
-session's advisory lock would, so it works by way of a transaction pooler. A replica that is lost during its turn is
-followed by another when the turn's time is over.
+A job is a row with the time at which it is next due. Claiming it is a single UPDATE that moves this time to the end of
+the lease. Unlike a session-level advisory lock, this needs no connection of its own and works through a transaction
+pooler. If a replica is lost during a job, another one claims it when the lease has ended.
 """
 
 from typing import Any
@@ -16,19 +16,19 @@ from app.store.tables import job_leases
 
 
 async def claim_job(transaction: Transaction, name: str, *, seconds: float) -> bool:
-    """Take the turn for `seconds` at most, if one is due. False where it is not, or another replica has it."""
+    """Claim the job for `seconds`. Return False if it is not due or another replica runs it."""
     await transaction.execute(insert(job_leases).values(name=name).on_conflict_do_nothing())
-    taken = await transaction.execute(
+    claimed = await transaction.execute(
         update(job_leases)
         .where(job_leases.c.name == name, job_leases.c.due_at <= func.clock_timestamp())
         .values(due_at=seconds_from_now(seconds))
         .returning(job_leases.c.name)
     )
-    return taken.first() is not None
+    return claimed.first() is not None
 
 
 async def renew_job(transaction: Transaction, name: str, *, seconds: float) -> None:
-    """Keep the turn for another `seconds`."""
+    """Extend the lease to `seconds` from now."""
     await transaction.execute(
         update(job_leases).where(job_leases.c.name == name).values(due_at=seconds_from_now(seconds))
     )
@@ -37,7 +37,7 @@ async def renew_job(transaction: Transaction, name: str, *, seconds: float) -> N
 async def finish_job(
     transaction: Transaction, name: str, *, next_in: float, result: dict[str, Any] | None = None
 ) -> None:
-    """End the turn: the next one is due in `next_in` seconds."""
+    """End the lease. The job is next due in `next_in` seconds."""
     values: dict[str, Any] = {"due_at": seconds_from_now(next_in), "finished_at": func.now()}
     if result is not None:
         values["result"] = result
@@ -45,5 +45,5 @@ async def finish_job(
 
 
 async def latest_result(transaction: Transaction, name: str) -> dict[str, Any]:
-    """Return what the last turn that had a result came to; empty before the first."""
+    """Return the last result of the job, or an empty object before the first one."""
     return (await transaction.execute(select(job_leases.c.result).where(job_leases.c.name == name))).scalar() or {}

@@ -1,4 +1,4 @@
-"""Bring the schema up to date, safely from several replicas at once."""
+"""Migrates the schema. Several replicas may do this at the same time."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 import migrations
 from app.store.postgresql.database import Database
 
-# Any number serves, as long as every replica takes the same one.
+# Any number that no other advisory lock uses.
 _LOCK = 7_164_822_901
 _LOCK_TIMEOUT = "10s"
 
@@ -18,7 +18,7 @@ _LOCK_TIMEOUT = "10s"
 async def migrate(database: Database, revision: str = "head") -> tuple[str | None, str | None]:
     """Upgrade to `revision` and return the revisions before and after.
 
-    One transaction under an advisory lock: a second replica waits, then finds nothing to do.
+    Everything happens in one transaction under an advisory lock: a second replica waits, and then has nothing to do.
     """
 
     def upgrade(connection: Connection) -> tuple[str | None, str | None]:
@@ -30,7 +30,7 @@ async def migrate(database: Database, revision: str = "head") -> tuple[str | Non
 
     async with database.transaction() as transaction:
         await transaction.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        # A migration that must wait for a lock would hold up every query behind it.
+        # While a migration waits for a lock, it blocks all later queries on the same table.
         await transaction.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
         return await transaction.run_sync(upgrade)
 

@@ -1,7 +1,6 @@
-"""LISTEN and NOTIFY: how replicas tell each other that a row has changed.
+"""Notifies all replicas of changed rows, with PostgreSQL's LISTEN and NOTIFY.
 
-A notification is a hint. Whoever waits for one also looks by himself now and then, so a channel that is cut makes
-things slower, never wrong.
+A notification is a hint. Code that waits for one also polls, so a lost connection makes things slower but never wrong.
 """
 
 import asyncio
@@ -17,58 +16,59 @@ from app.store.postgresql.database import TOPICS, Database, Transaction
 
 CHANNEL = "broker_changes"
 OUTBOX_TOPIC = "outbox"
-HEARTBEAT = 5.0
+_HEARTBEAT_SECONDS = 5.0
+_RECONNECT_DELAY_SECONDS, _MAX_RECONNECT_DELAY_SECONDS = 0.1, 5.0
 logger = get_logger(__name__)
 
 
 def connection_topic(connection_id: str) -> str:
-    """Name the changes of one connection."""
+    """Return the topic for changes of a connection."""
     return f"connection:{connection_id}"
 
 
 def session_topic(session_id: str) -> str:
-    """Name the changes of one session."""
+    """Return the topic for changes of a session."""
     return f"session:{session_id}"
 
 
 def interaction_topic(interaction_id: str) -> str:
-    """Name the changes of one interaction."""
+    """Return the topic for changes of an interaction."""
     return f"interaction:{interaction_id}"
 
 
 def caller_topic(caller_id: str) -> str:
-    """Name the changes of one caller and its keys."""
+    """Return the topic for changes of a caller and its keys."""
     return f"caller:{caller_id}"
 
 
 async def notify(transaction: Transaction, topic: str) -> None:
-    """Tell every replica, when `transaction` commits, that `topic` has changed."""
+    """Notify all replicas of a change of `topic` when `transaction` commits."""
     await transaction.execute(select(func.pg_notify(CHANNEL, topic)))
-    # This process need not wait for the channel to hear of its own deeds.
+    # This process is notified directly, without a round trip through the database.
     transaction.info[TOPICS].append(topic)
 
 
 class Notifications:
-    """One listening connection for the process, opened again whenever it is lost."""
+    """Listens on one connection for the whole process, and reconnects when it is lost."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: dict[str, set[asyncio.Event]] = {}
-        self._heard = False
+        self._is_listening = False
         self._observers: list[Callable[[str | None], None]] = []
 
     @property
-    def are_heard(self) -> bool:
-        """True while this replica hears of changes at once, rather than when its memory runs out."""
-        return self._heard
+    def is_listening(self) -> bool:
+        """Whether notifications of other replicas arrive at present."""
+        return self._is_listening
 
     def observe(self, observer: Callable[[str | None], None]) -> None:
-        """Call `observer` with each topic, and with None whenever notifications may have been missed."""
+        """Call `observer` with each changed topic, and with None when notifications may have been missed."""
         self._observers.append(observer)
 
     @contextlib.asynccontextmanager
     async def subscribed(self, topic: str) -> AsyncIterator[asyncio.Event]:
-        """Give an event that is set at each change of `topic`; clear it before looking, then wait."""
+        """Yield an event that is set at each change of `topic`. Clear it before reading the row, then wait for it."""
         event = asyncio.Event()
         self._waiting.setdefault(topic, set()).add(event)
         try:
@@ -80,7 +80,7 @@ class Notifications:
 
     async def run(self) -> None:
         """Listen until cancelled."""
-        delay, outage = 0.1, ""
+        delay, outage = _RECONNECT_DELAY_SECONDS, ""
         while True:
             try:
                 connection = await self._database.connect()
@@ -94,29 +94,29 @@ class Notifications:
                 except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                     logger.warning("notifications_lost", reason=type(error).__name__)
                 finally:
-                    self._set_heard(False)
+                    self._set_listening(False)
                     connection.terminate()
-                delay = 0.1
+                delay = _RECONNECT_DELAY_SECONDS
             await asyncio.sleep(delay)
-            delay = min(delay * 2, 5.0)
+            delay = min(delay * 2, _MAX_RECONNECT_DELAY_SECONDS)
 
     async def _listen(self, connection: asyncpg.Connection) -> None:
         await connection.add_listener(CHANNEL, self._received)
-        self._set_heard(True)
+        self._set_listening(True)
         self.announce(None)
         while True:
-            await asyncio.sleep(HEARTBEAT)
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
             await connection.execute("SELECT 1")
 
-    def _set_heard(self, heard: bool) -> None:
-        self._heard = heard
-        NOTIFICATIONS_CONNECTED.set(heard)
+    def _set_listening(self, is_listening: bool) -> None:
+        self._is_listening = is_listening
+        NOTIFICATIONS_CONNECTED.set(is_listening)
 
     def _received(self, _connection: object, _pid: int, _channel: str, topic: object) -> None:
         self.announce(str(topic))
 
     def announce(self, topic: str | None) -> None:
-        """Tell everybody in this process that `topic` has changed, or with None that anything may have."""
+        """Set the events and call the observers of `topic` in this process. None stands for all topics."""
         for observer in self._observers:
             observer(topic)
         events = self._waiting.values() if topic is None else (self._waiting.get(topic, set()),)
@@ -125,8 +125,8 @@ class Notifications:
                 event.set()
 
 
-async def wait_for(event: asyncio.Event, seconds: float) -> None:
-    """Return when `event` is set or `seconds` have passed, whichever is first."""
+async def wait_for_event(event: asyncio.Event, seconds: float) -> None:
+    """Return when `event` is set, or after `seconds`."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

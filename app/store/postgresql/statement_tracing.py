@@ -1,6 +1,6 @@
-"""A span for each statement of a transaction that belongs to a recorded trace.
+"""A span for each SQL statement that is executed within a recorded trace.
 
-Its text is the program's: values go to PostgreSQL apart from it, and into no span.
+The span has the statement's text. Its parameters are sent to PostgreSQL separately and are not recorded.
 """
 
 import re
@@ -18,7 +18,7 @@ _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+(\w+)", re.IGNORECASE)
 
 
 def trace_statements(engine: Engine) -> None:
-    """Have the statements of `engine` recorded wherever what they are for is."""
+    """Record the statements of `engine` as children of the current span, if that is recorded."""
     event.listen(engine, "before_cursor_execute", _begin)
     event.listen(engine, "after_cursor_execute", _end)
     event.listen(engine, "handle_error", _fail)
@@ -35,7 +35,7 @@ def _end(connection: Connection, *_: object) -> None:
 
 
 def _fail(failure: ExceptionContext) -> None:
-    # There is none where it was the connection that could not be had.
+    # There is no connection if connecting failed.
     if failure.connection and (span := failure.connection.info.pop(_SPAN, None)):
         span.set_error(str(getattr(failure.original_exception, "sqlstate", None) or "failed"))
         span.end()
@@ -43,7 +43,7 @@ def _fail(failure: ExceptionContext) -> None:
 
 @lru_cache(maxsize=512)
 def _summary(statement: str) -> str:
-    """Return the operation and its first table, as OpenTelemetry's conventions for databases name a span."""
+    """Return the operation and its first table, which is the span's name in OpenTelemetry's database conventions."""
     operation = statement.split(maxsplit=1)[0].upper()
     table = _TABLE.search(statement)
     return f"{operation} {table[1]}" if table else operation

@@ -1,13 +1,14 @@
-"""Whose rows there are, so that each tenant can have its turn."""
+"""Finds the tenants that have rows in a table, for work that takes some rows of each tenant."""
 
 from sqlalchemy import CTE, ColumnElement, Table, func, select
 
 
-def tenants_of(table: Table, *which: ColumnElement[bool]) -> CTE:
-    """Name the tenants that have rows, in the order of their names; the last of them is NULL.
+def tenants_of(table: Table, *conditions: ColumnElement[bool]) -> CTE:
+    """Return the tenants that have matching rows, ordered by name. The last row of the result is NULL.
 
-    From one to the next by an index that begins with `tenant`, however many rows each has.
+    Needs an index that begins with `tenant`: one index lookup finds the next tenant, however many rows each has
+    (PostgreSQL wiki, "Loose indexscan").
     """
-    names = select(func.min(table.c.tenant).label("tenant")).where(*which).cte("tenants", recursive=True)
-    after = select(func.min(table.c.tenant)).where(*which, table.c.tenant > names.c.tenant).scalar_subquery()
+    names = select(func.min(table.c.tenant).label("tenant")).where(*conditions).cte("tenants", recursive=True)
+    after = select(func.min(table.c.tenant)).where(*conditions, table.c.tenant > names.c.tenant).scalar_subquery()
     return names.union_all(select(after).where(names.c.tenant.is_not(None)))

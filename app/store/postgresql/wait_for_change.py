@@ -1,29 +1,32 @@
-"""Waiting for what somebody else does, for somebody who may go away meanwhile."""
+"""Long polling: waits for a change on behalf of a client that may disconnect meanwhile."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from app.store.postgresql.notifications import Notifications, wait_for
+from app.store.postgresql.notifications import Notifications, wait_for_event
 
-StillWanted: TypeAlias = Callable[[], Awaitable[bool]]
-# How often the one who waits is looked after; how often the database is asked, though nothing was heard of a change,
-# and how often where nothing would be. Seconds.
-_SLICE = 1.0
-_POLL_HEARING, _POLL_DEAF = 2.0, 1.0
+ShouldContinue: TypeAlias = Callable[[], Awaitable[bool]]
+_CLIENT_CHECK_INTERVAL_SECONDS = 1.0
+# The caller reads the database again after this time even without a notification, and sooner if none can arrive.
+_POLL_INTERVAL_SECONDS = 2.0
+_POLL_INTERVAL_WITHOUT_NOTIFICATIONS_SECONDS = 1.0
 
 
 async def wait_for_change(
-    notifications: Notifications, changed: asyncio.Event, seconds: float, still_wanted: StillWanted | None
+    notifications: Notifications, changed: asyncio.Event, seconds: float, should_continue: ShouldContinue | None
 ) -> bool:
-    """Wait for `changed`, at most `seconds`, and tell whether it is still worth a look at what has become of it.
+    """Wait for `changed`, for at most `seconds`, and return whether to look again. False if the client is gone.
 
-    `still_wanted` is asked now and then, and may raise.
+    `should_continue` is called once a second, and may raise.
     """
+    poll_interval = (
+        _POLL_INTERVAL_SECONDS if notifications.is_listening else _POLL_INTERVAL_WITHOUT_NOTIFICATIONS_SECONDS
+    )
     loop = asyncio.get_running_loop()
-    until = loop.time() + min(seconds, _POLL_HEARING if notifications.are_heard else _POLL_DEAF)
-    while not changed.is_set() and (left := until - loop.time()) > 0:
-        await wait_for(changed, min(left, _SLICE))
-        if still_wanted is not None and not await still_wanted():
+    deadline = loop.time() + min(seconds, poll_interval)
+    while not changed.is_set() and (remaining := deadline - loop.time()) > 0:
+        await wait_for_event(changed, min(remaining, _CLIENT_CHECK_INTERVAL_SECONDS))
+        if should_continue is not None and not await should_continue():
             return False
     return True

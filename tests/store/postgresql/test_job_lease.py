@@ -6,7 +6,7 @@ from app.store.postgresql.job_lease import claim_job, finish_job, latest_result
 
 async def turn(database: Database, *, seconds: float = 60) -> bool:
     async with database.transaction() as transaction:
-        return await claim_job(transaction, "chore", seconds=seconds)
+        return await claim_job(transaction, "job", seconds=seconds)
 
 
 async def test_one_of_many_gets_the_turn(database: Database) -> None:
@@ -17,14 +17,14 @@ async def test_one_of_many_gets_the_turn(database: Database) -> None:
 async def test_the_next_turn_is_due_when_the_last_one_said(database: Database) -> None:
     assert await turn(database)
     async with database.transaction() as transaction:
-        assert await latest_result(transaction, "chore") == {}
-        await finish_job(transaction, "chore", next_in=0, result={"found": 3})
+        assert await latest_result(transaction, "job") == {}
+        await finish_job(transaction, "job", next_in=0, result={"found": 3})
     assert await turn(database)
     async with database.transaction() as transaction:
-        await finish_job(transaction, "chore", next_in=60)
+        await finish_job(transaction, "job", next_in=60)
     assert not await turn(database)
     async with database.transaction() as transaction:
-        assert await latest_result(transaction, "chore") == {"found": 3}
+        assert await latest_result(transaction, "job") == {"found": 3}
 
 
 async def test_a_replica_that_is_lost_in_its_turn_is_followed(database: Database) -> None:

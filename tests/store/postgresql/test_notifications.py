@@ -12,7 +12,7 @@ from app.store.postgresql.notifications import (
     connection_topic,
     notify,
     session_topic,
-    wait_for,
+    wait_for_event,
 )
 from tests.store.postgresql.test_database import TERMINATE
 from tests.support.eventually import eventually
@@ -51,7 +51,7 @@ async def hears(notifications: Notifications, database: Database, heard: Heard, 
         return topic in heard
 
     await eventually(told)
-    assert notifications.are_heard
+    assert notifications.is_listening
 
 
 async def test_a_change_is_heard_once_it_is_committed(listening: Notifications, database: Database) -> None:
@@ -89,7 +89,7 @@ async def test_the_start_announces_that_anything_may_have_been_missed(database: 
     heard = observed(notifications)
     async with running(notifications):
         assert heard == [None]
-    assert not notifications.are_heard
+    assert not notifications.is_listening
 
 
 async def test_a_backend_that_was_terminated_is_replaced_and_the_gap_is_announced(
@@ -111,7 +111,7 @@ async def test_an_outage_is_overcome(relay: Relay, database: Database) -> None:
         await relay.cut()
 
         async def is_deaf() -> bool:
-            return not notifications.are_heard
+            return not notifications.is_listening
 
         await eventually(is_deaf)
         await asyncio.sleep(0.2)
@@ -135,9 +135,9 @@ async def test_a_database_that_is_not_there_yet_is_waited_for(relay: Relay, data
 
 async def test_waiting_ends_with_the_event_or_with_the_time() -> None:
     event = asyncio.Event()
-    await wait_for(event, 0.01)
+    await wait_for_event(event, 0.01)
     event.set()
-    await wait_for(event, 1_000)
+    await wait_for_event(event, 1_000)
 
 
 async def test_no_connection_is_left_behind(database: Database, database_url: SecretStr) -> None:
