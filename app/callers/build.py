@@ -1,4 +1,4 @@
-"""Puts the services of callers together."""
+"""Builds the services of callers."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Puts the services of connections together."""
+"""Builds the services of connections."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Ending a consent within a transaction: whoever asks for it, the same things happen."""
+"""Revokes connections and unused tokens within a transaction: erased here, and queued to be revoked at the bank."""
 
 from pydantic import SecretStr
 
@@ -27,22 +27,22 @@ logger = get_logger(__name__)
 async def revoke_connection(
     transaction: Transaction, key_ring: KeyRing, connection: Connection, *, actor: str, reason: str
 ) -> None:
-    """Make a locked connection a tombstone: its tokens are erased here, and will be revoked at the bank."""
+    """Turn a locked connection into a tombstone: erase its tokens, and queue their revocation at the bank."""
     if connection.status is ConnectionStatus.REVOKED:
         return
     try:
-        held = await get_connection_with_tokens(transaction, key_ring, connection.tenant, connection.id)
+        stored = await get_connection_with_tokens(transaction, key_ring, connection.tenant, connection.id)
     except DecryptionError as error:
-        # Without their key the bank cannot be told; they are useless and are erased all the same.
+        # Tokens that cannot be decrypted cannot be revoked at the bank. They are useless, and are erased nevertheless.
         logger.error("tokens_unreadable", connection_id=connection.id, detail=error.detail)  # noqa: TRY400
-        held = None
-    if held is not None and held.tokens is not None:
+        stored = None
+    if stored is not None and stored.tokens is not None:
         await enqueue_revocation(
             transaction,
             key_ring,
             tenant=connection.tenant,
             connection_id=connection.id,
-            tokens=held.tokens,
+            tokens=stored.tokens,
             reason=reason,
         )
     await erase_tokens(transaction, connection.id)
@@ -65,7 +65,7 @@ async def revoke_connection(
 async def revoke_token_response(
     transaction: Transaction, key_ring: KeyRing, *, tenant: str, session_id: str, body: SecretStr, reason: str
 ) -> None:
-    """Have the bank revoke the tokens of an answer that is not to be used. One without tokens needs nothing."""
+    """Queue the revocation of the tokens in a token response that is not used. It may have none."""
     try:
         tokens = parse_token_response(body)
     except BankResponseInvalid:
@@ -83,7 +83,7 @@ async def revoke_token_response(
 async def revoke_stored_token_response(
     transaction: Transaction, key_ring: KeyRing, session: Session, *, reason: str
 ) -> None:
-    """Do so with the answer that a session keeps, where it keeps one."""
+    """Queue the revocation of the tokens that a session has stored, if any."""
     if session.token_response is None:
         return
     try:

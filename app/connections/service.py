@@ -21,9 +21,9 @@ class ConnectionService:
     async def hand_out(self, caller: Admission, connection_id: str, *, min_ttl: float) -> UsableToken:
         """Return a token to a caller, and write down who got it.
 
-        Raises what `AccessTokens.usable` raises, and Conflict for a token that works with the broker's key only.
+        Raises what `AccessTokens.get` raises, and Conflict for a token that works with the broker's key only.
         """
-        token = await self._tokens.usable(caller.tenant, connection_id, min_ttl=min_ttl)
+        token = await self._tokens.get(caller.tenant, connection_id, min_ttl=min_ttl)
         if token.proof_key is not None:
             raise Conflict(
                 "the bank has bound the token to a key of the broker's; send queries by way of the broker",

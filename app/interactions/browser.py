@@ -1,4 +1,4 @@
-"""A user's way to the bank's page and back, bound to one browser."""
+"""Sends a browser to the bank's page for an interaction, and handles its return."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from app.base.hashing import constant_time_equal, sha256_hex
+from app.base.hashing import sha256_hex
 from app.base.randomness import random_urlsafe_text
 from app.core import Core
-from app.errors import InvalidRequest, NotFound
+from app.errors import InvalidRequest
 from app.interactions.outcome import InteractionOutcomes
+from app.login.browser_binding import is_bound_to, link_unknown, link_unusable, opened_in_another_browser
 from app.store.interactions import (
     Interaction,
     bind_interaction_to_browser,
@@ -20,13 +21,13 @@ from app.store.interactions import (
     mark_interaction_returned,
 )
 
-# One browser may have several open, each with a cookie of its own.
-COOKIE_MARK = "interaction-"
+# One browser may have several interactions open, each with a cookie of its own.
+COOKIE_PREFIX = "interaction-"
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedInteraction:
-    """Where the browser goes on to, and the secret by which it is known when it comes back."""
+    """Where the browser goes next, and the secret by which it is recognised when it returns."""
 
     bank_url: SecretStr
     name: str
@@ -34,60 +35,63 @@ class OpenedInteraction:
 
 
 class InteractionBrowserFlow:
-    """Leads browsers to the bank, and takes them back."""
+    """Sends browsers to the bank, and handles their return."""
 
-    def __init__(self, core: Core, *, decisions: InteractionOutcomes) -> None:
+    def __init__(self, core: Core, *, outcomes: InteractionOutcomes) -> None:
         self._database = core.database
         self._key_ring = core.key_ring
-        self._decisions = decisions
+        self._outcomes = outcomes
 
-    async def open(self, ticket: str, known_as: Callable[[str], str | None]) -> OpenedInteraction:
-        """Bind a browser to the interaction of a ticket; `known_as` tells the secret that it has there, if any.
+    async def open(self, ticket: str, secret_of: Callable[[str], str | None]) -> OpenedInteraction:
+        """Bind the link to this browser. `secret_of` returns the browser's secret for a cookie name, if it has one.
 
         The first browser that opens the link keeps it. Raises NotFound for an unknown ticket, InvalidRequest for one
-        that is used, expired or another browser's.
+        that was used, has expired or belongs to another browser.
         """
         async with self._database.transaction() as transaction:
-            found = await lock_interaction_by_ticket(transaction, sha256_hex(ticket))
-            if found is None:
-                raise NotFound("this link is not known; ask for a new one", code="ticket_unknown")
-            if found.ended_at is not None or found.bank_url is None:
-                raise InvalidRequest("this link has been used or has expired; ask for a new one", code="ticket_used")
-            name = f"{COOKIE_MARK}{found.ticket_digest[:16]}"
-            browser = known_as(name)
-            if found.browser_digest is None:
+            interaction = await lock_interaction_by_ticket(transaction, sha256_hex(ticket))
+            if interaction is None:
+                raise link_unknown()
+            if interaction.ended_at is not None or interaction.bank_url is None:
+                raise link_unusable("has been used or has expired")
+            name = f"{COOKIE_PREFIX}{interaction.ticket_digest[:16]}"
+            browser = secret_of(name)
+            if interaction.browser_digest is None:
                 browser = random_urlsafe_text()
-                await bind_interaction_to_browser(transaction, found.id, sha256_hex(browser))
-            elif browser is None or not constant_time_equal(sha256_hex(browser), found.browser_digest):
-                raise InvalidRequest(
-                    "this link was opened in another browser; go on there, or ask for a new one", code="other_browser"
-                )
-        url = self._key_ring.decrypt(found.bank_url, interaction_binding("bank_url", found.id))
+                await bind_interaction_to_browser(transaction, interaction.id, sha256_hex(browser))
+            elif browser is None or not is_bound_to(interaction.browser_digest, browser):
+                raise opened_in_another_browser()
+        url = self._key_ring.decrypt(interaction.bank_url, interaction_binding("bank_url", interaction.id))
         return OpenedInteraction(url, name, browser)
 
-    async def come_back(self, browsers: list[str]) -> Interaction | None:
-        """Take a browser that comes back from the bank, by the secrets that it has, and return what it was about.
+    async def handle_return(self, secrets: list[str]) -> Interaction | None:
+        """Handle a browser that returns from the bank, and return the interaction that it was about.
 
-        The redirect tells nothing, so the bank is asked about each that is pending. None where it may have been about
-        several connections. Raises InvalidRequest where nothing of this browser's is.
+        `secrets` are those of the browser's cookies. The redirect says nothing, so the bank is asked about each pending
+        interaction. Returns None if the browser may return from interactions of several connections. Raises
+        InvalidRequest if it has none.
         """
+        digests = [sha256_hex(secret) for secret in secrets]
         async with self._database.transaction() as transaction:
-            found = await interactions_of_browser(transaction, [sha256_hex(browser) for browser in browsers])
-            pending = [one for one in found if one.ended_at is None]
-            for one in pending:
-                await mark_interaction_returned(transaction, one.id)
-        if not found:
+            interactions = await interactions_of_browser(transaction, digests)
+            pending = [interaction for interaction in interactions if interaction.ended_at is None]
+            for interaction in pending:
+                await mark_interaction_returned(transaction, interaction.id)
+        if not interactions:
             raise InvalidRequest(
-                "nothing was begun in this browser; start again where you came from", code="other_browser"
+                "nothing was started in this browser; start again from the app that you came from",
+                code="other_browser",
             )
-        await asyncio.gather(*(self._decisions.ask(one) for one in pending))
+        await asyncio.gather(*(self._outcomes.ask(interaction) for interaction in pending))
         async with self._database.transaction() as transaction:
-            again = await interactions_of_browser(transaction, [sha256_hex(browser) for browser in browsers])
-        asked = {one.id for one in pending}
-        latest = [one for one in again if one.id in asked] or again
+            current = await interactions_of_browser(transaction, digests)
+        pending_ids = {interaction.id for interaction in pending}
+        latest = [interaction for interaction in current if interaction.id in pending_ids] or current
         if not latest:
-            raise InvalidRequest("this was erased meanwhile; start again where you came from", code="other_browser")
-        if len({one.connection_id for one in latest}) > 1:
-            # Of several, perhaps another user's whose link this browser was led to, nobody can tell which it was.
+            raise InvalidRequest(
+                "this was erased meanwhile; start again from the app that you came from", code="other_browser"
+            )
+        if len({interaction.connection_id for interaction in latest}) > 1:
+            # One of the links may be another user's, which this browser was made to open: show none of them.
             return None
-        return next((one for one in latest if one.ended_at is not None), latest[0])
+        return next((interaction for interaction in latest if interaction.ended_at is not None), latest[0])

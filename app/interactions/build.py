@@ -1,4 +1,4 @@
-"""Puts the services of interactions together."""
+"""Builds the services of interactions."""
 
 from dataclasses import dataclass
 
@@ -23,8 +23,8 @@ class InteractionServices:
 
 def build(core: Core, settings: Settings, return_urls: ReturnUrls, send_query: SendQuery) -> InteractionServices:
     """Build the services; `send_query` sends a query with a connection's token."""
-    decisions = InteractionOutcomes(core, send_query=send_query, timeout=OUTCOME_TIMEOUT)
+    outcomes = InteractionOutcomes(core, send_query=send_query, timeout=OUTCOME_TIMEOUT)
     return InteractionServices(
-        InteractionService(core, decisions=decisions, return_urls=return_urls, settings=settings),
-        InteractionBrowserFlow(core, decisions=decisions),
+        InteractionService(core, outcomes=outcomes, return_urls=return_urls, settings=settings),
+        InteractionBrowserFlow(core, outcomes=outcomes),
     )

@@ -37,14 +37,14 @@ class InteractionService:
     """Starts and follows interactions."""
 
     def __init__(
-        self, core: Core, *, decisions: InteractionOutcomes, return_urls: ReturnUrls, settings: Settings
+        self, core: Core, *, outcomes: InteractionOutcomes, return_urls: ReturnUrls, settings: Settings
     ) -> None:
         self._database = core.database
         self._key_ring = core.key_ring
         self._notifications = core.notifications
         self._shutdown = core.shutdown
         self._clock = core.clock
-        self._decisions = decisions
+        self._outcomes = outcomes
         self._return_urls = return_urls
         self._issuer = settings.stitch_issuer
         self._base_url = settings.base_url
@@ -107,11 +107,7 @@ class InteractionService:
                     )
                 if found is None:
                     raise NotFound("there is no such interaction", code="interaction_not_found")
-                if (
-                    found.ended_at is None
-                    and found.returned_at is not None
-                    and await self._decisions.ask(found, caller)
-                ):
+                if found.ended_at is None and found.returned_at is not None and await self._outcomes.ask(found, caller):
                     continue
                 left = deadline - self._clock.monotonic()
                 if found.ended_at is not None or left <= 0 or self._shutdown.is_set:

@@ -1,4 +1,4 @@
-"""Puts the login together."""
+"""Builds the services of the login."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from app.login.token_response import TokenResponses
 from app.settings import Settings
 from app.spool.logins import LoginSpool
 
-# How long a browser waits for the end of its login before it gets a page that asks again, in seconds.
+# How long a browser waits for the end of its login before it gets a page that reloads itself, in seconds.
 BROWSER_TIMEOUT = 8.0
 
 
@@ -35,14 +35,16 @@ def build(
     core: Core, bank: Bank, settings: Settings, return_urls: ReturnUrls, *, browser_timeout: float = BROWSER_TIMEOUT
 ) -> LoginServices:
     """Build the services of one bank client."""
-    linking, leases = AccountLinker(core, bank), SessionLease(core)
+    account_linker, lease = AccountLinker(core, bank), SessionLease(core)
     spool = LoginSpool(settings.data_dir / "spool", core.key_ring)
-    answers = TokenResponses(core, spool=spool, linking=linking, leases=leases)
+    token_responses = TokenResponses(core, spool=spool, account_linker=account_linker, lease=lease)
     return LoginServices(
         sessions=LoginSessions(core, bank, return_urls=return_urls, settings=settings),
         connect_links=ConnectLinks(core, bank),
-        account_linker=linking,
-        token_responses=answers,
-        callback=CallbackHandler(core, bank, answers=answers, leases=leases, browser_timeout=browser_timeout),
-        confirmation=Confirmations(core, linking=linking),
+        account_linker=account_linker,
+        token_responses=token_responses,
+        callback=CallbackHandler(
+            core, bank, token_responses=token_responses, lease=lease, browser_timeout=browser_timeout
+        ),
+        confirmation=Confirmations(core, account_linker=account_linker),
     )

@@ -1,4 +1,4 @@
-"""Confirming a link: the caller shows, from its own user's session, the code that only one browser brought back."""
+"""Confirms links: the caller sends the code that only the browser of its own logged-in user brought back."""
 
 from pydantic import SecretStr
 
@@ -15,23 +15,23 @@ from app.store.sessions import Session, end_session, get_session, lock_session, 
 
 
 class Confirmations:
-    """Ends sessions that await their confirmation, one way or the other."""
+    """Confirms or expires sessions that wait for a confirmation."""
 
-    def __init__(self, core: Core, *, linking: AccountLinker) -> None:
+    def __init__(self, core: Core, *, account_linker: AccountLinker) -> None:
         self._database = core.database
         self._key_ring = core.key_ring
-        self._linking = linking
+        self._account_linker = account_linker
 
     def code_of(self, session: Session) -> str | None:
-        """Return the code that the session's browser takes along, while it is awaited."""
+        """Return the code that the session's browser takes to the app, or None if none is needed."""
         is_awaited = session.status is SessionStatus.AWAITING_CONFIRMATION and session.seconds_left > 0
         if session.confirmation_code is None or not is_awaited:
             return None
         binding = session_binding("confirmation_code", session.id)
         return self._key_ring.decrypt(session.confirmation_code, binding).get_secret_value()
 
-    async def withdraw(self, session: Session) -> None:
-        """End a session whose confirmation did not come in time: its tokens are revoked and erased."""
+    async def expire(self, session: Session) -> None:
+        """End a session that was not confirmed in time. Its tokens are revoked and erased."""
         async with self._database.transaction() as transaction:
             current = await lock_session(transaction, session.id)
             if current is None or current.status is not SessionStatus.AWAITING_CONFIRMATION:
@@ -47,7 +47,11 @@ class Confirmations:
             await audit.record(transaction, "session.expired", of=current, connection_id=current.connection_id)
 
     async def confirm(self, caller: Admission, session_id: str, code: SecretStr) -> Session:
-        """Make the link usable. Raises NotFound, Conflict where no code is awaited, or UnprocessableRequest."""
+        """Activate the connection.
+
+        Raises NotFound, Conflict if the session does not wait for a code, UnprocessableRequest if the code is wrong, or
+        ConnectionRevoked.
+        """
         async with self._database.transaction(caller) as transaction:
             if await get_session(transaction, session_id, tenant=caller.tenant) is None:
                 raise NotFound("your tenant has no session with this id", code="session_not_found")
@@ -56,9 +60,11 @@ class Confirmations:
                 raise ConnectionRevoked("the connection was revoked meanwhile")
             expected = self.code_of(session) if session else None
             if session is None or expected is None or session.seconds_left <= 0:
-                raise Conflict("the session does not await a confirmation, or no longer", code="nothing_to_confirm")
+                raise Conflict(
+                    "the session does not wait for a confirmation, or no longer does", code="nothing_to_confirm"
+                )
             if not constant_time_equal(code.get_secret_value(), expected):
-                raise UnprocessableRequest("the confirmation_code is not the right one", code="confirmation_code_wrong")
+                raise UnprocessableRequest("the confirmation_code is wrong", code="confirmation_code_wrong")
             assert session.connection_id is not None
             connection = await lock_connection(transaction, session.tenant, session.connection_id)
             if connection is None or connection.status is ConnectionStatus.REVOKED:
@@ -66,7 +72,9 @@ class Confirmations:
             if session.renews_connection_id is not None:
                 assert session.token_response is not None
                 body = self._key_ring.decrypt(session.token_response, session_binding("token_response", session.id))
-                await self._linking.renew(transaction, session, connection, self._linking.tokens_of(session, body))
+                await self._account_linker.renew(
+                    transaction, session, connection, self._account_linker.tokens_of(session, body)
+                )
             else:
                 await change_connection(transaction, connection.id, status=ConnectionStatus.ACTIVE)
                 await end_session(transaction, session.id, SessionStatus.COMPLETED)

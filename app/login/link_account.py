@@ -1,4 +1,4 @@
-"""From the bank's answer to a connection: validated, then linked, or refused and revoked."""
+"""Turns a token response into a connection: validated, then linked; or rejected, and its tokens revoked."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,20 +30,20 @@ from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import TimeValue, at_least_seconds_from_now, seconds_from_now
 from app.store.sessions import Session, change_session, end_session, lock_session, proof_key_of, session_binding
 
-# Whoever logged in at the last moment still has this long to confirm, or as long as a login may take. Seconds.
-CONFIRMATION_TIME = 300
+# After a login there is at least this much time to confirm it, or as much as a login may take, in seconds.
+MIN_CONFIRMATION_TIME = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Tokens, and who they speak for."""
+    """Tokens, and the verified claims of their id_token."""
 
     tokens: TokenResponse
     claims: VerifiedClaims
 
 
 class AccountLinker:
-    """Turns answers of the token endpoint into connections."""
+    """Creates and renews connections."""
 
     def __init__(self, core: Core, bank: Bank) -> None:
         self._database = core.database
@@ -53,7 +53,7 @@ class AccountLinker:
         self._client_id = bank.client_id
 
     async def validate(self, session: Session, body: SecretStr) -> Grant:
-        """Check the answer to a code. Raises LoginError; BankError where the bank's keys cannot be had."""
+        """Validate a token response. Raises LoginError, or BankError if the bank's keys are unavailable."""
         try:
             tokens = self.tokens_of(session, body)
         except BankResponseInvalid as error:
@@ -61,7 +61,7 @@ class AccountLinker:
         if tokens.access_token is None:
             raise LoginError("the bank sent no access token", code="access_token_missing")
         if tokens.proof_key is None:
-            self._check_unbound(tokens)
+            self._check_bearer(tokens)
         if tokens.id_token is None:
             raise LoginError("the bank sent no id_token", code="id_token_missing")
         expected = ExpectedClaims(
@@ -76,28 +76,28 @@ class AccountLinker:
         return Grant(tokens, claims)
 
     def tokens_of(self, session: Session, body: SecretStr) -> TokenResponse:
-        """Read the answer to a session's code. Raises BankResponseInvalid."""
+        """Parse the token response of a session. Raises BankResponseInvalid."""
         return parse_token_response(body, proof_key_of(session, self._key_ring))
 
-    def _check_unbound(self, tokens: TokenResponse) -> None:
+    def _check_bearer(self, tokens: TokenResponse) -> None:
         if self._provider.requires_dpop:
             raise LoginError("the bank did not bind the token to the broker's key", code="token_not_bound")
         if tokens.token_type.lower() != "bearer":
-            raise LoginError("the bank sent tokens of another type than Bearer", code="token_type_unsupported")
+            raise LoginError("the bank sent tokens of a type other than Bearer", code="token_type_unsupported")
 
     async def link(self, session: Session, body: SecretStr, grant: Grant) -> SessionStatus:
-        """Make the connection, or renew it, and end the session or let it await its confirmation."""
+        """Create or renew the connection. End the session, unless the link must be confirmed first."""
         async with self._database.transaction() as transaction:
-            if (status := await self._gone_on(transaction, session, body)) is not None:
+            if (status := await self._lock_exchanging(transaction, session, body)) is not None:
                 return status
             if session.renews_connection_id is None:
                 return await self._link_new(transaction, session, grant)
             connection = await lock_connection(transaction, session.tenant, session.renews_connection_id)
             if (obstacle := _obstacle_to_renewal(connection, grant.claims)) is not None:
-                await self._refuse(transaction, session, obstacle, body)
+                await self._reject(transaction, session, obstacle, body)
                 return SessionStatus.FAILED
             if session.require_confirmation:
-                # The old tokens stay in use until then; the new ones wait, sealed, in the session.
+                # Until then the old tokens stay in use, and the new ones stay encrypted in the session.
                 await self._await_confirmation(transaction, session, session.renews_connection_id)
                 return SessionStatus.AWAITING_CONFIRMATION
             assert connection is not None
@@ -107,16 +107,16 @@ class AccountLinker:
     async def renew(
         self, transaction: Transaction, session: Session, connection: Connection, tokens: TokenResponse
     ) -> None:
-        """Put new tokens in the place of the old, and end the session.
+        """Replace the tokens of a connection, and end the session.
 
-        The old refresh token is not revoked at the bank: the identity server that Stitch resembles would take the
-        user's other access tokens with it, the new one among them.
+        The old refresh token is not revoked at the bank: identity servers like Stitch's would revoke all of the user's
+        tokens with it, including the new ones (decision 4).
         """
         version = connection.version + 1
         await change_connection(
             transaction,
             connection.id,
-            # A refresh that is under way must not overwrite what the user has just granted.
+            # A refresh that is still running must not overwrite what the user has just granted.
             fence=connection.fence + 1,
             version=version,
             status=ConnectionStatus.ACTIVE,
@@ -139,20 +139,20 @@ class AccountLinker:
             await publish_connection_event(transaction, EventType.CONNECTION_RECOVERED, connection, version=version)
         await self._complete(transaction, session, connection.id, "connection.renewed")
 
-    async def refuse(self, session: Session, error: LoginError | BankError, body: SecretStr | None) -> SessionStatus:
-        """End the session as failed, and have the bank revoke what it issued."""
+    async def reject(self, session: Session, error: LoginError | BankError, body: SecretStr | None) -> SessionStatus:
+        """End the session as failed, and revoke its tokens at the bank."""
         async with self._database.transaction() as transaction:
-            if (status := await self._gone_on(transaction, session, body)) is not None:
+            if (status := await self._lock_exchanging(transaction, session, body)) is not None:
                 return status
-            await self._refuse(transaction, session, error, body)
+            await self._reject(transaction, session, error, body)
             return SessionStatus.FAILED
 
-    async def _gone_on(
+    async def _lock_exchanging(
         self, transaction: Transaction, session: Session, body: SecretStr | None
     ) -> SessionStatus | None:
-        """Lock the session, and return None while it is still being exchanged.
+        """Lock the session. Return None if it is still exchanging, otherwise its status.
 
-        One that another replica has linked is left alone; the tokens of one that was called off are revoked.
+        If the session was cancelled or erased meanwhile, its tokens are revoked.
         """
         current = await lock_session(transaction, session.id)
         status = current.status if current else SessionStatus.CANCELLED
@@ -163,14 +163,14 @@ class AccountLinker:
         return status
 
     async def _link_new(self, transaction: Transaction, session: Session, grant: Grant) -> SessionStatus:
-        connection_id, waits = new_id("con"), session.require_confirmation
+        connection_id, must_be_confirmed = new_id("con"), session.require_confirmation
         await insert_connection(
             transaction,
             NewConnection(
                 id=connection_id,
                 tenant=session.tenant,
                 user_id=session.user_id,
-                status=ConnectionStatus.PENDING_CONFIRMATION if waits else ConnectionStatus.ACTIVE,
+                status=ConnectionStatus.PENDING_CONFIRMATION if must_be_confirmed else ConnectionStatus.ACTIVE,
                 subject=grant.claims.subject,
                 version=1,
                 metadata=session.metadata,
@@ -185,7 +185,7 @@ class AccountLinker:
             version=1,
             tokens=_token_set(grant.tokens),
         )
-        if waits:
+        if must_be_confirmed:
             await self._await_confirmation(transaction, session, connection_id)
             return SessionStatus.AWAITING_CONFIRMATION
         await self._complete(transaction, session, connection_id, "connection.linked")
@@ -207,7 +207,7 @@ class AccountLinker:
             expires_at=at_least_seconds_from_now(session.expires_at, _confirmation_time(session)),
         )
 
-    async def _refuse(
+    async def _reject(
         self,
         transaction: Transaction,
         session: Session,
@@ -228,7 +228,7 @@ class AccountLinker:
 
 
 def _confirmation_time(session: Session) -> float:
-    return min(CONFIRMATION_TIME, (session.expires_at - session.created_at).total_seconds())
+    return min(MIN_CONFIRMATION_TIME, (session.expires_at - session.created_at).total_seconds())
 
 
 def _token_set(tokens: TokenResponse) -> TokenSet:
@@ -261,7 +261,7 @@ def _obstacle_to_renewal(connection: Connection | None, claims: VerifiedClaims) 
     if connection is None or connection.status is ConnectionStatus.REVOKED:
         return LoginError("the connection was revoked meanwhile", code="connection_revoked")
     if connection.status is ConnectionStatus.PENDING_CONFIRMATION:
-        return LoginError("the connection awaits the confirmation of its link", code="connection_not_ready")
+        return LoginError("the link of the connection has not been confirmed yet", code="connection_not_ready")
     if connection.subject != claims.subject:
         return LoginError("another user logged in than the one who linked this account", code="subject_mismatch")
     return None

@@ -1,4 +1,4 @@
-"""Where a browser may be sent after its login: only where the settings say (RFC 9700 section 4.11)."""
+"""Restricts where a browser may be sent after its login to an allow-list (RFC 9700 section 4.11)."""
 
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
@@ -6,7 +6,7 @@ from app.errors import UnprocessableRequest
 
 
 class ReturnUrls:
-    """An allow-list of addresses, each exact, or a prefix that ends in `/*`."""
+    """An allow-list of URLs, each exact or a prefix that ends in `/*`."""
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
         self._exact = {url for url in allowed if not url.endswith("/*")}
@@ -21,7 +21,7 @@ class ReturnUrls:
             )
 
     def _is_below(self, url: str) -> bool:
-        # What browsers read otherwise than we do must not pass: backslashes, blanks, control characters.
+        # Browsers parse backslashes, spaces and control characters differently than urllib does.
         if not url.isascii() or not url.isprintable() or "\\" in url or " " in url:
             return False
         try:
@@ -32,7 +32,7 @@ class ReturnUrls:
         if "#" in url or parts.username is not None or parts.password is not None:
             return False
         path = _fully_decoded(parts.path)
-        # Some servers cut what follows a semicolon off before they read the path.
+        # Some servers remove everything after a semicolon before they resolve a path.
         if "\\" in path or not path.isprintable():
             return False
         if any(segment.partition(";")[0] in (".", "..") for segment in path.split("/")):
@@ -45,7 +45,7 @@ class ReturnUrls:
 
 
 def with_outcome(url: str, outcome: dict[str, str]) -> str:
-    """Add the outcome to the query of a return address, in the place of values of the same names."""
+    """Add the outcome to the query of a return URL, replacing parameters of the same names."""
     parts = urlsplit(url)
     given = {*outcome, "confirmation_code"}
     kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in given]

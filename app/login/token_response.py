@@ -1,11 +1,10 @@
-"""The bank's answer to a code: stored as it came, before anything else is done with it; then validated and linked.
+"""Handles the token response to a code: it is stored as it came, and only then validated and linked.
 
-Between the bank's answer and the store it is on disk, as nobody could revoke what was lost of it.
+Until it is in the database it is on disk: a grant whose tokens were lost could not be revoked.
 """
 
 import asyncio
 from datetime import timedelta
-from typing import NamedTuple
 
 from pydantic import SecretStr
 
@@ -21,111 +20,111 @@ from app.store.enums import SessionStatus
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import Session, change_session, get_session, lock_session, session_binding
 
-# For so long no session is removed that was linked. Seconds.
-_LONGEST_KNOWN = 86_400.0
+# Retention never removes a session that is younger than this, in seconds.
+_MIN_SESSION_RETENTION = 86_400.0
 logger = get_logger(__name__)
 
 
-class _Stored(NamedTuple):
-    session: Session | None
-    """The session that goes on, if it does."""
-
-
 class TokenResponses:
-    """Carries logins from the bank's answer to their end."""
+    """Completes logins for which the bank has answered."""
 
-    def __init__(self, core: Core, *, spool: LoginSpool, linking: AccountLinker, leases: SessionLease) -> None:
+    def __init__(self, core: Core, *, spool: LoginSpool, account_linker: AccountLinker, lease: SessionLease) -> None:
         self._database = core.database
         self._key_ring = core.key_ring
         self._clock = core.clock
         self._spool = spool
-        self._linking = linking
-        self._leases = leases
+        self._account_linker = account_linker
+        self._lease = lease
 
-    async def keep(self, answer: UnsavedTokenResponse) -> None:
-        """Put an answer on disk, at once when it has come."""
-        await self._spool.add(answer)
+    async def spool(self, unsaved: UnsavedTokenResponse) -> None:
+        """Write a response to disk. Called as soon as it has arrived."""
+        await self._spool.add(unsaved)
 
-    def has_kept(self, session_id: str) -> bool:
-        """Tell whether an answer of this session is on this replica's way to the database."""
+    def is_spooled(self, session_id: str) -> bool:
+        """Return whether this replica still has a response of this session on disk."""
         return self._spool.contains(session_id)
 
-    async def take(self, answer: UnsavedTokenResponse) -> None:
-        """Bring a kept answer into the database, however long that takes, and the login to its end."""
-        stored = await retry_until_done(lambda: self._store(answer), about=answer.session_id)
-        await self._spool.remove(answer.session_id)
-        if stored.session is not None:
-            await self.carry_on(stored.session)
+    async def store_and_complete(self, unsaved: UnsavedTokenResponse) -> None:
+        """Store a spooled response, however long the database is unavailable, and complete its login."""
+        session = await retry_until_done(lambda: self._store(unsaved), about=unsaved.session_id)
+        await self._spool.remove(unsaved.session_id)
+        if session is not None:
+            await self.complete(session)
 
     async def replay(self) -> None:
-        """Take the answers that an earlier process was killed or stopped with."""
-        left_over = list(self._spool.entries())
-        for answer in left_over:
-            logger.warning("spool_replayed", session_id=answer.session_id)
-        results = await asyncio.gather(*(self.take(answer) for answer in left_over), return_exceptions=True)
-        for answer, result in zip(left_over, results, strict=True):
+        """Complete the logins whose responses an earlier process left in the spool."""
+        spooled = list(self._spool.entries())
+        for unsaved in spooled:
+            logger.warning("spool_replayed", session_id=unsaved.session_id)
+        results = await asyncio.gather(
+            *(self.store_and_complete(unsaved) for unsaved in spooled), return_exceptions=True
+        )
+        for unsaved, result in zip(spooled, results, strict=True):
             if isinstance(result, Exception):
-                logger.error("login_crashed", session_id=answer.session_id, exc_info=result)
+                logger.error("login_crashed", session_id=unsaved.session_id, exc_info=result)
 
-    async def carry_on(self, session: Session) -> None:
-        """Validate and link the answer that a session keeps. A bank that fails is asked again while there is time."""
+    async def complete(self, session: Session) -> None:
+        """Validate and link the response that is stored in the session.
+
+        If the bank's keys are unavailable, this is retried until the session expires.
+        """
         assert session.token_response is not None
         until = self._clock.monotonic() + session.seconds_left
         body: SecretStr | None = None
         try:
             body = self._key_ring.decrypt(session.token_response, session_binding("token_response", session.id))
-            answer = body
-            grant = await self._leases.while_time_is_left(
-                session, until, lambda: self._linking.validate(session, answer), BankError
+            stored = body
+            grant = await self._lease.retry_until_expired(
+                session, until, lambda: self._account_linker.validate(session, stored), BankError
             )
-            status = await retry_until_done(lambda: self._linking.link(session, answer, grant), about=session.id)
+            status = await retry_until_done(lambda: self._account_linker.link(session, stored, grant), about=session.id)
         except (LoginError, BankError) as error:
             await self.fail(session, error, body)
         except Exception:
             logger.exception("login_crashed", session_id=session.id)
-            # It is taken up again as long as there is time; then nobody would ever end it, nor its grant.
+            # Housekeeping resumes it until it expires. Then it must be ended here, and its grant revoked.
             if session.seconds_left <= 0:
                 if body is None:
-                    # Nobody can tell the bank to revoke what nobody can read.
-                    logger.error("tokens_unreadable", session_id=session.id, detail="its login has ended without them")  # noqa: TRY400
-                fault = LoginError("the broker has a fault; its log tells more", code="internal_error")
+                    # Tokens that cannot be decrypted cannot be revoked at the bank.
+                    logger.error("tokens_unreadable", session_id=session.id, detail="the login ended without them")  # noqa: TRY400
+                fault = LoginError("the broker has an internal error; see its log", code="internal_error")
                 await self.fail(session, fault, body)
         else:
             logger.info("login_ended", session_id=session.id, status=status)
 
     async def fail(self, session: Session, error: LoginError | BankError, body: SecretStr | None) -> None:
-        """End a login that must not succeed, and have the bank revoke what it issued."""
-        await retry_until_done(lambda: self._linking.refuse(session, error, body), about=session.id)
+        """End a login that must not succeed, and revoke its tokens at the bank."""
+        await retry_until_done(lambda: self._account_linker.reject(session, error, body), about=session.id)
         logger.warning("login_ended", session_id=session.id, status=SessionStatus.FAILED, code=error.code)
 
-    async def _store(self, answer: UnsavedTokenResponse) -> _Stored:
-        """Store an answer. Where the login was given up meanwhile, the tokens are revoked instead."""
-        sealed = self._key_ring.encrypt(answer.body, session_binding("token_response", answer.session_id))
-        # The tokens' life began before it; a clock that was set back must not prolong it.
-        age = max(self._clock.now() - answer.received_at, timedelta()).total_seconds()
+    async def _store(self, unsaved: UnsavedTokenResponse) -> Session | None:
+        """Store a response and return its session. If the login has ended meanwhile, revoke the tokens instead."""
+        sealed = self._key_ring.encrypt(unsaved.body, session_binding("token_response", unsaved.session_id))
+        # The tokens' lifetime began when they were received; a clock that was set back must not extend it.
+        age = max(self._clock.now() - unsaved.received_at, timedelta()).total_seconds()
         async with self._database.transaction() as transaction:
-            current = await lock_session(transaction, answer.session_id)
+            current = await lock_session(transaction, unsaved.session_id)
             status = current.status if current else SessionStatus.CANCELLED
             if status is not SessionStatus.EXCHANGING:
-                if current is None and age > _LONGEST_KNOWN:
-                    # Whoever finds no session then cannot tell one that was linked, and whose connection lives on.
-                    logger.error("answer_too_old", session_id=answer.session_id)
+                if current is None and age > _MIN_SESSION_RETENTION:
+                    # The session may have been linked and then removed for its age: its tokens may be in use.
+                    logger.error("answer_too_old", session_id=unsaved.session_id)
                 elif status not in (SessionStatus.COMPLETED, SessionStatus.AWAITING_CONFIRMATION):
                     await revoke_token_response(
                         transaction,
                         self._key_ring,
-                        tenant=answer.tenant,
-                        session_id=answer.session_id,
-                        body=answer.body,
+                        tenant=unsaved.tenant,
+                        session_id=unsaved.session_id,
+                        body=unsaved.body,
                         reason="given_up",
                     )
-                return _Stored(None)
+                return None
             await change_session(
                 transaction,
-                answer.session_id,
+                unsaved.session_id,
                 token_response=sealed,
                 exchanged_at=seconds_from_now(-age),
                 code_verifier=None,
                 lease_until=seconds_from_now(LEASE),
             )
-            return _Stored(await get_session(transaction, answer.session_id))
+            return await get_session(transaction, unsaved.session_id)

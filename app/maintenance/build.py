@@ -1,4 +1,4 @@
-"""Puts the periodic work together."""
+"""Builds the services that run periodically."""
 
 from dataclasses import dataclass
 

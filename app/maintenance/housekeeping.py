@@ -104,7 +104,7 @@ class Housekeeping:
             logger.warning("login_resumed", session_id=session.id)
             self._tasks.spawn(self._completion.resume(session), f"login {session.id}")
         else:
-            await self._confirmations.withdraw(session)
+            await self._confirmations.expire(session)
 
     async def _revoke(self) -> None:
         while await self._revoker.revoke_due():

@@ -1,4 +1,4 @@
-"""Puts the query path's services together."""
+"""Builds the services of the query path."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Puts the services of webhooks together."""
+"""Builds the services of webhooks."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

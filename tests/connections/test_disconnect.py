@@ -30,7 +30,7 @@ async def test_a_disconnected_connection_is_a_tombstone_without_tokens(
     assert await living_families_at(bank) == 0
     assert (await bank.ledger()).totals.revocations == 1
     with pytest.raises(ConnectionRevoked):
-        await replica.refresh.tokens.usable(TENANT, connection.id)
+        await replica.refresh.tokens.get(TENANT, connection.id)
 
 
 async def test_another_tenants_connection_is_not_disconnected(

@@ -121,7 +121,7 @@ async def test_a_confirmation_and_its_withdrawal_do_not_both_happen(
 ) -> None:
     await asyncio.gather(
         replica.login.confirmation.confirm(CALLER, awaiting.id, code_of(replica, awaiting)),
-        replica.login.confirmation.withdraw(awaiting),
+        replica.login.confirmation.expire(awaiting),
         return_exceptions=True,
     )
     ended = await replica.login.sessions.get(CALLER, awaiting.id)
@@ -131,7 +131,7 @@ async def test_a_confirmation_and_its_withdrawal_do_not_both_happen(
         (SessionStatus.COMPLETED, ConnectionStatus.ACTIVE),
         (SessionStatus.EXPIRED, ConnectionStatus.REVOKED),
     )
-    await replica.login.confirmation.withdraw(awaiting)
+    await replica.login.confirmation.expire(awaiting)
     assert (await replica.login.sessions.get(CALLER, awaiting.id)).status is ended.status
 
 
