@@ -1,1 +1,1 @@
-"""`make containers`: the images and docker-compose.yml, built, brought up and tried as an operator would."""
+"""`make containers`: builds the images, starts docker-compose.yml, and tests both as an operator uses them."""

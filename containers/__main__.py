@@ -1,4 +1,4 @@
-"""`python -m containers`: build, bring up, walk the journey through the gateway, roll, look, take down."""
+"""`python -m containers`: build and start everything, run all checks through the gateway, and remove everything."""
 
 import argparse
 import json
@@ -12,25 +12,27 @@ from app.demo.disguise import Disguise
 from app.demo.ending import Ending
 from app.demo.environment import clear_environment
 from app.demo.expectations import Unexpected, expect
-from app.demo.linking import Linking
+from app.demo.linking import AccountLinker
 from app.demo.printing import Printer, StepFailed
 from app.demo.signals import Stopped, StopSignals
 from app.demo.using import Using
 from containers import images
-from containers.database import lose_database, restore_database
+from containers.database import check_backup_and_restore, check_database_outage
 from containers.engine import require_engine
+from containers.gateway import check_gateway
 from containers.loopback import LoopbackTransport
-from containers.monitoring import look_at_monitoring
-from containers.rolling import replace_all, restart_one
-from containers.sides import look_at_sides
+from containers.monitoring import check_monitoring
+from containers.rolling_restart import check_replacement, check_restart
 from containers.stack import REPLICAS, Stack, open_stack
 
 
 def main() -> int:
-    """Run, and return the exit status."""
+    """Run all checks, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m containers")
     parser.add_argument(
-        "--prepare", type=Path, help="a program that provides an engine and images where there are none"
+        "--prepare",
+        type=Path,
+        help="a program that provides an engine and the public images if they are missing",
     )
     options = parser.parse_args()
     clear_environment()
@@ -39,37 +41,37 @@ def main() -> int:
         try:
             with ExitStack() as stack:
                 try:
-                    holds = _run(printer, signals, stack, options.prepare)
+                    passed = _run(printer, signals, stack, options.prepare)
                     signals.heed()
                 finally:
                     signals.ignore()
         except Stopped as stopped:
             printer.renew()
             printer.line()
-            printer.line("Stopped, with everything that was started.")
+            printer.line("Stopped; everything that was started is removed.")
             return stopped.exit_status
     printer.line()
-    if not holds:
-        printer.line(f"It did not hold: step {printer.steps} failed.", "bold red")
+    if not passed:
+        printer.line(f"Step {printer.steps} failed.", "bold red")
         return 1
-    printer.line(f"It all held: {printer.steps} steps in {printer.seconds:.0f} s.", "bold green")
+    printer.line(f"All {printer.steps} steps passed in {printer.seconds:.0f} s.", "bold green")
     return 0
 
 
 def _run(printer: Printer, signals: StopSignals, stack: ExitStack, prepare: Path | None) -> bool:
-    printer.line("The images and docker-compose.yml, as an operator uses them.", "bold")
+    printer.line("Test of the images and docker-compose.yml.", "bold")
     printer.line()
     containers: Stack | None = None
     try:
         require_engine(printer, prepare)
-        images.build(printer)
-        images.look_into(printer)
+        images.build_images(printer)
+        images.check_image(printer)
         with signals.postponed():
             containers = stack.enter_context(open_stack(printer))
-        _try(printer, containers)
+        _check(printer, containers)
     except StepFailed:
         if containers is not None:
-            _show_logs(printer, containers)
+            _print_logs(printer, containers)
         return False
     except (Unexpected, OSError) as error:
         printer.line(f"✗ {error}", "bold red")
@@ -77,50 +79,50 @@ def _run(printer: Printer, signals: StopSignals, stack: ExitStack, prepare: Path
     return True
 
 
-def _try(printer: Printer, stack: Stack) -> None:
-    with printer.step("Bring it up: database, migration, two replicas, bank, gateway") as step:
+def _check(printer: Printer, stack: Stack) -> None:
+    with printer.step("Start the database, the migration, two replicas, the bank and the gateway") as step:
         step.sent("docker compose up --detach --wait")
         stack.compose("up", "--detach", "--wait", "gateway")
         for replica in REPLICAS:
             stack.wait_until_ready(replica)
-        step.came(f"pages at {stack.public_url}, calls at {stack.internal_url}")
+        step.came(f"pages at {stack.public_url}, API at {stack.internal_url}")
     caller = _create_caller(printer, stack)
-    way = LoopbackTransport(stack.trust())
-    broker = Broker(stack.internal_url, caller.api_key, public_url=stack.public_url, transport=way)
-    bank = SandboxBank(stack.bank_url, way)
-    images.look_at_containers(printer, stack)
-    look_at_sides(printer, stack, broker)
-    linked = Linking(printer, broker, bank).run()
+    transport = LoopbackTransport(stack.gateway_ssl_context())
+    broker = Broker(stack.internal_url, caller.api_key, public_url=stack.public_url, transport=transport)
+    bank = SandboxBank(stack.bank_url, transport)
+    images.check_containers(printer, stack)
+    check_gateway(printer, stack, broker)
+    linked = AccountLinker(printer, broker, bank).run()
     Using(printer, broker, bank, linked).run()
-    restart_one(printer, stack, broker, linked)
-    replace_all(printer, stack, broker, linked)
-    lose_database(printer, stack, broker, linked)
-    restore_database(printer, stack, broker, linked)
+    check_restart(printer, stack, broker, linked)
+    check_replacement(printer, stack, broker, linked)
+    check_database_outage(printer, stack, broker, linked)
+    check_backup_and_restore(printer, stack, broker, linked)
     Ending(printer, broker, bank, linked, caller=caller).run()
-    look_at_monitoring(printer, stack)
+    check_monitoring(printer, stack)
     _search_logs(printer, stack)
 
 
 def _create_caller(printer: Printer, stack: Stack) -> DemoCaller:
     with printer.step("Create a caller: an internal service with an API key") as step:
-        granted = [part for permission in JOURNEY_NEEDS for part in ("--permission", permission.value)]
-        command = ("broker", "callers", "create", "tried", *granted, "--json")
+        options = [part for permission in JOURNEY_NEEDS for part in ("--permission", permission.value)]
+        command = ("broker", "callers", "create", "container-test", *options, "--json")
         step.sent(f"docker compose exec {REPLICAS[0]} {' '.join(command)}")
         created = json.loads(stack.execute(REPLICAS[0], *command))
         printer.disguise.hide(created["api_key"])
         step.came(json.dumps(created))
-    return DemoCaller("tried", created["id"], created["api_key"])
+    return DemoCaller("container-test", created["id"], created["api_key"])
 
 
 def _search_logs(printer: Printer, stack: Stack) -> None:
-    with printer.step("Search everybody's logs for the secrets of this run") as step:
-        said = stack.logs()
-        spoilt = [line for line in said.splitlines() if printer.disguise.apply(line) != line]
-        expect([], spoilt[:3], what="lines with a secret")
-        step.came(f"{len(said.splitlines())} lines, and none of {printer.disguise.count} secrets in them")
+    with printer.step("Search the logs of all services for the secrets of this run") as step:
+        lines = stack.logs().splitlines()
+        leaks = [line for line in lines if printer.disguise.apply(line) != line]
+        expect([], leaks[:3], what="lines with a secret")
+        step.came(f"{len(lines)} lines contain none of the {printer.disguise.count} secrets")
 
 
-def _show_logs(printer: Printer, stack: Stack) -> None:
+def _print_logs(printer: Printer, stack: Stack) -> None:
     printer.line()
     try:
         lines = stack.logs("--tail", "20")

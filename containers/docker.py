@@ -1,4 +1,4 @@
-"""Calls of the `docker` command."""
+"""Runs the `docker` command and other programs."""
 
 import os
 import signal
@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 
 from app.demo.expectations import Unexpected
 
-_SAID_LINES = 15
+_MAX_OUTPUT_LINES = 15
 
 
-def docker(*arguments: str, seconds: float = 120, environment: Mapping[str, str] | None = None) -> str:
-    """Run `docker …` to its end and return what it printed. Raises Unexpected where it fails."""
-    return run(["docker", *arguments], seconds=seconds, environment=environment)
+def docker(*arguments: str, timeout_seconds: float = 120, environment: Mapping[str, str] | None = None) -> str:
+    """Run `docker …` and return its standard output. Raises Unexpected if it fails or takes too long."""
+    return run(["docker", *arguments], timeout_seconds=timeout_seconds, environment=environment)
 
 
-def run(command: Sequence[str], *, seconds: float, environment: Mapping[str, str] | None = None) -> str:
-    """Run a program to its end and return what it printed. Raises Unexpected where it fails."""
-    shown = " ".join(command[:3])
+def run(command: Sequence[str], *, timeout_seconds: float, environment: Mapping[str, str] | None = None) -> str:
+    """Run a program and return its standard output. Raises Unexpected if it fails or takes too long."""
+    shortened = " ".join(command[:3])
     try:
         process = subprocess.Popen(
             command,
@@ -27,26 +27,26 @@ def run(command: Sequence[str], *, seconds: float, environment: Mapping[str, str
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            # Ctrl-C is for this program alone, which then takes everything down.
+            # Ctrl-C then reaches only this program, which removes everything before it exits.
             start_new_session=True,
         )
     except OSError as error:
         raise Unexpected(f"the program {command[0]}", str(error.strerror)) from None
     with process:
         try:
-            out, err = process.communicate(timeout=seconds)
+            output, errors = process.communicate(timeout=timeout_seconds)
         except subprocess.TimeoutExpired:
             _kill(process)
-            raise Unexpected(f"that `{shown} …` ends", f"no end within {seconds:g} s") from None
+            raise Unexpected(f"that `{shortened} …` ends", f"no end within {timeout_seconds:g} s") from None
         except BaseException:
             _kill(process)
             raise
     if process.returncode:
-        said = "\n".join((out + err).strip().splitlines()[-_SAID_LINES:])
-        raise Unexpected(f"exit status 0 of `{shown} …`", f"{process.returncode}: {said}")
-    return out
+        last_lines = "\n".join((output + errors).strip().splitlines()[-_MAX_OUTPUT_LINES:])
+        raise Unexpected(f"exit status 0 of `{shortened} …`", f"{process.returncode}: {last_lines}")
+    return output
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    """Kill a program and its children: `docker compose` is one of `docker`, and would go on."""
+    """Kill a program and its children: `docker compose` is a child of `docker` and would otherwise continue."""
     os.killpg(process.pid, signal.SIGKILL)

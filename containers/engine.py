@@ -1,4 +1,4 @@
-"""The container engine and the public images that everything stands on."""
+"""The container engine and the public base images."""
 
 from pathlib import Path
 
@@ -6,31 +6,31 @@ from app.demo.expectations import Unexpected
 from app.demo.printing import Printer, Step
 from containers.docker import docker, run
 
-BASE = "python:3.13-slim"
-# What the Dockerfile and docker-compose.yml name; Grafana is not tried here.
-PUBLIC_IMAGES = (BASE, "postgres:17", "caddy:2", "prom/prometheus:latest")
+BASE_IMAGE = "python:3.13-slim"
+# The images named in the Dockerfile and docker-compose.yml, except Grafana, which is not tested.
+PUBLIC_IMAGES = (BASE_IMAGE, "postgres:17", "caddy:2", "prom/prometheus:latest")
 _MISSING = "a container engine: install Docker Engine with its Compose plugin, https://docs.docker.com/engine/install/"
-_PULL_SECONDS = 600
-_PREPARE_SECONDS = 1_800
+_PULL_TIMEOUT_SECONDS = 600
+_PREPARE_TIMEOUT_SECONDS = 1_800
 
 
 def require_engine(printer: Printer, prepare: Path | None) -> None:
-    """Find an engine with the public images. `prepare` is a program that provides both, where they cannot be had."""
-    with printer.step("Find a container engine, and the public images") as step:
-        obstacle = _obstacle()
-        if obstacle is not None:
+    """Check that there are an engine and the public images. If not, run `prepare`, a program that provides them."""
+    with printer.step("Find a container engine and the public images") as step:
+        problem = _find_problem()
+        if problem is not None:
             if prepare is None or not prepare.exists():
-                raise obstacle
-            step.note(f"not to be had: {obstacle.came}")
+                raise problem
+            step.note(f"not available: {problem.came}")
             step.sent(str(prepare))
-            run([str(prepare)], seconds=_PREPARE_SECONDS)
-            if (obstacle := _obstacle()) is not None:
-                raise obstacle
-        _show(step)
+            run([str(prepare)], timeout_seconds=_PREPARE_TIMEOUT_SECONDS)
+            if (problem := _find_problem()) is not None:
+                raise problem
+        _show_versions(step)
 
 
-def _obstacle() -> Unexpected | None:
-    """Return what is missing, if anything is."""
+def _find_problem() -> Unexpected | None:
+    """Return what is missing, or None."""
     try:
         docker("version", "--format", "{{.Server.Version}}")
         docker("compose", "version")
@@ -41,12 +41,12 @@ def _obstacle() -> Unexpected | None:
             docker("image", "inspect", image)
         except Unexpected:
             try:
-                docker("pull", "--quiet", image, seconds=_PULL_SECONDS)
+                docker("pull", "--quiet", image, timeout_seconds=_PULL_TIMEOUT_SECONDS)
             except Unexpected as error:
                 return error
     return None
 
 
-def _show(step: Step) -> None:
+def _show_versions(step: Step) -> None:
     step.came(f"Docker Engine {docker('version', '--format', '{{.Server.Version}}').strip()}")
     step.note(docker("compose", "version").strip())

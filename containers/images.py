@@ -1,4 +1,4 @@
-"""The images: how they are built, what is in them, and how their containers are held."""
+"""Builds the images, and checks their contents and the restrictions of their containers."""
 
 import json
 from typing import Any
@@ -6,74 +6,79 @@ from typing import Any
 from app.demo.expectations import expect, expect_that
 from app.demo.printing import Printer
 from containers.docker import docker
-from containers.engine import BASE
+from containers.engine import BASE_IMAGE
 from containers.stack import BROKER_IMAGE, REPLICAS, ROOT, SANDBOX_IMAGE, Stack
 
 _MEGABYTE = 1_000_000
-_MOST_MEGABYTES = 100
-_BUILD_SECONDS = 1_200
-_WRITABLE = ("/tmp", "/var/lib/broker")  # noqa: S108 - asked of a container
-_PROTECTED = ("/", "/opt/broker", "/etc")
+_MAX_ADDED_MEGABYTES = 100
+_BUILD_TIMEOUT_SECONDS = 1_200
+_WRITABLE_DIRECTORIES = ("/tmp", "/var/lib/broker")  # noqa: S108 - paths in a container
+_READ_ONLY_DIRECTORIES = ("/", "/opt/broker", "/etc")
 
 
-def build(printer: Printer) -> None:
+def build_images(printer: Printer) -> None:
     """Build both images."""
     for target, image in (("broker", BROKER_IMAGE), ("sandbox", SANDBOX_IMAGE)):
         with printer.step(f"Build the image `{target}`") as step:
-            # The network of this machine: a way to the package index that is set up here leads there from a build too.
+            # With the host's network, a package index that is configured on the host is reachable in the build.
             arguments = ("build", "--quiet", "--network", "host", "--target", target, "--tag", image, str(ROOT))
             step.sent(f"docker {' '.join(arguments[:-1])} .")
-            docker(*arguments, seconds=_BUILD_SECONDS)
+            docker(*arguments, timeout_seconds=_BUILD_TIMEOUT_SECONDS)
             step.came(f"{_size(image) / _MEGABYTE:,.0f} MB")
 
 
-def look_into(printer: Printer) -> None:
-    """See that the image holds what runs, and nothing that only builds."""
-    with printer.step("Look into the image that serves and migrates") as step:
+def check_image(printer: Printer) -> None:
+    """Check the configuration and the size of the broker's image, and that it has no build or test tools."""
+    with printer.step("Check the image `broker`") as step:
         config = _inspect(BROKER_IMAGE)["Config"]
         expect("10001:10001", config["User"], what="the user")
-        expect("SIGTERM", config["StopSignal"], what="the signal to stop")
+        expect("SIGTERM", config["StopSignal"], what="the stop signal")
         expect_that("healthz" in str(config["Healthcheck"]), expected="a health check", came=config["Healthcheck"])
         title = config["Labels"].get("org.opencontainers.image.title")
-        expect("stitch-token-broker", title, what="the label of the title")
-        added = (_size(BROKER_IMAGE) - _size(BASE)) / _MEGABYTE
-        expect_that(added <= _MOST_MEGABYTES, expected=f"at most {_MOST_MEGABYTES} MB more than its base", came=added)
-        step.came(f"{added:,.0f} MB on top of {BASE}; user {config['User']}, {config['StopSignal']}, labels")
+        expect("stitch-token-broker", title, what="the title label")
+        added = (_size(BROKER_IMAGE) - _size(BASE_IMAGE)) / _MEGABYTE
+        expect_that(
+            added <= _MAX_ADDED_MEGABYTES, expected=f"at most {_MAX_ADDED_MEGABYTES} MB on top of the base", came=added
+        )
+        step.came(f"{added:,.0f} MB on top of {BASE_IMAGE}; user {config['User']}, {config['StopSignal']}, labels")
         script = (
             "import importlib.util, shutil\n"
-            "found = [one for one in ('pip', 'gcc', 'cc', 'g++', 'make', 'strip') if shutil.which(one)]\n"
-            "found += [one for one in ('pip', 'sandbox', 'pytest', 'mypy') if importlib.util.find_spec(one)]\n"
+            "found = [name for name in ('pip', 'gcc', 'cc', 'g++', 'make', 'strip') if shutil.which(name)]\n"
+            "found += [name for name in ('pip', 'sandbox', 'pytest', 'mypy') if importlib.util.find_spec(name)]\n"
             "print(found)"
         )
         printed = docker("run", "--rm", "--read-only", "--network", "none", BROKER_IMAGE, "python", "-c", script)
-        expect("[]", printed.strip(), what="tools that only build or test")
+        expect("[]", printed.strip(), what="the build and test tools in the image")
         step.note("no pip, no compiler, no test tool, no sandbox")
 
 
-def look_at_containers(printer: Printer, stack: Stack) -> None:
-    """See that the replicas are held as docker-compose.yml promises."""
-    with printer.step("Look at the replicas' containers") as step:
+def check_containers(printer: Printer, stack: Stack) -> None:
+    """Check that the containers of the replicas have the restrictions of docker-compose.yml."""
+    with printer.step("Check the containers of the replicas") as step:
         secrets = [file.read_text(encoding="utf-8").strip() for file in stack.secrets.iterdir()]
         for service in REPLICAS:
             container = stack.inspect(service)
             host = container["HostConfig"]
             expect(True, host["ReadonlyRootfs"], what="whether the root file system is read-only")
-            expect(["ALL"], host["CapDrop"], what="the capabilities that are dropped")
+            expect(["ALL"], host["CapDrop"], what="the dropped capabilities")
             expect(["no-new-privileges:true"], host["SecurityOpt"], what="the security options")
-            expect({}, host["PortBindings"], what="the ports that are open to others than the gateway")
-            told = json.dumps(container)
-            expect([], [one for one in secrets if one in told], what="secrets that the engine was told")
-            expect("", _written(stack, service), what="what could be written where nothing may be")
-        step.came("read-only, no capabilities, no privileges to gain, no port, no secret in the environment")
+            expect({}, host["PortBindings"], what="the published ports")
+            configuration = json.dumps(container)
+            leaked = [secret for secret in secrets if secret in configuration]
+            expect([], leaked, what="the secrets in the container's configuration")
+            expect("", _writable_by_mistake(stack, service), what="the directories that are writable by mistake")
+        step.came("read-only, no capabilities, no new privileges, no published port, no secret in the environment")
 
 
-def _written(stack: Stack, service: str) -> str:
+def _writable_by_mistake(stack: Stack, service: str) -> str:
+    """Return the read-only directories that can be written. Raises Unexpected if a writable one cannot."""
     script = (
         "import os\n"
-        f"for place in {_PROTECTED!r}:\n"
-        "    try: open(os.path.join(place, 'x'), 'w'); print(place)\n"
+        f"for directory in {_READ_ONLY_DIRECTORIES!r}:\n"
+        "    try: open(os.path.join(directory, 'x'), 'w'); print(directory)\n"
         "    except OSError: pass\n"
-        f"for place in {_WRITABLE!r}: open(os.path.join(place, 'x'), 'w'); os.remove(os.path.join(place, 'x'))\n"
+        f"for directory in {_WRITABLE_DIRECTORIES!r}:\n"
+        "    path = os.path.join(directory, 'x'); open(path, 'w'); os.remove(path)\n"
     )
     return stack.execute(service, "python", "-c", script).strip()
 
@@ -83,5 +88,5 @@ def _size(image: str) -> int:
 
 
 def _inspect(image: str) -> dict[str, Any]:
-    [found] = json.loads(docker("image", "inspect", image))
-    return dict(found)
+    [description] = json.loads(docker("image", "inspect", image))
+    return dict(description)

@@ -1,4 +1,4 @@
-"""Names below `localhost`, which are this machine (RFC 6761 section 6.3): browsers know it, resolvers may not."""
+"""Resolves names below `localhost` to this machine (RFC 6761, section 6.3), as browsers do but not every resolver."""
 
 import ssl
 
@@ -6,7 +6,7 @@ import httpx
 
 
 class LoopbackTransport(httpx.BaseTransport):
-    """Takes requests for names below `localhost` to 127.0.0.1, and checks the certificate for the name all the same."""
+    """Sends requests for names below `localhost` to 127.0.0.1, and verifies the certificate for the original name."""
 
     def __init__(self, verify: ssl.SSLContext) -> None:
         self._transport = httpx.HTTPTransport(verify=verify)

@@ -1,4 +1,4 @@
-"""Programs that `make containers` runs: how they fail, and that none is left behind."""
+"""How `make containers` runs programs: their errors, and that no process is left behind."""
 
 import sys
 import time
@@ -10,26 +10,26 @@ from app.demo.expectations import Unexpected
 from containers.docker import run
 
 
-def test_what_is_printed_comes_back() -> None:
-    assert run([sys.executable, "-c", "print('said')"], seconds=30) == "said\n"
+def test_the_output_is_returned() -> None:
+    assert run([sys.executable, "-c", "print('text')"], timeout_seconds=30) == "text\n"
 
 
-def test_a_failure_says_what_was_said_last() -> None:
+def test_a_failure_contains_the_end_of_the_output() -> None:
     with pytest.raises(Unexpected) as caught:
-        run([sys.executable, "-c", "import sys; sys.exit('no such image')"], seconds=30)
+        run([sys.executable, "-c", "import sys; sys.exit('no such image')"], timeout_seconds=30)
     assert caught.value.came == "1: no such image"
 
 
-def test_a_program_that_is_not_there_is_told() -> None:
+def test_a_missing_program_is_reported() -> None:
     with pytest.raises(Unexpected, match="No such file"):
-        run(["no-such-program"], seconds=30)
+        run(["no-such-program"], timeout_seconds=30)
 
 
-def test_what_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
-    left = tmp_path / "left"
-    # The child keeps no pipe open, as a plugin of `docker` may not.
-    script = f"(sleep 1; touch {left}) >/dev/null 2>&1 & wait"
+def test_after_a_timeout_the_program_and_its_children_are_killed(tmp_path: Path) -> None:
+    created_by_child = tmp_path / "file"
+    # Like a plugin of `docker`, the child does not keep the pipes open.
+    script = f"(sleep 1; touch {created_by_child}) >/dev/null 2>&1 & wait"
     with pytest.raises(Unexpected, match=r"no end within 0\.2 s"):
-        run(["sh", "-c", script], seconds=0.2)
+        run(["sh", "-c", script], timeout_seconds=0.2)
     time.sleep(1.5)
-    assert not left.exists()
+    assert not created_by_child.exists()

@@ -1,4 +1,4 @@
-"""The load of `make containers`: a verdict is worth no more than what it would notice."""
+"""The load of `make containers` must notice every kind of failed query."""
 
 from collections.abc import Callable
 
@@ -10,36 +10,35 @@ from app.demo.expectations import Unexpected
 from containers.load import Load
 
 
-def load_of(answer: Callable[[httpx.Request], httpx.Response]) -> Load:
-    """A load on something that answers so."""
-    return Load(Broker("http://broker", "key", transport=httpx.MockTransport(answer)), "con_1")
+def create_load(respond: Callable[[httpx.Request], httpx.Response]) -> Load:
+    return Load(Broker("http://broker", "key", transport=httpx.MockTransport(respond)), "con_1")
 
 
-def refuse(request: httpx.Request) -> httpx.Response:
+def refuse_connection(request: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("refused", request=request)
 
 
-def test_answers_are_counted() -> None:
-    load = load_of(lambda _: httpx.Response(200, json={"data": {}}))
+def test_successful_queries_are_counted() -> None:
+    load = create_load(lambda _: httpx.Response(200, json={"data": {}}))
     with load.running():
-        load.wait_for_more(5)
-    assert load.answered >= 5
+        load.wait_for_queries(5)
+    assert load.succeeded >= 5
     load.require_no_failure()
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "respond",
     [
         lambda _: httpx.Response(502),
         lambda _: httpx.Response(200, json={"errors": [{"message": "no"}]}),
-        lambda _: httpx.Response(200, text="half an ans"),
-        refuse,
+        lambda _: httpx.Response(200, text="half a respon"),
+        refuse_connection,
     ],
     ids=["status", "errors", "no JSON", "no connection"],
 )
-def test_one_failure_is_enough(answer: Callable[[httpx.Request], httpx.Response]) -> None:
-    load = load_of(answer)
+def test_a_single_failed_query_fails_the_check(respond: Callable[[httpx.Request], httpx.Response]) -> None:
+    load = create_load(respond)
     with load.running():
-        load.wait_for_more(1)
+        load.wait_for_queries(1)
     with pytest.raises(Unexpected, match="0 failed queries"):
         load.require_no_failure()
