@@ -1,4 +1,4 @@
-"""Starting a login, following it and calling it off."""
+"""Sessions as callers see them: starting, following, listing and cancelling logins."""
 
 import hashlib
 import json
@@ -45,7 +45,7 @@ from app.store.sessions import (
 
 @dataclass(frozen=True, slots=True)
 class LoginRequest:
-    """What a caller wants to have linked. Without scopes, the configured ones are asked for."""
+    """What a caller wants to link. Without scopes, those of the settings are requested."""
 
     user_id: str
     scopes: list[str] | None = None
@@ -55,21 +55,21 @@ class LoginRequest:
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def digest(self) -> str:
-        """Tell two requests apart that carry the same idempotency key."""
+        """Return a digest that shows whether two requests with the same idempotency key are the same."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class SessionLinks:
-    """The two addresses that begin a pending login; both are secrets of the user's."""
+    """The two URLs that start a pending login. Both are secrets of the user."""
 
     authorization_url: str | None = field(default=None, repr=False)
     connect_url: str | None = field(default=None, repr=False)
 
 
 class LoginSessions:
-    """Sessions, as callers see them."""
+    """Starts and manages the sessions of one tenant at a time."""
 
     def __init__(self, core: Core, bank: Bank, *, return_urls: ReturnUrls, settings: Settings) -> None:
         self._database = core.database
@@ -84,62 +84,62 @@ class LoginSessions:
         self._scopes = settings.stitch_scopes
         self._session_ttl = settings.session_ttl
 
-    async def start(self, caller: Admission, wanted: LoginRequest, idempotency_key: str | None) -> Session:
-        """Start a login. The same idempotency key with the same request gives the same session.
+    async def start(self, caller: Admission, request: LoginRequest, idempotency_key: str | None) -> Session:
+        """Start a login. The same request with the same idempotency key returns the same session.
 
         Raises UnprocessableRequest, ConnectionNotFound, ConnectionNotReady, ConnectionRevoked, Conflict or BankError.
         """
-        scopes = self._wanted_scopes(wanted)
-        if wanted.return_url is not None:
-            self._return_urls.require(wanted.return_url)
-        authorization = await self._authorization_endpoint.new_request(redirect_uri=self._redirect_uri, scopes=scopes)
-        address = await self._authorization_endpoint.url_for(authorization.parameters)
-        session_id, ticket = new_id("ses"), SecretStr(random_urlsafe_text())
-
-        def seal(column: str, secret: SecretStr) -> Ciphertext:
-            return self._key_ring.encrypt(secret, session_binding(column, session_id))
-
-        new_session = NewSession(
-            id=session_id,
-            tenant=caller.tenant,
-            caller_id=caller.id,
-            user_id=wanted.user_id,
-            stitch_state=sha256_hex(authorization.state.get_secret_value()),
-            nonce_digest=sha256_hex(authorization.nonce.get_secret_value()),
-            code_challenge=authorization.code_challenge,
-            code_verifier=seal("code_verifier", authorization.code_verifier),
-            authorization_url=seal("authorization_url", address.url),
-            pushed_parameters=seal("pushed_parameters", authorization.parameters) if address.is_pushed else None,
-            proof_key=seal("proof_key", authorization.proof_key.private_jwk) if authorization.proof_key else None,
-            ticket=seal("ticket", ticket),
-            ticket_digest=sha256_hex(ticket.get_secret_value()),
-            require_confirmation=wanted.require_confirmation,
-            redirect_uri=self._redirect_uri,
-            return_url=wanted.return_url,
-            renews_connection_id=wanted.connection_id,
-            scopes=scopes,
-            metadata=wanted.metadata,
-            idempotency_key=idempotency_key,
-            request_digest=wanted.digest(),
-        )
+        if request.return_url is not None:
+            self._return_urls.require(request.return_url)
+        new_session = await self._new_session(caller, request, idempotency_key)
         async with self._database.transaction(caller) as transaction:
-            if wanted.connection_id is not None:
-                await _check_renewable(transaction, caller.tenant, wanted.connection_id, wanted.user_id)
+            if request.connection_id is not None:
+                await _check_renewable(transaction, caller.tenant, request.connection_id, request.user_id)
             inserted = await insert_session(transaction, new_session, seconds_to_live=self._session_ttl)
             if not inserted and idempotency_key is not None:
                 earlier = await find_idempotent(transaction, caller.tenant, caller.id, idempotency_key)
-                return _same_request(earlier, wanted)
+                return _same_request(earlier, request)
             await audit.record(
-                transaction,
-                "session.started",
-                of=new_session,
-                actor=caller.id,
-                connection_id=wanted.connection_id,
+                transaction, "session.started", of=new_session, actor=caller.id, connection_id=request.connection_id
             )
-            return await _existing(transaction, caller.tenant, session_id)
+            return await _get_session(transaction, caller.tenant, new_session.id)
+
+    async def _new_session(self, caller: Admission, request: LoginRequest, idempotency_key: str | None) -> NewSession:
+        """Create the authorization request, pushed if the bank wants it so, and the row that remembers it."""
+        scopes = self._scopes_of(request)
+        authorization = await self._authorization_endpoint.new_request(redirect_uri=self._redirect_uri, scopes=scopes)
+        url = await self._authorization_endpoint.url_for(authorization.parameters)
+        session_id, ticket = new_id("ses"), SecretStr(random_urlsafe_text())
+
+        def encrypt(column: str, secret: SecretStr) -> Ciphertext:
+            return self._key_ring.encrypt(secret, session_binding(column, session_id))
+
+        return NewSession(
+            id=session_id,
+            tenant=caller.tenant,
+            caller_id=caller.id,
+            user_id=request.user_id,
+            stitch_state=sha256_hex(authorization.state.get_secret_value()),
+            nonce_digest=sha256_hex(authorization.nonce.get_secret_value()),
+            code_challenge=authorization.code_challenge,
+            code_verifier=encrypt("code_verifier", authorization.code_verifier),
+            authorization_url=encrypt("authorization_url", url.url),
+            pushed_parameters=encrypt("pushed_parameters", authorization.parameters) if url.is_pushed else None,
+            proof_key=encrypt("proof_key", authorization.proof_key.private_jwk) if authorization.proof_key else None,
+            ticket=encrypt("ticket", ticket),
+            ticket_digest=sha256_hex(ticket.get_secret_value()),
+            require_confirmation=request.require_confirmation,
+            redirect_uri=self._redirect_uri,
+            return_url=request.return_url,
+            renews_connection_id=request.connection_id,
+            scopes=scopes,
+            metadata=request.metadata,
+            idempotency_key=idempotency_key,
+            request_digest=request.digest(),
+        )
 
     def links(self, session: Session) -> SessionLinks:
-        """Return the addresses of a pending login; none afterwards. Raises DecryptionError."""
+        """Return the URLs of a pending login; empty afterwards. Raises DecryptionError."""
         if session.status is not SessionStatus.PENDING or session.authorization_url is None or session.ticket is None:
             return SessionLinks()
         url = self._key_ring.decrypt(session.authorization_url, session_binding("authorization_url", session.id))
@@ -149,13 +149,13 @@ class LoginSessions:
     async def get(
         self, caller: Admission, session_id: str, *, wait: float = 0, should_continue: ShouldContinue | None = None
     ) -> Session:
-        """Return a session; with `wait`, as soon as it has ended or after so many seconds. Raises NotFound."""
+        """Return a session, after waiting up to `wait` seconds for its end. Raises NotFound."""
         deadline = self._clock.monotonic() + wait
         async with self._notifications.subscribed(session_topic(session_id)) as changed:
             while True:
                 changed.clear()
                 async with self._database.transaction(caller) as transaction:
-                    session = await _existing(transaction, caller.tenant, session_id)
+                    session = await _get_session(transaction, caller.tenant, session_id)
                 left = deadline - self._clock.monotonic()
                 if session.ended_at is not None or left <= 0 or self._shutdown.is_set:
                     return session
@@ -172,33 +172,33 @@ class LoginSessions:
             )
 
     async def cancel(self, caller: Admission, session_id: str) -> None:
-        """Call off a pending login, once or again. Raises NotFound, or Conflict where it has gone on."""
+        """Cancel a pending login; again is no error. Raises NotFound, or Conflict if it is no longer pending."""
         async with self._database.transaction(caller) as transaction:
-            await _existing(transaction, caller.tenant, session_id)
+            await _get_session(transaction, caller.tenant, session_id)
             session = await lock_session(transaction, session_id)
             if session is None or session.status is SessionStatus.CANCELLED:
                 return
             if session.status is not SessionStatus.PENDING:
                 raise Conflict(
-                    f"the login is {session.status} and cannot be cancelled any more", code="session_not_pending"
+                    f"the login is {session.status} and can no longer be cancelled", code="session_not_pending"
                 )
             await end_session(transaction, session_id, SessionStatus.CANCELLED)
             await audit.record(transaction, "session.cancelled", of=session, actor=caller.id)
 
-    def _wanted_scopes(self, wanted: LoginRequest) -> list[str]:
-        scopes = list(dict.fromkeys(wanted.scopes if wanted.scopes is not None else self._scopes))
+    def _scopes_of(self, request: LoginRequest) -> list[str]:
+        scopes = list(dict.fromkeys(request.scopes if request.scopes is not None else self._scopes))
         return scopes if "openid" in scopes else ["openid", *scopes]
 
 
-def _same_request(earlier: Session | None, wanted: LoginRequest) -> Session:
-    if earlier is None or earlier.request_digest != wanted.digest():
+def _same_request(earlier: Session | None, request: LoginRequest) -> Session:
+    if earlier is None or earlier.request_digest != request.digest():
         raise UnprocessableRequest(
-            "this Idempotency-Key was used for another request; take a new one", code="idempotency_key_reused"
+            "this Idempotency-Key was used for another request; use a new one", code="idempotency_key_reused"
         )
     return earlier
 
 
-async def _existing(transaction: Transaction, tenant: str, session_id: str) -> Session:
+async def _get_session(transaction: Transaction, tenant: str, session_id: str) -> Session:
     session = await get_session(transaction, session_id, tenant=tenant)
     if session is None:
         raise NotFound("your tenant has no session with this id", code="session_not_found")
@@ -210,9 +210,9 @@ async def _check_renewable(transaction: Transaction, tenant: str, connection_id:
     if connection is None:
         raise ConnectionNotFound
     if connection.status is ConnectionStatus.REVOKED:
-        raise ConnectionRevoked("a revoked connection is not renewed; start a session without connection_id")
+        raise ConnectionRevoked("a revoked connection cannot be renewed; start a session without connection_id")
     if connection.status is ConnectionStatus.PENDING_CONFIRMATION:
-        # Whoever else logs in would be let in without the confirmation that is awaited.
-        raise ConnectionNotReady("the link awaits its confirmation, and cannot be renewed before it")
+        # Another person who logs in would be linked without the confirmation.
+        raise ConnectionNotReady("the link has not been confirmed yet, and cannot be renewed before that")
     if connection.user_id != user_id:
         raise Conflict("the connection belongs to another user_id", code="user_mismatch")
