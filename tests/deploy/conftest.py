@@ -1,4 +1,4 @@
-"""What the deployments need."""
+"""Fixtures for the tests of the deployments."""
 
 import subprocess
 from pathlib import Path
@@ -8,6 +8,6 @@ import pytest
 
 @pytest.fixture
 def secrets(tmp_path: Path) -> Path:
-    """The directory of what deploy/secrets/generate makes."""
+    """A directory with the output of deploy/secrets/generate."""
     subprocess.run(["deploy/secrets/generate", str(tmp_path)], check=True, capture_output=True)
     return tmp_path

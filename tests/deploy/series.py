@@ -1,4 +1,4 @@
-"""The series that the broker's metrics make, and those that an expression of Prometheus asks for."""
+"""The time series of the broker's metrics, and those that a PromQL expression selects."""
 
 import re
 from collections.abc import Iterator
@@ -7,25 +7,25 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from app.observability import metrics
 
-# What Prometheus itself tells of a target.
-_PROMETHEUS = {"up": {"job", "instance"}}
+# Prometheus adds this series for each target.
+_UP = {"up": {"job", "instance"}}
+_SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 
 
-def series() -> dict[str, set[str]]:
-    """Return the labels of every series that the broker's metrics make."""
-    found = dict(_PROMETHEUS)
+def exported_series() -> dict[str, set[str]]:
+    """Return the names and the labels of all series of the broker's metrics."""
+    labels = dict(_UP)
     for metric in vars(metrics).values():
         if isinstance(metric, MetricWrapperBase):
-            described = next(iter(metric.describe()))
-            suffixes = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
-            for suffix in suffixes[described.type]:
-                found[described.name + suffix] = {*metric._labelnames, "instance", "job"}
+            description = next(iter(metric.describe()))
+            for suffix in _SUFFIXES[description.type]:
+                labels[description.name + suffix] = {*metric._labelnames, "instance", "job"}
                 if suffix == "_bucket":
-                    found[described.name + suffix].add("le")
-    return found
+                    labels[description.name + suffix].add("le")
+    return labels
 
 
-def selectors(expression: str) -> Iterator[tuple[str, list[str]]]:
-    """Give each metric that an expression selects, and the labels that it selects by."""
+def selected_series(expression: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each series that an expression selects, with the labels that it selects by."""
     for name, matchers in re.findall(r'\b(up|broker_\w+)\b(?:\{((?:"[^"]*"|[^"}])*)\})?', expression):
         yield name, re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", matchers)

@@ -1,4 +1,4 @@
-"""The alert rules: what can be said of them without promtool, which `make alerts` runs."""
+"""Checks of the alert rules that need no promtool; `make alerts` runs the others."""
 
 import re
 from pathlib import Path
@@ -7,20 +7,20 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.series import selectors, series
+from tests.deploy.series import exported_series, selected_series
 
 DIRECTORY = Path("deploy/prometheus")
 RULES = [rule for group in yaml.safe_load((DIRECTORY / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_a_rule_asks_for_what_there_is(rule: dict[str, Any]) -> None:
-    known = series()
-    selected = list(selectors(rule["expr"]))
+def test_a_rule_selects_existing_metrics_and_labels(rule: dict[str, Any]) -> None:
+    exported = exported_series()
+    selected = list(selected_series(rule["expr"]))
     assert selected
     for name, labels in selected:
-        assert name in known, f"there is no metric {name}"
-        assert set(labels) <= known[name], f"{name} has no such label"
+        assert name in exported, f"there is no metric {name}"
+        assert set(labels) <= exported[name], f"{name} has no such label"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
@@ -45,6 +45,6 @@ def test_every_rule_is_tested_and_every_runbook_has_a_rule() -> None:
     assert len(runbooks) == len(names)
 
 
-def test_what_is_no_metric_is_found() -> None:
+def test_the_selected_series_of_an_expression_are_found() -> None:
     expression = 'sum(rate(broker_nothing_total{route="/a/{b}", status=~"5.."}[5m])) > 1 and up == 1'
-    assert list(selectors(expression)) == [("broker_nothing_total", ["route", "status"]), ("up", [])]
+    assert list(selected_series(expression)) == [("broker_nothing_total", ["route", "status"]), ("up", [])]
