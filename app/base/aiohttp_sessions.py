@@ -5,6 +5,7 @@ upgrade, tests/base/test_aiohttp_internals.py says what has changed and which be
 """
 
 import ssl
+from collections.abc import AsyncIterator
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -25,10 +26,17 @@ def verifying_ssl_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def open_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
-    """Open a session, which the caller must close."""
+def open_session(
+    connector: aiohttp.BaseConnector, *, max_header_line_bytes: int = 8_190, max_headers: int = 128
+) -> aiohttp.ClientSession:
+    """Open a session, which the caller must close. The limits apply to heads of responses and default to aiohttp's."""
     return aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), response_class=BoundedResponse
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        response_class=BoundedResponse,
+        max_line_size=max_header_line_bytes,
+        max_field_size=max_header_line_bytes,
+        max_headers=max_headers,
     )
 
 
@@ -38,13 +46,16 @@ def rejecting_cookie_jar() -> CookieJar:
 
 
 class BoundedResponse(aiohttp.ClientResponse):
-    """A response that fails if too many interim responses precede it."""
+    """A response that fails if too many interim responses precede it, and whose body loses no byte to an error."""
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         """Read the head. Raises ClientPayloadError after too many interim responses."""
         if (protocol := connection.protocol) is not None:
             _limit_heads(protocol)
-        return await super().start(connection)
+        await super().start(connection)
+        if type(self.content) is aiohttp.StreamReader:
+            self.content = _BufferedBytesFirst(self.content)  # type: ignore[assignment]
+        return self
 
 
 def _limit_heads(protocol: ResponseHandler) -> None:
@@ -59,3 +70,23 @@ def _limit_heads(protocol: ResponseHandler) -> None:
         return await read()
 
     protocol.read = read_limited  # type: ignore[assignment,method-assign]
+
+
+class _BufferedBytesFirst:
+    """A body that yields the bytes that arrived before an error, which aiohttp would drop, and then raises it."""
+
+    def __init__(self, reader: aiohttp.StreamReader) -> None:
+        self._reader = reader
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._reader, name)
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._reader.iter_chunked(size):
+                yield chunk
+        except (aiohttp.ClientError, OSError):
+            # Reading it with a method would raise the error again.
+            if buffered := b"".join(self._reader._buffer)[self._reader._buffer_offset :]:
+                yield buffered
+            raise

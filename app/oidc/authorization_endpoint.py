@@ -7,10 +7,10 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from pydantic import SecretStr
 
-from app.base.strict_json import parse_json
 from app.errors import BankResponseInvalid
 from app.oidc.authorization_request import AuthorizationRequest, new_authorization_request
 from app.oidc.back_channel import BackChannel
+from app.oidc.response_body import parse_json_object
 
 _REQUEST_URI = re.compile(r"[!-~]{1,2000}")
 
@@ -59,18 +59,17 @@ class AuthorizationEndpoint:
             timeout_seconds=self._timeout,
         )
         # FAPI 2.0 Security Profile 5.3.3: the browser carries no other parameter.
-        reference = {"client_id": self._client_id, "request_uri": _parse_request_uri(response.body)}
+        reference = {"client_id": self._client_id, "request_uri": _parse_request_uri(response.text())}
         query = SecretStr(urlencode(reference, quote_via=quote))
         return AuthorizationUrl(_with_query(metadata.authorization_endpoint, query), is_pushed=True)
 
 
-def _parse_request_uri(body: bytes) -> str:
+def _parse_request_uri(text: str) -> str:
     """Return the `request_uri` of a pushed authorization response (RFC 9126 section 2.2)."""
     try:
-        members = parse_json(body)
+        request_uri = parse_json_object(text).get("request_uri")
     except ValueError as error:
-        raise BankResponseInvalid("the bank's answer to a pushed authorization request is not JSON") from error
-    request_uri = members.get("request_uri") if isinstance(members, dict) else None
+        raise BankResponseInvalid("the bank's answer to a pushed authorization request is not a JSON object") from error
     # It becomes part of a URL, so only printable ASCII is accepted.
     if not isinstance(request_uri, str) or not _REQUEST_URI.fullmatch(request_uri):
         raise BankResponseInvalid("the bank's answer to a pushed authorization request has no usable request_uri")

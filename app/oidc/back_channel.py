@@ -81,4 +81,4 @@ class BackChannel:
 
 
 def _requires_nonce(response: BankResponse) -> bool:
-    return "dpop-nonce" in response.headers and parse_error_code(response.body) == USE_DPOP_NONCE
+    return response.status >= 400 and "dpop-nonce" in response.headers and parse_error_code(response) == USE_DPOP_NONCE

@@ -5,7 +5,6 @@ from datetime import datetime
 
 import httpx
 
-from app.base.strict_json import parse_json
 from app.errors import (
     BankRateLimited,
     BankRequestRejected,
@@ -16,6 +15,7 @@ from app.errors import (
 )
 from app.oidc.authorization_response import ERROR_CODES as AUTHORIZATION_ERROR_CODES
 from app.oidc.dpop import USE_DPOP_NONCE
+from app.oidc.response_body import parse_json_object
 from app.oidc.transport import BankResponse
 
 _MAX_RETRY_AFTER_SECONDS = 3_600.0
@@ -35,13 +35,13 @@ def raise_for_error(response: BankResponse, now: datetime) -> None:
     """
     if 200 <= response.status < 300:
         return
-    error_code = parse_error_code(response.body)
     if response.status == 429:
         raise BankRateLimited("the bank wants fewer requests", retry_after=parse_retry_after(response.headers, now))
     if response.status >= 500:
         raise BankServerError(
             f"the bank failed with status {response.status}", retry_after=parse_retry_after(response.headers, now)
         )
+    error_code = parse_error_code(response)
     if error_code in ("invalid_client", "unauthorized_client") or (response.status == 401 and error_code is None):
         raise InvalidClient("the bank does not accept the broker's client credentials; check BROKER_STITCH_CLIENT_*")
     if error_code == "invalid_grant":
@@ -51,13 +51,15 @@ def raise_for_error(response: BankResponse, now: datetime) -> None:
     raise BankResponseInvalid(f"the bank answered with status {response.status} and no OAuth error")
 
 
-def parse_error_code(body: bytes) -> str | None:
-    """Return the OAuth error code, or None. An unknown code is not returned, since it may repeat a secret."""
+def parse_error_code(response: BankResponse) -> str | None:
+    """Return the OAuth error code, or None. An unknown code is not returned, since it may repeat a secret.
+
+    Raises BankResponseInvalid if the body cannot be decoded.
+    """
     try:
-        members = parse_json(body)
+        error_code = parse_json_object(response.text()).get("error")
     except ValueError:
         return None
-    error_code = members.get("error") if isinstance(members, dict) else None
     if not isinstance(error_code, str):
         return None
     return error_code if error_code in _KNOWN_ERROR_CODES else _UNKNOWN_ERROR_CODE

@@ -8,7 +8,6 @@ import httpx
 from joserfc.jwk import KeySet
 
 from app.base.clock import Clock
-from app.base.strict_json import parse_json
 from app.errors import BankError, BankResponseInvalid
 from app.observability.logs import get_logger
 from app.oidc.jwks import parse_jwks
@@ -20,6 +19,7 @@ from app.oidc.provider_metadata import (
     MetadataReader,
     ProviderMetadata,
 )
+from app.oidc.response_body import parse_json_object
 from app.oidc.transport import send
 
 logger = get_logger(__name__)
@@ -152,9 +152,6 @@ class Provider:
         if response.status != 200:
             raise BankResponseInvalid(f"the bank answered {response.status} for its {name} document")
         try:
-            document = parse_json(response.body)
+            return parse_json_object(response.text())
         except ValueError as error:
-            raise BankResponseInvalid(f"the bank's {name} document is not JSON") from error
-        if not isinstance(document, dict):
-            raise BankResponseInvalid(f"the bank's {name} document is not an object")
-        return document
+            raise BankResponseInvalid(f"the bank's {name} document is not a JSON object") from error

@@ -67,4 +67,4 @@ class TokenEndpoint:
         response = await self._back_channel.post(
             metadata.token_endpoint, form, endpoint="token", timeout_seconds=timeout_seconds, proof_key=proof_key
         )
-        return SecretStr(response.body.decode("utf-8-sig", errors="replace"))
+        return SecretStr(response.text())

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from app.base.strict_json import is_storable_in_postgresql, parse_json
+from app.base.strict_json import is_storable_in_postgresql
 from app.errors import BankResponseInvalid
+from app.oidc.response_body import parse_json_object
 
 # In seconds. If the bank sends no usable lifetime: short enough to be safe, long enough to be useful.
 _DEFAULT_LIFETIME = 300
@@ -35,11 +36,9 @@ def parse_token_response(body: SecretStr, proof_key: SecretStr | None = None) ->
     A detail must never cost a rotated refresh token, so only a body without tokens raises BankResponseInvalid.
     """
     try:
-        members = parse_json(body.get_secret_value())
+        members = parse_json_object(body.get_secret_value())
     except ValueError as error:
-        raise BankResponseInvalid("the bank's token response is not JSON") from error
-    if not isinstance(members, dict):
-        raise BankResponseInvalid("the bank's token response is not an object")
+        raise BankResponseInvalid("the bank's token response is not a JSON object") from error
     access_token, refresh_token = _token(members, "access_token"), _token(members, "refresh_token")
     if access_token is None and refresh_token is None:
         raise BankResponseInvalid("the bank's token response has no token")

@@ -8,7 +8,7 @@ kept-alive one just as it is used again, and then it is unknown whether the requ
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -20,12 +20,17 @@ from opentelemetry.trace import SpanKind
 from app.base.aiohttp_sessions import open_session, rejecting_cookie_jar, verifying_ssl_context
 from app.base.proxies import proxy_for
 from app.errors import BankError, BankOutcomeUnknown, BankResponseInvalid, BankUnreachable
+from app.observability.logs import get_logger
 from app.observability.metrics import BANK_REQUESTS, BANK_SECONDS
 from app.observability.trace_context import current_trace_context
 from app.observability.tracing import span
+from app.oidc.response_body import decode_body, parse_json_object
 
 _MAX_BODY_BYTES = 1_048_576
+# Proxies and CDNs add fields. A response that is too large to read costs a refresh token.
+_MAX_HEADER_LINE_BYTES, _MAX_HEADERS = 65_536, 500
 _MAX_CONNECT_SECONDS = 5.0
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +41,17 @@ class BankResponse:
     headers: httpx.Headers
     body: bytes = field(repr=False)
 
+    def text(self) -> str:
+        """Decode the body. Raises BankResponseInvalid if its content coding is not supported or it is too large."""
+        return decode_body(self.body, self.headers.get("content-encoding", ""), max_bytes=_MAX_BODY_BYTES)
+
 
 @asynccontextmanager
 async def bank_client() -> AsyncIterator[httpx.AsyncClient]:
     """Open the client for `send`: it verifies TLS, follows no redirects and uses the proxies of the environment."""
     connector = aiohttp.TCPConnector(force_close=True, limit=200, ttl_dns_cache=10, ssl=verifying_ssl_context())
     async with (
-        open_session(connector) as session,
+        open_session(connector, max_header_line_bytes=_MAX_HEADER_LINE_BYTES, max_headers=_MAX_HEADERS) as session,
         httpx.AsyncClient(
             transport=_ProxyingTransport(session), cookies=rejecting_cookie_jar(), follow_redirects=False
         ) as client,
@@ -81,21 +90,15 @@ async def send(
     Raises BankUnreachable, BankOutcomeUnknown or BankResponseInvalid. Redirects are not followed but invalid.
     """
     with span(f"{method} {endpoint}", SpanKind.CLIENT, {"http.request.method": method}) as client_span:
-        with _measured(endpoint) as measurement, _errors_of_the_broker(measurement, timeout_seconds):
-            async with (
-                asyncio.timeout(timeout_seconds),
-                client.stream(
-                    method,
-                    url,
-                    content=None if form is None else urlencode(form).encode(),
-                    headers=_request_headers(headers or {}, has_form=form is not None),
-                    timeout=_timeouts(timeout_seconds),
-                ) as http_response,
-            ):
-                measurement.status = _INCOMPLETE
-                response = BankResponse(
-                    http_response.status_code, http_response.headers, await _read_body(http_response)
-                )
+        with _measured(endpoint) as measurement:
+            request = client.stream(
+                method,
+                url,
+                content=None if form is None else urlencode(form).encode(),
+                headers=_request_headers(headers or {}, has_form=form is not None),
+                timeout=_timeouts(timeout_seconds),
+            )
+            response = await _receive(request, measurement, timeout_seconds)
             measurement.status = str(response.status)
         client_span.set_attributes({"http.response.status_code": response.status})
         if 300 <= response.status < 400:
@@ -121,15 +124,6 @@ def _timeouts(total_seconds: float) -> httpx.Timeout:
     return httpx.Timeout(total_seconds, connect=connect_seconds, pool=connect_seconds)
 
 
-async def _read_body(response: httpx.Response) -> bytes:
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            raise BankResponseInvalid(f"the bank's answer is larger than {_MAX_BODY_BYTES} bytes")
-    return bytes(body)
-
-
 @dataclass(slots=True)
 class _Measurement:
     """How far a request has come: the status in the metrics."""
@@ -150,31 +144,52 @@ def _measured(endpoint: str) -> Iterator[_Measurement]:
         BANK_SECONDS.labels(endpoint=endpoint).observe(time.perf_counter() - started_at)
 
 
-@contextmanager
-def _errors_of_the_broker(measurement: _Measurement, timeout_seconds: float) -> Iterator[None]:
-    """Translate the errors of the HTTP client."""
+async def _receive(
+    request: AbstractAsyncContextManager[httpx.Response], measurement: _Measurement, timeout_seconds: float
+) -> BankResponse:
+    """Send the request and read the response. Translates the errors of the HTTP client."""
+    response: httpx.Response | None = None
+    body = bytearray()
     try:
-        yield
-    except TimeoutError as error:
-        raise BankOutcomeUnknown(f"the bank did not answer within {timeout_seconds:g} s") from error
-    except UnicodeError as error:
-        # Raised for a host name with an empty label or a label of more than 63 characters.
-        measurement.status = _UNREACHABLE
-        raise BankUnreachable("the bank's address cannot be used") from error
-    except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
-        translated = _translate(error, has_response=measurement.status == _INCOMPLETE)
-        if isinstance(translated, BankUnreachable):
-            measurement.status = _UNREACHABLE
-        raise translated from error
+        async with asyncio.timeout(timeout_seconds), request as response:
+            measurement.status = _INCOMPLETE
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > _MAX_BODY_BYTES:
+                    raise BankResponseInvalid(f"the bank's answer is larger than {_MAX_BODY_BYTES} bytes")
+    except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, UnicodeError) as error:
+        if response is None or not _is_complete(partial := _bank_response(response, body)):
+            translated = _translate(error, has_response=response is not None, timeout_seconds=timeout_seconds)
+            if isinstance(translated, BankUnreachable):
+                measurement.status = _UNREACHABLE
+            raise translated from error
+        logger.warning("response_framing_invalid", status=partial.status, error=type(error).__name__)
+    return _bank_response(response, body)
 
 
-def _translate(error: Exception, *, has_response: bool) -> BankError:
+def _bank_response(response: httpx.Response, body: bytearray) -> BankResponse:
+    return BankResponse(response.status_code, response.headers, bytes(body))
+
+
+def _is_complete(response: BankResponse) -> bool:
+    """Return whether the body is a whole JSON object, so that nothing is lost if the framing breaks after it."""
+    try:
+        parse_json_object(response.text())
+    except (ValueError, BankResponseInvalid):
+        return False
+    return True
+
+
+def _translate(error: Exception, *, has_response: bool, timeout_seconds: float) -> BankError:
     # httpx-aiohttp raises httpx.ConnectTimeout for a connection lost after sending, too. Only the cause differs.
     cause = error.__cause__ if isinstance(error, httpx.HTTPError) else error
     if isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
         return BankUnreachable("no connection to the bank could be opened")
-    if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):
+    # UnicodeError: the host name has an empty label or a label of more than 63 characters.
+    if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL, UnicodeError)):
         return BankUnreachable("the bank's address cannot be used")
+    if isinstance(error, TimeoutError):
+        return BankOutcomeUnknown(f"the bank did not answer within {timeout_seconds:g} s")
     if has_response:
         return BankResponseInvalid("the bank's answer broke off")
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):

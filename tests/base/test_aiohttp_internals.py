@@ -69,3 +69,22 @@ async def test_interim_responses_up_to_the_limit_are_skipped(session: aiohttp.Cl
 async def test_more_interim_responses_are_rejected(session: aiohttp.ClientSession) -> None:
     with pytest.raises(aiohttp.ClientPayloadError, match="interim"):
         await _get(session, INTERIM * (MAX_INTERIM_RESPONSES + 1) + FINAL)
+
+
+async def test_bytes_that_arrived_before_an_error_are_read_before_it_is_raised(session: aiohttp.ClientSession) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf a body")
+        writer.close()
+
+    async with await asyncio.start_server(handler, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with session.get(f"http://127.0.0.1:{port}/") as response:
+            await asyncio.sleep(0.1)
+            received = bytearray()
+            with pytest.raises(aiohttp.ClientPayloadError):
+                async for chunk in response.content.iter_chunked(4):
+                    received += chunk
+    assert received == b"half a body", (
+        "StreamReader has changed, which breaks: reading a response cut off after its body"
+    )
