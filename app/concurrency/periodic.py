@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from app.concurrency.backoff import with_jitter
+from app.concurrency.retry import Sleep
 from app.errors import BrokerError
 from app.observability.logs import get_logger
 
@@ -11,7 +12,9 @@ _PAUSE_AFTER_ERROR = 5.0  # seconds
 logger = get_logger(__name__)
 
 
-async def run_periodically(period: float, work: Callable[[], Awaitable[object]]) -> None:
+async def run_periodically(
+    period: float, work: Callable[[], Awaitable[object]], *, sleep: Sleep = asyncio.sleep
+) -> None:
     """Call `work` every `period` seconds until cancelled. Errors are logged, and `work` is called again after a pause.
 
     Repeated errors of one kind are logged once, so that an outage does not fill the log.
@@ -30,4 +33,4 @@ async def run_periodically(period: float, work: Callable[[], Awaitable[object]])
         except Exception:
             logger.exception("housekeeping_failed", work=work.__name__)
             pause = _PAUSE_AFTER_ERROR
-        await asyncio.sleep(with_jitter(pause))
+        await sleep(with_jitter(pause))

@@ -85,6 +85,4 @@ async def test_bytes_that_arrived_before_an_error_are_read_before_it_is_raised(s
             with pytest.raises(aiohttp.ClientPayloadError):
                 async for chunk in response.content.iter_chunked(4):
                     received += chunk
-    assert received == b"half a body", (
-        "StreamReader has changed, which breaks: reading a response cut off after its body"
-    )
+    assert received == b"half a body", "StreamReader has changed, which breaks: reading cut-off responses"
