@@ -1,4 +1,4 @@
-"""What both clients send."""
+"""Requests that the synchronous and the asyncio client share."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -7,21 +7,24 @@ from urllib.parse import quote
 from broker_client.generated.models.session_request import SessionRequest
 from broker_client.generated.models.session_request_metadata_type_0 import SessionRequestMetadataType0
 
-HELD = 30
-"""Seconds for which the broker holds an answer back; gateways often cut at 60."""
-TIMEOUT = 75.0
-"""Seconds: longer than the broker's own limits."""
+DEFAULT_TIMEOUT_SECONDS = 75.0
+"""Longer than the broker's own timeouts."""
+_MAX_WAIT_SECONDS = 30
+"""For how long one request waits for the end of a session. Many gateways time out after 60 seconds."""
 
 
-def clean_key(api_key: str) -> str:
-    """Return a key without the blanks and line ends that files bring along. Raises ValueError, which never shows it."""
+def clean_api_key(api_key: str) -> str:
+    """Return a key without surrounding whitespace, which keys read from files often have.
+
+    Raises ValueError if it is not a valid key; the message does not contain it.
+    """
     cleaned = api_key.strip()
     if not cleaned or any(character <= " " or character > "~" for character in cleaned):
-        raise ValueError("the api_key is empty, or holds characters that no key has")
+        raise ValueError("the api_key is empty or contains invalid characters")
     return cleaned
 
 
-def session_request(
+def create_session_request(
     *,
     user_id: str,
     return_url: str | None,
@@ -30,7 +33,7 @@ def session_request(
     require_confirmation: bool,
     metadata: Mapping[str, Any] | None,
 ) -> SessionRequest:
-    """Return what starts a login."""
+    """Return the body of the request that starts a session."""
     return SessionRequest(
         user_id=user_id,
         return_url=return_url,
@@ -41,11 +44,16 @@ def session_request(
     )
 
 
-def path_of_queries(connection_id: str) -> str:
-    """Return where queries of a connection go."""
+def wait_seconds(remaining: float) -> int:
+    """Return for how long the next request should wait for the end of a session."""
+    return max(0, min(_MAX_WAIT_SECONDS, int(remaining)))
+
+
+def graphql_path(connection_id: str) -> str:
+    """Return the path of a connection's GraphQL endpoint."""
     return f"/v1/connections/{quote(connection_id, safe='')}/graphql"
 
 
-def graphql(query: str, variables: Mapping[str, Any] | None, operation_name: str | None) -> dict[str, Any]:
+def graphql_body(query: str, variables: Mapping[str, Any] | None, operation_name: str | None) -> dict[str, Any]:
     """Return the body of a GraphQL request."""
     return {"query": query, "variables": dict(variables or {}), "operationName": operation_name}

@@ -1,4 +1,4 @@
-"""The broker, called synchronously."""
+"""The synchronous client."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -6,27 +6,34 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from broker_client.answers import Answer, answer, refuse_errors, result
 from broker_client.generated.api.link_an_account import get_session, start_session
 from broker_client.generated.client import AuthenticatedClient
 from broker_client.generated.models.problem import Problem
 from broker_client.generated.models.session_view import SessionView
 from broker_client.generated.types import Response
-from broker_client.requests import HELD, TIMEOUT, clean_key, graphql, path_of_queries, session_request
+from broker_client.requests import (
+    DEFAULT_TIMEOUT_SECONDS,
+    clean_api_key,
+    create_session_request,
+    graphql_body,
+    graphql_path,
+    wait_seconds,
+)
+from broker_client.responses import Answer, parse_answer, parse_result, raise_for_error
 
 T = TypeVar("T")
 
 
 class Broker:
-    """Calls a broker as one caller. To be closed, or used in a `with` block; threads may share one."""
+    """A client with one API key. Close it after use, or use it in a `with` block. Threads can share a client."""
 
-    def __init__(self, url: str, api_key: str, *, timeout: float = TIMEOUT) -> None:
-        """`timeout` is in seconds, for each request; queries may take 60, and so may a wait."""
+    def __init__(self, url: str, api_key: str, *, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> None:
+        """`timeout` is in seconds, for each request. A query can take 60 seconds."""
         self.client = AuthenticatedClient(
             base_url=url,
-            token=clean_key(api_key),
+            token=clean_api_key(api_key),
             timeout=httpx.Timeout(timeout),
-            httpx_args={"event_hooks": {"response": [_check]}},
+            httpx_args={"event_hooks": {"response": [_raise_for_error]}},
         )
 
     def __enter__(self) -> Self:
@@ -36,15 +43,15 @@ class Broker:
         self.close()
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close all connections."""
         self.client.get_httpx_client().close()
 
     def call(self, operation: Callable[..., Response[Problem | T]], *arguments: Any, **options: Any) -> T:
-        """Make any call: `broker.call(get_connection.sync_detailed, connection_id)`. Raises BrokerError."""
-        return result(operation(*arguments, client=self.client, **options))
+        """Call any operation: `broker.call(get_connection.sync_detailed, id)`. Raises BrokerError."""
+        return parse_result(operation(*arguments, client=self.client, **options))
 
     def pages(self, operation: Callable[..., Response[Any]], **options: Any) -> Iterator[Any]:
-        """Go through all items of a list: `broker.pages(list_connections.sync_detailed, user_id="user-42")`."""
+        """Iterate over all items of a list: `broker.pages(list_connections.sync_detailed, user_id="user-42")`."""
         cursor: dict[str, str] = {}
         while True:
             page = self.call(operation, **options, **cursor)
@@ -64,8 +71,8 @@ class Broker:
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> SessionView:
-        """Start a login; send the user to the session's `connect_url`. Raises BrokerError."""
-        wanted = session_request(
+        """Start a session; then send the user to its `connect_url`. Raises BrokerError."""
+        request = create_session_request(
             user_id=user_id,
             return_url=return_url,
             connection_id=connection_id,
@@ -74,23 +81,23 @@ class Broker:
             metadata=metadata,
         )
         headers = {} if idempotency_key is None else {"idempotency_key": idempotency_key}
-        return self.call(start_session.sync_detailed, body=wanted, **headers)
+        return self.call(start_session.sync_detailed, body=request, **headers)
 
     def wait_for_session(self, session_id: str, *, seconds: float = 900) -> SessionView:
-        """Wait until a login has ended, and return the session. Raises TimeoutError, and BrokerError.
+        """Wait until a session has ended, and return it. Raises TimeoutError after `seconds`, and BrokerError.
 
         A session that awaits its confirmation has not ended.
         """
         deadline = time.monotonic() + seconds
         while True:
-            left = deadline - time.monotonic()
-            session = self.call(get_session.sync_detailed, session_id, wait=max(0, min(HELD, int(left))))
+            remaining = deadline - time.monotonic()
+            session = self.call(get_session.sync_detailed, session_id, wait=wait_seconds(remaining))
             if session.ended_at is not None:
                 return session
-            if left <= 0:
+            if remaining <= 0:
                 raise TimeoutError(f"session {session_id} is still {session.status} after {seconds:g} s")
-            # A broker that is to stop answers at once, whatever `wait` says.
-            time.sleep(min(1, max(0, left)))
+            # A broker that is shutting down responds immediately, whatever `wait` is.
+            time.sleep(min(1, max(0, remaining)))
 
     def query(
         self,
@@ -100,15 +107,15 @@ class Broker:
         *,
         operation_name: str | None = None,
     ) -> Answer:
-        """Send a GraphQL query or mutation to the bank. Raises BrokerError where the broker itself had to answer."""
-        return answer(
+        """Send a GraphQL query or mutation to the bank. Raises BrokerError if the broker rejects it or fails."""
+        return parse_answer(
             self.client.get_httpx_client().post(
-                path_of_queries(connection_id), json=graphql(query, variables, operation_name)
+                graphql_path(connection_id), json=graphql_body(query, variables, operation_name)
             )
         )
 
 
-def _check(response: httpx.Response) -> None:
+def _raise_for_error(response: httpx.Response) -> None:
     if response.is_error:
         response.read()
-        refuse_errors(response)
+        raise_for_error(response)

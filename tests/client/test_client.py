@@ -39,8 +39,8 @@ async def link(client: AsyncBroker, bank: SandboxClient, browser: Browser, user_
     return ended.connection_id
 
 
-def test_the_document_that_the_client_is_made_from_is_the_brokers() -> None:
-    assert json.loads(OPENAPI.read_text()) == create_api().openapi(), "run make client, and commit what it changes"
+def test_the_openapi_document_of_the_client_is_current() -> None:
+    assert json.loads(OPENAPI.read_text()) == create_api().openapi(), "run make client and commit the changes"
 
 
 async def test_an_account_is_linked_and_queried(client: AsyncBroker, bank: SandboxClient, browser: Browser) -> None:
@@ -52,12 +52,12 @@ async def test_an_account_is_linked_and_queried(client: AsyncBroker, bank: Sandb
     connection = await client.call(get_connection.asyncio_detailed, connection_id)
     assert connection.status == "active"
     assert await client.call(disconnect.asyncio_detailed, connection_id) is None
-    with pytest.raises(BrokerError) as refused:
+    with pytest.raises(BrokerError) as rejected:
         await client.query(connection_id, ACCOUNTS)
-    assert (refused.value.status, refused.value.code) == (409, "CONNECTION_REVOKED")
+    assert (rejected.value.status, rejected.value.code) == (409, "CONNECTION_REVOKED")
 
 
-async def test_the_same_without_asyncio(
+async def test_the_synchronous_client_links_and_queries(
     client: AsyncBroker, broker: Broker, api: Api, bank: SandboxClient, browser: Browser
 ) -> None:
     connection_id = await link(client, bank, browser)
@@ -74,32 +74,32 @@ async def test_the_same_without_asyncio(
         assert sync.wait_for_session(session.id).status == "cancelled"
 
 
-async def test_a_list_is_gone_through_to_its_end(client: AsyncBroker, broker: Broker, api: Api) -> None:
+async def test_pages_returns_all_items_of_a_list(client: AsyncBroker, broker: Broker, api: Api) -> None:
     started = {(await client.start_session("user-3")).id for _ in range(3)}
-    found = {one.id async for one in client.pages(list_sessions.asyncio_detailed, user_id="user-3", limit=1)}
-    assert found == started
+    listed = {session.id async for session in client.pages(list_sessions.asyncio_detailed, user_id="user-3", limit=1)}
+    assert listed == started
     with SyncBroker(broker.url, api.api_key) as sync:
-        assert {one.id for one in sync.pages(list_sessions.sync_detailed, user_id="user-3", limit=2)} == started
+        assert {session.id for session in sync.pages(list_sessions.sync_detailed, user_id="user-3", limit=2)} == started
 
 
 async def test_an_error_says_what_to_do(client: AsyncBroker, broker: Broker) -> None:
-    with pytest.raises(BrokerError, match="return_url") as refused:
+    with pytest.raises(BrokerError, match="return_url") as rejected:
         await client.start_session("user-1", return_url="https://elsewhere.example/")
-    assert (refused.value.status, refused.value.code) == (422, "return_url_not_allowed")
-    assert refused.value.request_id
-    with closing(SyncBroker(broker.url, "brk_wrong")) as stranger, pytest.raises(BrokerError) as unknown:
-        stranger.query("con_1", ACCOUNTS)
+    assert (rejected.value.status, rejected.value.code) == (422, "return_url_not_allowed")
+    assert rejected.value.request_id
+    with closing(SyncBroker(broker.url, "brk_wrong")) as unauthorized, pytest.raises(BrokerError) as unknown:
+        unauthorized.query("con_1", ACCOUNTS)
     assert (unknown.value.status, unknown.value.code) == (401, "UNAUTHORIZED_CALLER")
 
 
-async def test_an_error_of_something_in_between_is_told_apart(broker: Broker, api: Api) -> None:
+async def test_an_error_that_is_not_from_the_api_is_raised_too(broker: Broker, api: Api) -> None:
     async with AsyncBroker(f"{broker.url}/static", api.api_key) as client:
-        with pytest.raises(BrokerError) as refused:
+        with pytest.raises(BrokerError) as rejected:
             await client.start_session("user-1")
-    assert refused.value.status in (404, 405)
+    assert rejected.value.status in (404, 405)
 
 
-async def test_what_the_bank_wants_of_its_customer_is_shown(
+async def test_an_approval_that_the_bank_requires_is_returned(
     client: AsyncBroker, broker: Broker, api: Api, bank: SandboxClient
 ) -> None:
     connection = await broker.rows.link(bank, tenant=api.tenant)
@@ -109,14 +109,14 @@ async def test_what_the_bank_wants_of_its_customer_is_shown(
     assert answer.interaction.url.startswith("http")
 
 
-async def test_a_key_read_with_its_line_end_is_good(broker: Broker, api: Api) -> None:
+async def test_a_key_with_a_trailing_newline_is_accepted(broker: Broker, api: Api) -> None:
     async with AsyncBroker(broker.url, f"{api.api_key}\n") as client:
         assert (await client.start_session("user-1")).status == "pending"
 
 
 @pytest.mark.parametrize("key", ["", " \n", "brk_plan ted", "brk_planted\x00", "brk_plänted"])
-@pytest.mark.parametrize("kind", [SyncBroker, AsyncBroker])
-def test_what_is_no_key_is_refused_and_not_shown(kind: type[SyncBroker | AsyncBroker], key: str) -> None:
-    with pytest.raises(ValueError, match="api_key") as refused:
-        kind("http://127.0.0.1:9", key)
-    assert "brk_" not in str(refused.value)
+@pytest.mark.parametrize("client_class", [SyncBroker, AsyncBroker])
+def test_an_invalid_key_is_rejected_and_not_shown(client_class: type[SyncBroker | AsyncBroker], key: str) -> None:
+    with pytest.raises(ValueError, match="api_key") as rejected:
+        client_class("http://127.0.0.1:9", key)
+    assert "brk_" not in str(rejected.value)

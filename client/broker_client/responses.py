@@ -1,4 +1,4 @@
-"""What the broker answers: a bank's answer to a query, or an error that says what to do."""
+"""Responses of the broker: the bank's response to a query, or an error."""
 
 import json
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ from broker_client.generated.models.problem import Problem
 from broker_client.generated.types import Response
 
 T = TypeVar("T")
-_VERSION = "broker-token-version"
+_VERSION_HEADER = "broker-token-version"
 
 
 class BrokerError(Exception):
-    """The broker refused or could not do it. `code` is stable; `str()` says what is wrong and what to do."""
+    """An error response. `code` is stable; `str()` says what is wrong and what to do."""
 
     def __init__(
         self, *, status: int, code: str, detail: str, request_id: str | None, retry_after: float | None
     ) -> None:
-        """`retry_after` is in seconds; None where nothing is said about trying again."""
+        """`retry_after` is in seconds, or None if the response does not contain it."""
         super().__init__(f"{detail} ({code}, request {request_id})")
         self.status = status
         self.code = code
@@ -30,7 +30,7 @@ class BrokerError(Exception):
 
 @dataclass(frozen=True)
 class Interaction:
-    """The bank wants its customer to approve something, at `url`; `id` names it at the bank."""
+    """An approval that the bank requires from its customer, on the page `url`. `id` is the bank's identifier."""
 
     id: str
     url: str
@@ -38,7 +38,7 @@ class Interaction:
 
 @dataclass(frozen=True)
 class Answer:
-    """A bank's answer to a query. Data and errors may both be there: partial data is normal in GraphQL."""
+    """The bank's response to a query. It can have both data and errors: partial data is normal in GraphQL."""
 
     data: dict[str, Any] | None
     errors: list[dict[str, Any]] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Answer:
 
     @property
     def interaction(self) -> Interaction | None:
-        """What the bank wants of its customer before it goes on (`USER_INTERACTION_REQUIRED`), or None."""
+        """The approval that the bank requires first (`USER_INTERACTION_REQUIRED`), or None."""
         for error in self.errors:
             extensions = error.get("extensions") or {}
             if extensions.get("code") == "USER_INTERACTION_REQUIRED":
@@ -54,12 +54,12 @@ class Answer:
         return None
 
 
-def refuse_errors(response: httpx.Response) -> None:
-    """Raise BrokerError where an answer, whose body has been read, is an error of the broker or of what is before it.
+def raise_for_error(response: httpx.Response) -> None:
+    """Raise BrokerError if a response is an error of the broker or of a proxy. The body must have been read.
 
-    The bank's own answers to queries pass, whatever their status; the broker adds the token's version to each.
+    The bank's own responses to queries never raise, whatever their status; they have the header with the token version.
     """
-    if response.status_code < 400 or _VERSION in response.headers:
+    if response.status_code < 400 or _VERSION_HEADER in response.headers:
         return
     body = _json(response.content)
     for error in body.get("errors") or []:
@@ -70,22 +70,22 @@ def refuse_errors(response: httpx.Response) -> None:
     raise BrokerError(
         status=response.status_code,
         code=body.get("code", "unknown"),
-        detail=body.get("detail", "this answer is not the broker's; see what is between it and this client"),
+        detail=body.get("detail", "the response is not from the broker; check the proxies between it and this client"),
         request_id=body.get("request_id"),
         retry_after=float(retry_after) if retry_after.isdigit() else None,
     )
 
 
-def result(response: Response[Problem | T]) -> T:
-    """Return what a call answered that was no error."""
-    # A call without content, 204, has None for T.
+def parse_result(response: Response[Problem | T]) -> T:
+    """Return the body of a successful response."""
+    # For a response without a body (204), T is None.
     return cast("T", response.parsed)
 
 
-def answer(response: httpx.Response) -> Answer:
-    """Return the bank's answer to a query; one that is no GraphQL has neither data nor errors."""
+def parse_answer(response: httpx.Response) -> Answer:
+    """Return the bank's response to a query. If it is not GraphQL, it has neither data nor errors."""
     body = _json(response.content)
-    version = response.headers.get(_VERSION)
+    version = response.headers.get(_VERSION_HEADER)
     return Answer(body.get("data"), body.get("errors") or [], None if version is None else int(version))
 
 
