@@ -24,7 +24,7 @@ Heard = list[str | None]
 
 @pytest.fixture(autouse=True)
 def _quick_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.store.postgresql.notifications.HEARTBEAT", 0.05)
+    monkeypatch.setattr("app.store.postgresql.notifications._HEARTBEAT_SECONDS", 0.05)
 
 
 def observed(notifications: Notifications) -> Heard:
