@@ -8,12 +8,18 @@ from app.connections.revoke import revoke_connection, revoke_stored_token_respon
 from app.core import Core
 from app.errors import ConnectionNotFound, ConnectionRevoked
 from app.store import audit
-from app.store.connections import Connection, change_connection, connections_of_user, lock_connection
+from app.store.connections import Connection, change_connection, lock_connection, lock_connections_of_user
 from app.store.deliveries import erase_deliveries_of_user
 from app.store.enums import SessionStatus
 from app.store.interactions import erase_interactions_of_user
 from app.store.postgresql.database import ForTenant, Transaction
-from app.store.sessions import Session, delete_sessions, end_session, sessions_awaiting_confirmation, sessions_of_user
+from app.store.sessions import (
+    Session,
+    delete_sessions,
+    end_session,
+    lock_sessions_awaiting_confirmation,
+    lock_sessions_of_user,
+)
 
 # The bank is told before the answer, if it takes no longer than so many seconds.
 _PATIENCE = 1.0
@@ -35,7 +41,7 @@ class Disconnector:
         """End one connection; again is no error. Raises ConnectionNotFound."""
         tenant, actor = caller.tenant, caller.id
         async with self._database.transaction(caller) as transaction:
-            awaiting = await sessions_awaiting_confirmation(transaction, tenant, connection_id)
+            awaiting = await lock_sessions_awaiting_confirmation(transaction, tenant, connection_id)
             connection = await lock_connection(transaction, tenant, connection_id)
             if connection is None:
                 raise ConnectionNotFound
@@ -76,12 +82,12 @@ class Disconnector:
         is_much_left = True
         while is_much_left:
             async with self._database.transaction(ForTenant(tenant)) as transaction:
-                sessions = await sessions_of_user(transaction, tenant, user_id, limit=_BATCH)
+                sessions = await lock_sessions_of_user(transaction, tenant, user_id, limit=_BATCH)
                 for session in sessions:
                     await revoke_stored_token_response(transaction, self._key_ring, session, reason="user_erased")
                 await delete_sessions(transaction, [session.id for session in sessions])
                 # Locked before their queues, as by whoever writes down what has become of a connection.
-                connections = await connections_of_user(transaction, tenant, user_id)
+                connections = await lock_connections_of_user(transaction, tenant, user_id)
                 deliveries = await erase_deliveries_of_user(transaction, tenant, user_id, limit=_BATCH)
                 # With the last of what there may be ever so much of, as the word of their end must outlast it.
                 is_much_left = max(len(sessions), deliveries) == _BATCH

@@ -19,7 +19,7 @@ from app.store.enums import ConnectionStatus, EventType
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.revocations import enqueue_revocation
-from app.store.sessions import Session, session_binding
+from app.store.sessions import Session, session_associated_data
 
 logger = get_logger(__name__)
 
@@ -87,7 +87,7 @@ async def revoke_stored_token_response(
     if session.token_response is None:
         return
     try:
-        body = key_ring.decrypt(session.token_response, session_binding("token_response", session.id))
+        body = key_ring.decrypt(session.token_response, session_associated_data("token_response", session.id))
     except DecryptionError as error:
         logger.error("tokens_unreadable", session_id=session.id, detail=error.detail)  # noqa: TRY400
         return

@@ -15,7 +15,7 @@ from app.login.browser_binding import is_bound_to, link_unknown, link_unusable, 
 from app.store.interactions import (
     Interaction,
     bind_interaction_to_browser,
-    interaction_binding,
+    interaction_associated_data,
     interactions_of_browser,
     lock_interaction_by_ticket,
     mark_interaction_returned,
@@ -61,7 +61,7 @@ class InteractionBrowserFlow:
                 await bind_interaction_to_browser(transaction, interaction.id, sha256_hex(browser))
             elif browser is None or not is_bound_to(interaction.browser_digest, browser):
                 raise opened_in_another_browser()
-        url = self._key_ring.decrypt(interaction.bank_url, interaction_binding("bank_url", interaction.id))
+        url = self._key_ring.decrypt(interaction.bank_url, interaction_associated_data("bank_url", interaction.id))
         return OpenedInteraction(url, name, browser)
 
     async def handle_return(self, secrets: list[str]) -> Interaction | None:

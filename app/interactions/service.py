@@ -16,7 +16,13 @@ from app.refresh.connection_cache import require_active
 from app.settings import Settings
 from app.store import audit
 from app.store.connections import get_connection
-from app.store.interactions import Interaction, NewInteraction, get_interaction, insert_interaction, interaction_binding
+from app.store.interactions import (
+    Interaction,
+    NewInteraction,
+    get_interaction,
+    insert_interaction,
+    interaction_associated_data,
+)
 from app.store.postgresql.notifications import interaction_topic
 from app.store.postgresql.wait_for_change import ShouldContinue, wait_for_change
 
@@ -69,8 +75,8 @@ class InteractionService:
                 user_id=connection.user_id,
                 connection_id=connection_id,
                 interaction_id=wanted.interaction_id,
-                bank_url=self._key_ring.encrypt(SecretStr(url), interaction_binding("bank_url", new)),
-                ticket=self._key_ring.encrypt(SecretStr(ticket), interaction_binding("ticket", new)),
+                bank_url=self._key_ring.encrypt(SecretStr(url), interaction_associated_data("bank_url", new)),
+                ticket=self._key_ring.encrypt(SecretStr(ticket), interaction_associated_data("ticket", new)),
                 ticket_digest=sha256_hex(ticket),
                 return_url=wanted.return_url,
             )
@@ -84,7 +90,7 @@ class InteractionService:
         """Return the address that a pending interaction begins at. Raises DecryptionError."""
         if interaction.ended_at is not None or interaction.ticket is None:
             return None
-        ticket = self._key_ring.decrypt(interaction.ticket, interaction_binding("ticket", interaction.id))
+        ticket = self._key_ring.decrypt(interaction.ticket, interaction_associated_data("ticket", interaction.id))
         return f"{self._base_url}{RETURN_PATH}/{ticket.get_secret_value()}"
 
     async def get(

@@ -33,7 +33,7 @@ from app.store.sessions import (
     get_session,
     lock_session_by_state,
     proof_key_of,
-    session_binding,
+    session_associated_data,
 )
 
 _EXCHANGE_TIMEOUT = 20.0  # seconds
@@ -143,7 +143,7 @@ class CallbackHandler:
         self, session: Session, until: float, response: CheckedAuthorizationResponse
     ) -> UnsavedTokenResponse:
         assert session.code_verifier is not None
-        verifier = self._key_ring.decrypt(session.code_verifier, session_binding("code_verifier", session.id))
+        verifier = self._key_ring.decrypt(session.code_verifier, session_associated_data("code_verifier", session.id))
         proof_key = proof_key_of(session, self._key_ring)
 
         async def exchange() -> UnsavedTokenResponse:

@@ -11,7 +11,7 @@ from app.login.link_account import AccountLinker
 from app.store import audit
 from app.store.connections import change_connection, lock_connection
 from app.store.enums import ConnectionStatus, SessionStatus
-from app.store.sessions import Session, end_session, get_session, lock_session, session_binding
+from app.store.sessions import Session, end_session, get_session, lock_session, session_associated_data
 
 
 class Confirmations:
@@ -27,7 +27,7 @@ class Confirmations:
         is_awaited = session.status is SessionStatus.AWAITING_CONFIRMATION and session.seconds_left > 0
         if session.confirmation_code is None or not is_awaited:
             return None
-        binding = session_binding("confirmation_code", session.id)
+        binding = session_associated_data("confirmation_code", session.id)
         return self._key_ring.decrypt(session.confirmation_code, binding).get_secret_value()
 
     async def expire(self, session: Session) -> None:
@@ -71,7 +71,9 @@ class Confirmations:
                 raise ConnectionRevoked("the connection was revoked meanwhile")
             if session.renews_connection_id is not None:
                 assert session.token_response is not None
-                body = self._key_ring.decrypt(session.token_response, session_binding("token_response", session.id))
+                body = self._key_ring.decrypt(
+                    session.token_response, session_associated_data("token_response", session.id)
+                )
                 await self._account_linker.renew(
                     transaction, session, connection, self._account_linker.tokens_of(session, body)
                 )

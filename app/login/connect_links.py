@@ -15,7 +15,7 @@ from app.errors import BankError
 from app.login.browser_binding import is_bound_to, link_unknown, link_unusable, opened_in_another_browser
 from app.store.enums import SessionStatus
 from app.store.postgresql.database import Transaction
-from app.store.sessions import Session, change_session, lock_session_by_ticket, session_binding
+from app.store.sessions import Session, change_session, lock_session_by_ticket, session_associated_data
 
 SecretOf = Callable[[str], str | None]
 # A link is pushed no more often than this, however often it is opened: pushing spends the broker's rate limit at the
@@ -72,7 +72,9 @@ class ConnectLinks:
         sealed = session.pushed_parameters
         if sealed is None:
             assert session.authorization_url is not None
-            return self._key_ring.decrypt(session.authorization_url, session_binding("authorization_url", session.id))
+            return self._key_ring.decrypt(
+                session.authorization_url, session_associated_data("authorization_url", session.id)
+            )
         address = self._pushed.get(session.id)
         if address is None:
             address = await self._pushed.load(session.id, lambda: self._push(session.id, sealed))
@@ -82,7 +84,7 @@ class ConnectLinks:
 
     async def _push(self, session_id: str, sealed: Ciphertext) -> SecretStr | BankError:
         """Push the request. A failure is returned, so that it is cached as well and the bank is not asked more often."""
-        parameters = self._key_ring.decrypt(sealed, session_binding("pushed_parameters", session_id))
+        parameters = self._key_ring.decrypt(sealed, session_associated_data("pushed_parameters", session_id))
         try:
             return (await self._authorization_endpoint.url_for(parameters)).url
         except BankError as error:

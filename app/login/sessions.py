@@ -34,12 +34,12 @@ from app.store.sessions import (
     NewSession,
     Session,
     end_session,
-    find_idempotent,
     get_session,
+    get_session_by_idempotency_key,
     insert_session,
     list_sessions,
     lock_session,
-    session_binding,
+    session_associated_data,
 )
 
 
@@ -97,7 +97,7 @@ class LoginSessions:
                 await _check_renewable(transaction, caller.tenant, request.connection_id, request.user_id)
             inserted = await insert_session(transaction, new_session, seconds_to_live=self._session_ttl)
             if not inserted and idempotency_key is not None:
-                earlier = await find_idempotent(transaction, caller.tenant, caller.id, idempotency_key)
+                earlier = await get_session_by_idempotency_key(transaction, caller.tenant, caller.id, idempotency_key)
                 return _same_request(earlier, request)
             await audit.record(
                 transaction, "session.started", of=new_session, actor=caller.id, connection_id=request.connection_id
@@ -112,7 +112,7 @@ class LoginSessions:
         session_id, ticket = new_id("ses"), SecretStr(random_urlsafe_text())
 
         def encrypt(column: str, secret: SecretStr) -> Ciphertext:
-            return self._key_ring.encrypt(secret, session_binding(column, session_id))
+            return self._key_ring.encrypt(secret, session_associated_data(column, session_id))
 
         return NewSession(
             id=session_id,
@@ -142,8 +142,10 @@ class LoginSessions:
         """Return the URLs of a pending login; empty afterwards. Raises DecryptionError."""
         if session.status is not SessionStatus.PENDING or session.authorization_url is None or session.ticket is None:
             return SessionLinks()
-        url = self._key_ring.decrypt(session.authorization_url, session_binding("authorization_url", session.id))
-        ticket = self._key_ring.decrypt(session.ticket, session_binding("ticket", session.id))
+        url = self._key_ring.decrypt(
+            session.authorization_url, session_associated_data("authorization_url", session.id)
+        )
+        ticket = self._key_ring.decrypt(session.ticket, session_associated_data("ticket", session.id))
         return SessionLinks(url.get_secret_value(), f"{self._base_url}/connect/{ticket.get_secret_value()}")
 
     async def get(

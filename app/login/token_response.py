@@ -18,7 +18,7 @@ from app.observability.logs import get_logger
 from app.spool.logins import LoginSpool, UnsavedTokenResponse
 from app.store.enums import SessionStatus
 from app.store.postgresql.database_time import seconds_from_now
-from app.store.sessions import Session, change_session, get_session, lock_session, session_binding
+from app.store.sessions import Session, change_session, get_session, lock_session, session_associated_data
 
 # Retention never removes a session that is younger than this, in seconds.
 _MIN_SESSION_RETENTION = 86_400.0
@@ -72,7 +72,7 @@ class TokenResponses:
         until = self._clock.monotonic() + session.seconds_left
         body: SecretStr | None = None
         try:
-            body = self._key_ring.decrypt(session.token_response, session_binding("token_response", session.id))
+            body = self._key_ring.decrypt(session.token_response, session_associated_data("token_response", session.id))
             stored = body
             grant = await self._lease.retry_until_expired(
                 session, until, lambda: self._account_linker.validate(session, stored), BankError
@@ -99,7 +99,7 @@ class TokenResponses:
 
     async def _store(self, unsaved: UnsavedTokenResponse) -> Session | None:
         """Store a response and return its session. If the login has ended meanwhile, revoke the tokens instead."""
-        sealed = self._key_ring.encrypt(unsaved.body, session_binding("token_response", unsaved.session_id))
+        sealed = self._key_ring.encrypt(unsaved.body, session_associated_data("token_response", unsaved.session_id))
         # The tokens' lifetime began when they were received; a clock that was set back must not extend it.
         age = max(self._clock.now() - unsaved.received_at, timedelta()).total_seconds()
         async with self._database.transaction() as transaction:

@@ -22,7 +22,7 @@ from app.store.connections import (
 from app.store.enums import ConnectionStatus, EventType, RefreshCause, RefreshOutcome
 from app.store.postgresql.database import ForTenant
 from app.store.postgresql.notifications import connection_topic, wait_for_event
-from app.store.refresh_attempts import rejections_within
+from app.store.refresh_attempts import count_recent_rejections
 
 # How often a replica looks for the result of another one, in case it misses the notification, in seconds.
 _POLL_INTERVAL = 1.0
@@ -114,7 +114,7 @@ class RefreshCoordinator:
         if self._accepted.get(connection_id) == version:
             return False
         async with self._database.transaction(ForTenant(tenant)) as transaction:
-            recent = await rejections_within(transaction, connection_id, _REJECTIONS_WINDOW_SECONDS)
+            recent = await count_recent_rejections(transaction, connection_id, _REJECTIONS_WINDOW_SECONDS)
         return recent >= _MAX_REJECTIONS
 
     async def _end_unrefreshable(self, tenant: str, connection_id: str, version: int) -> None:

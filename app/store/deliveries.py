@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.store.enums import DeliveryStatus
-from app.store.outbox import PATIENCE
+from app.store.outbox import DELIVERY_TIMEOUT_SECONDS
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.postgresql.notifications import OUTBOX_TOPIC, notify
@@ -61,7 +61,7 @@ async def list_deliveries(
     return await fetch_page(transaction, query, table, Delivery, limit=limit, cursor=cursor)
 
 
-async def send_again(transaction: Transaction, tenant: str, webhook_id: str, delivery_id: str) -> None:
+async def requeue_delivery(transaction: Transaction, tenant: str, webhook_id: str, delivery_id: str) -> None:
     """Put a delivery back into its queue, at its old place, and have the queue tried at once.
 
     Nothing happens where there is no such delivery.
@@ -77,7 +77,7 @@ async def send_again(transaction: Transaction, tenant: str, webhook_id: str, del
     await transaction.execute(
         update(table)
         .where(table.c.webhook_id == webhook_id, table.c.id == delivery_id)
-        .values(status=DeliveryStatus.PENDING, ended_at=None, give_up_at=seconds_from_now(PATIENCE))
+        .values(status=DeliveryStatus.PENDING, ended_at=None, give_up_at=seconds_from_now(DELIVERY_TIMEOUT_SECONDS))
     )
     await notify(transaction, OUTBOX_TOPIC)
 

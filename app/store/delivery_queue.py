@@ -18,15 +18,15 @@ from app.store.postgresql.tenants import tenants_of
 from app.store.tables import webhook_deliveries as deliveries
 from app.store.tables import webhook_queues as queues
 from app.store.tables import webhooks
-from app.store.webhooks import secrets_of
+from app.store.webhooks import signing_secrets
 
 # Empty queues are removed where one is met: so many at once, and so many times before others have their turn.
-_SWEEP, _MOST_SWEEPS = 500, 5
+_QUEUES_PER_SWEEP, _MAX_SWEEPS = 500, 5
 logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class ClaimedDelivery:
     """A delivery that one replica may attempt, as long as its lease lasts.
 
     `failures` counts those of its queue since the last success. Without `secrets` their key is missing.
@@ -51,12 +51,12 @@ async def claim_delivery(
     *,
     lease: float,
     tenant: str,
-    except_webhooks: list[str],
-) -> Due | None:
+    excluded_webhooks: list[str],
+) -> ClaimedDelivery | None:
     """Take the oldest event of the tenant's queue that has been due for longest, for `lease` seconds."""
     lease_id = new_id("lease")
-    for _ in range(_MOST_SWEEPS):
-        queue = await _queue_due_for_longest(transaction, tenant, except_webhooks)
+    for _ in range(_MAX_SWEEPS):
+        queue = await _queue_due_for_longest(transaction, tenant, excluded_webhooks)
         if queue is None:
             return None
         delivery = await _begin_oldest(transaction, queue.webhook_id, queue.stream)
@@ -71,7 +71,7 @@ async def claim_delivery(
         .where(*_queue(queue.webhook_id, queue.stream))
         .values(lease=lease_id, lease_until=seconds_from_now(lease))
     )
-    return Due(
+    return ClaimedDelivery(
         id=delivery.id,
         tenant=queue.tenant,
         webhook_id=queue.webhook_id,
@@ -103,7 +103,9 @@ async def tenants_with_due_queues(transaction: Transaction) -> list[str]:
     return list((await transaction.execute(query)).scalars())
 
 
-async def _queue_due_for_longest(transaction: Transaction, tenant: str, except_webhooks: list[str]) -> Row[Any] | None:
+async def _queue_due_for_longest(
+    transaction: Transaction, tenant: str, excluded_webhooks: list[str]
+) -> Row[Any] | None:
     """Lock and return it: of each webhook's the first, so that those of a busy one are not walked through."""
     now = func.clock_timestamp()
     first = (
@@ -124,7 +126,7 @@ async def _queue_due_for_longest(transaction: Transaction, tenant: str, except_w
             (webhooks.c.previous_secret_until > now).label("is_rotating"),
         )
         .join(first, true())
-        .where(webhooks.c.tenant == tenant, webhooks.c.id.not_in(except_webhooks), webhooks.c.deleted_at.is_(None))
+        .where(webhooks.c.tenant == tenant, webhooks.c.id.not_in(excluded_webhooks), webhooks.c.deleted_at.is_(None))
         .order_by(first.c.next_attempt_at)
         .limit(1)
     )
@@ -147,7 +149,7 @@ async def _remove_empty(transaction: Transaction, tenant: str) -> None:
             or_(queues.c.lease_until.is_(None), queues.c.lease_until <= now),
             ~waiting.exists(),
         )
-        .limit(_SWEEP)
+        .limit(_QUEUES_PER_SWEEP)
         .with_for_update(skip_locked=True)
     )
     locked = [(row.webhook_id, row.stream) for row in await transaction.execute(chosen)]
@@ -176,58 +178,66 @@ async def _begin_oldest(transaction: Transaction, webhook_id: str, stream: str) 
     return found
 
 
-async def record_delivery(transaction: Transaction, due: Due, *, status: int | None) -> None:
+async def record_delivery(transaction: Transaction, delivery: ClaimedDelivery, *, status: int | None) -> None:
     """Write down that the receiver has taken a delivery, and let the next of its queue go."""
-    holds_lease = await _lock(transaction, due)
-    await _write(transaction, due, DeliveryStatus.DELIVERED, last_status=status, last_error=None, ended_at=func.now())
+    holds_lease = await _lock(transaction, delivery)
+    await _write(
+        transaction, delivery, DeliveryStatus.DELIVERED, last_status=status, last_error=None, ended_at=func.now()
+    )
     if holds_lease:
-        await _release(transaction, due, failures=0, retry_in=0)
+        await _release(transaction, delivery, failures=0, retry_in=0)
 
 
-async def record_failure(transaction: Transaction, due: Due, *, status: int | None, error: str, retry_in: float) -> int:
+async def record_failure(
+    transaction: Transaction, delivery: ClaimedDelivery, *, status: int | None, error: str, retry_in: float
+) -> int:
     """Write down a failed attempt; the queue waits for `retry_in` seconds. Returns how many were given up with it.
 
     Those are all of the queue whose time is over: a receiver that is gone for good must not gather ever more.
     """
-    holds_lease = await _lock(transaction, due)
-    await _write(transaction, due, DeliveryStatus.PENDING, last_status=status, last_error=error)
+    holds_lease = await _lock(transaction, delivery)
+    await _write(transaction, delivery, DeliveryStatus.PENDING, last_status=status, last_error=error)
     if not holds_lease:
         return 0
     given_up = await transaction.execute(
         update(deliveries)
-        .where(*_waiting_in(due.webhook_id, due.stream), deliveries.c.give_up_at <= func.clock_timestamp())
+        .where(*_waiting_in(delivery.webhook_id, delivery.stream), deliveries.c.give_up_at <= func.clock_timestamp())
         .values(
             status=DeliveryStatus.GIVEN_UP,
             ended_at=func.now(),
             last_error=func.coalesce(deliveries.c.last_error, error),
         )
     )
-    await _release(transaction, due, failures=due.failures + 1, retry_in=retry_in)
+    await _release(transaction, delivery, failures=delivery.failures + 1, retry_in=retry_in)
     return given_up.rowcount
 
 
-async def _lock(transaction: Transaction, due: Due) -> bool:
-    """Lock the queue, and tell whether it is still leased to whoever holds `due`."""
-    query = select(queues.c.lease).where(*_queue(due.webhook_id, due.stream)).with_for_update()
-    return (await transaction.execute(query)).scalar() == due.lease
+async def _lock(transaction: Transaction, delivery: ClaimedDelivery) -> bool:
+    """Lock the queue, and tell whether it is still leased to whoever holds `delivery`."""
+    query = select(queues.c.lease).where(*_queue(delivery.webhook_id, delivery.stream)).with_for_update()
+    return (await transaction.execute(query)).scalar() == delivery.lease
 
 
-async def _write(transaction: Transaction, due: Due, status: DeliveryStatus, **values: object) -> None:
+async def _write(transaction: Transaction, delivery: ClaimedDelivery, status: DeliveryStatus, **values: object) -> None:
     """Write an outcome, unless another attempt has ended the delivery already."""
     await transaction.execute(
         update(deliveries)
-        .where(deliveries.c.webhook_id == due.webhook_id, deliveries.c.id == due.id, deliveries.c.ended_at.is_(None))
+        .where(
+            deliveries.c.webhook_id == delivery.webhook_id,
+            deliveries.c.id == delivery.id,
+            deliveries.c.ended_at.is_(None),
+        )
         .values(status=status, **values)
     )
 
 
-async def _release(transaction: Transaction, due: Due, *, failures: int, retry_in: float) -> None:
-    is_empty = ~select(literal(1)).where(*_waiting_in(due.webhook_id, due.stream)).exists()
-    removed = await transaction.execute(delete(queues).where(*_queue(due.webhook_id, due.stream), is_empty))
+async def _release(transaction: Transaction, delivery: ClaimedDelivery, *, failures: int, retry_in: float) -> None:
+    is_empty = ~select(literal(1)).where(*_waiting_in(delivery.webhook_id, delivery.stream)).exists()
+    removed = await transaction.execute(delete(queues).where(*_queue(delivery.webhook_id, delivery.stream), is_empty))
     if not removed.rowcount:
         await transaction.execute(
             update(queues)
-            .where(*_queue(due.webhook_id, due.stream))
+            .where(*_queue(delivery.webhook_id, delivery.stream))
             .values(failures=failures, next_attempt_at=seconds_from_now(retry_in), lease=None, lease_until=None)
         )
 
@@ -246,7 +256,7 @@ def _waiting_in(webhook_id: str, stream: str) -> tuple[Any, ...]:
 
 def _readable_secrets(key_ring: KeyRing, row: Any) -> list[SecretStr]:  # noqa: ANN401 - a row of the query above
     try:
-        return secrets_of(key_ring, row)
+        return signing_secrets(key_ring, row)
     except DecryptionError as error:
         logger.error("webhook_secret_unreadable", webhook_id=row.webhook_id, detail=error.detail)  # noqa: TRY400
         return []

@@ -7,18 +7,20 @@ from sqlalchemy import Column, ColumnElement, Table, Text, func, or_, select, tr
 from app.base.encryption import KeyRing
 from app.errors import ConfigurationError
 from app.store.enums import SessionStatus
-from app.store.postgresql.columns import Sealed
+from app.store.postgresql.columns import Encrypted
 from app.store.postgresql.database import Database, Transaction
 from app.store.sessions import stored_status_in
 from app.store.tables import metadata, sessions, tokens
 
 
-def sealed_columns() -> list[Column[object]]:
+def encrypted_columns() -> list[Column[object]]:
     """Return every column that holds ciphertexts."""
-    return [column for table in metadata.sorted_tables for column in table.columns if isinstance(column.type, Sealed)]
+    return [
+        column for table in metadata.sorted_tables for column in table.columns if isinstance(column.type, Encrypted)
+    ]
 
 
-def key_of(column: Column[object]) -> ColumnElement[str]:
+def encryption_key_id(column: Column[object]) -> ColumnElement[str]:
     """Return the id of the key that sealed a value, as SQL."""
     return func.split_part(type_coerce(column, Text), ".", 2)
 
@@ -27,8 +29,8 @@ async def count_by_key(database: Database) -> dict[str, int]:
     """Count the values that each key has encrypted, by the key's id. Reads all of them."""
     counts: Counter[str] = Counter()
     async with database.transaction() as transaction:
-        for column in sealed_columns():
-            key_id = key_of(column)
+        for column in encrypted_columns():
+            key_id = encryption_key_id(column)
             query = select(key_id, func.count()).where(column.is_not(None)).group_by(key_id)
             for name, count in await transaction.execute(query):
                 counts[name] += count
@@ -39,7 +41,7 @@ async def keys_in_use(database: Database) -> set[str]:
     """Return the ids of all keys that stored values need, without reading what there are many of."""
     async with database.transaction() as transaction:
         found: set[str] = set()
-        for column in sealed_columns():
+        for column in encrypted_columns():
             if column.table is not tokens or column is tokens.c.access_token:
                 found |= await _keys_of(transaction, column)
         return found
@@ -66,7 +68,7 @@ async def _keys_of(transaction: Transaction, column: Column[object]) -> set[str]
         if column.table is sessions
         else true()
     )
-    key_id = key_of(column)
+    key_id = encryption_key_id(column)
     found: set[str] = set()
     query = select(func.min(key_id)).where(column.is_not(None), may_hold_secrets)
     # The database alone says what comes next: its collation may order ids otherwise than Python does.

@@ -16,7 +16,7 @@ from app.store.tables import interactions as table
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One visit at the bank. `interaction_id` is the bank's own; `has_lapsed` where nobody came back in time."""
+    """One visit at the bank. `interaction_id` is the bank's own; `has_expired` where nobody came back in time."""
 
     id: str
     tenant: str
@@ -24,7 +24,7 @@ class Interaction:
     connection_id: str
     interaction_id: str
     status: InteractionStatus
-    has_lapsed: bool
+    has_expired: bool
     bank_url: Ciphertext | None
     ticket: Ciphertext | None
     ticket_digest: str
@@ -69,7 +69,7 @@ _INTERACTIONS = select(
         table,
         status=case((_has_expired, literal(InteractionStatus.FAILED, table.c.status.type)), else_=table.c.status),
         ended_at=case((_has_expired, table.c.expires_at), else_=table.c.ended_at),
-        has_lapsed=_has_expired,
+        has_expired=_has_expired,
     )
 )
 
@@ -152,6 +152,6 @@ async def erase_interactions_of_user(transaction: Transaction, tenant: str, user
     await transaction.execute(delete(table).where(table.c.tenant == tenant, table.c.user_id == user_id))
 
 
-def interaction_binding(column: str, interaction: str) -> AssociatedData:
+def interaction_associated_data(column: str, interaction: str) -> AssociatedData:
     """Name the place of a sealed column of an interaction."""
     return AssociatedData("interactions", column, interaction)

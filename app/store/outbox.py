@@ -17,7 +17,7 @@ from app.store.tables import webhook_queues as queues
 from app.store.tables import webhooks
 
 # For how long a delivery is tried. Seconds.
-PATIENCE = 86_400.0
+DELIVERY_TIMEOUT_SECONDS = 86_400.0
 
 
 async def publish(
@@ -59,7 +59,7 @@ async def publish(
     names = ["webhook_id", "give_up_at", *values]
     chosen = [literal(value, deliveries.c[name].type) for name, value in values.items()]
     written = await transaction.execute(
-        insert(deliveries).from_select(names, select(queued.c.webhook_id, seconds_from_now(PATIENCE), *chosen))
+        insert(deliveries).from_select(names, select(queued.c.webhook_id, seconds_from_now(DELIVERY_TIMEOUT_SECONDS), *chosen))
     )
     if written.rowcount:
         await notify(transaction, OUTBOX_TOPIC)

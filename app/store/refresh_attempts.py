@@ -11,7 +11,7 @@ from app.store.tables import refresh_attempts
 POSSIBLY_SPENT = (RefreshOutcome.UNKNOWN, RefreshOutcome.BANK_FAILED, RefreshOutcome.BAD_ANSWER)
 
 
-async def begin_attempt(
+async def start_attempt(
     transaction: Transaction,
     *,
     tenant: str,
@@ -43,7 +43,7 @@ async def end_attempt(transaction: Transaction, connection_id: str, fence: int, 
     )
 
 
-async def close_abandoned(transaction: Transaction, connection_id: str, version: int) -> bool:
+async def mark_abandoned_attempts(transaction: Transaction, connection_id: str, version: int) -> bool:
     """Mark attempts whose replica went away as unknown. True where one at this version may have reached the bank.
 
     No lease runs, so whoever still holds one is late. Those of earlier versions were overtaken by a late save.
@@ -69,7 +69,7 @@ async def close_abandoned(transaction: Transaction, connection_id: str, version:
     return bool((await transaction.execute(select(or_(spent, presented_again)))).scalar())
 
 
-async def rejections_within(transaction: Transaction, connection_id: str, seconds: float) -> int:
+async def count_recent_rejections(transaction: Transaction, connection_id: str, seconds: float) -> int:
     """Count the refreshes of the last `seconds` whose cause was that the bank refused a token."""
     query = select(func.count()).where(
         refresh_attempts.c.connection_id == connection_id,

@@ -50,7 +50,7 @@ async def enqueue_revocation(
             tenant=tenant,
             connection_id=connection_id,
             session_id=session_id,
-            token=key_ring.encrypt(token, _binding(row)),
+            token=key_ring.encrypt(token, _associated_data(row)),
             token_type_hint=hint,
             reason=reason,
         )
@@ -93,7 +93,7 @@ async def claim_due_revocations(
     taken: list[Revocation] = []
     for row in rows:
         try:
-            token = key_ring.decrypt(row.token, _binding(row.id))
+            token = key_ring.decrypt(row.token, _associated_data(row.id))
         except DecryptionError as error:
             # It stays, and is tried again when the lease is over: its key may come back.
             logger.error("revocation_unreadable", revocation_id=row.id, detail=error.detail)  # noqa: TRY400
@@ -119,5 +119,5 @@ async def count_revocations(transaction: Transaction) -> int:
     return int((await transaction.execute(select(func.count()).select_from(table))).scalar_one())
 
 
-def _binding(row: str) -> AssociatedData:
+def _associated_data(row: str) -> AssociatedData:
     return AssociatedData("revocations", "token", row)

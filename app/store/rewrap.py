@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Column, Table, or_, select, update
 
 from app.base.encryption import AssociatedData, KeyRing
-from app.store.encryption_keys import key_of, sealed_columns
+from app.store.encryption_keys import encrypted_columns, encryption_key_id
 from app.store.postgresql.database import Database
 from app.store.tables import tokens
 
@@ -35,7 +35,7 @@ async def rewrap_all(database: Database, key_ring: KeyRing, *, tell: Callable[[i
     where a key is missing.
     """
     by_table: dict[Table, list[str]] = {}
-    for column in sealed_columns():
+    for column in encrypted_columns():
         assert isinstance(column.table, Table)
         by_table.setdefault(column.table, []).append(column.name)
     total = 0
@@ -50,7 +50,7 @@ async def rewrap_all(database: Database, key_ring: KeyRing, *, tell: Callable[[i
 async def _rewrap_some(database: Database, key_ring: KeyRing, place: _Place, after: str) -> list[str]:
     """Seal the next rows anew, in the order of their names, so that each is looked at once. Returns the names."""
     table, identity = place.table, place.identity
-    foreign = or_(*(key_of(table.c[name]) != key_ring.primary_key_id for name in place.columns))
+    foreign = or_(*(encryption_key_id(table.c[name]) != key_ring.primary_key_id for name in place.columns))
     query = select(table).where(foreign, identity > after).order_by(identity).limit(_BATCH).with_for_update()
     async with database.transaction() as transaction:
         rows = (await transaction.execute(query)).all()

@@ -179,7 +179,7 @@ async def get_session(transaction: Transaction, session_id: str, *, tenant: str 
     return await fetch_first(transaction, query, Session)
 
 
-async def find_idempotent(transaction: Transaction, tenant: str, caller_id: str, key: str) -> Session | None:
+async def get_session_by_idempotency_key(transaction: Transaction, tenant: str, caller_id: str, key: str) -> Session | None:
     """Return the session that `caller_id` has made with this idempotency key."""
     query = _SESSIONS.where(table.c.tenant == tenant, table.c.caller_id == caller_id, table.c.idempotency_key == key)
     return await fetch_first(transaction, query, Session)
@@ -230,14 +230,14 @@ async def list_sessions(
     return await fetch_page(transaction, query, table, Session, limit=limit, cursor=cursor)
 
 
-async def sessions_of_user(transaction: Transaction, tenant: str, user_id: str, *, limit: int) -> list[Session]:
+async def lock_sessions_of_user(transaction: Transaction, tenant: str, user_id: str, *, limit: int) -> list[Session]:
     """Return and lock so many of a user's sessions."""
     query = _SESSIONS.where(table.c.tenant == tenant, table.c.user_id == user_id)
     query = query.order_by(table.c.id).limit(limit).with_for_update()
     return await fetch_all(transaction, query, Session)
 
 
-async def sessions_awaiting_confirmation(transaction: Transaction, tenant: str, connection_id: str) -> list[Session]:
+async def lock_sessions_awaiting_confirmation(transaction: Transaction, tenant: str, connection_id: str) -> list[Session]:
     """Return and lock the sessions that will link or renew a connection when they are confirmed.
 
     Sessions in exchange are locked too: one whose exchange ends meanwhile is then seen with its new status.
@@ -295,7 +295,7 @@ async def delete_sessions(transaction: Transaction, session_ids: list[str]) -> N
     await transaction.execute(table.delete().where(table.c.id.in_(session_ids)))
 
 
-def session_binding(column: str, session_id: str) -> AssociatedData:
+def session_associated_data(column: str, session_id: str) -> AssociatedData:
     """Name the place of a sealed column of a session."""
     return AssociatedData("stitch_authorization_requests", column, session_id)
 
@@ -304,4 +304,4 @@ def proof_key_of(session: Session, key_ring: KeyRing) -> SecretStr | None:
     """Return the key that the login's tokens are to be bound to, if there is one. Raises DecryptionError."""
     if session.proof_key is None:
         return None
-    return key_ring.decrypt(session.proof_key, session_binding("proof_key", session.id))
+    return key_ring.decrypt(session.proof_key, session_associated_data("proof_key", session.id))

@@ -48,7 +48,7 @@ async def insert_webhook(
     secret: SecretStr,
 ) -> Webhook:
     """Insert a webhook and return it."""
-    encrypted = key_ring.encrypt(secret, _binding("secret", webhook_id))
+    encrypted = key_ring.encrypt(secret, _associated_data("secret", webhook_id))
     statement = insert(table).values(id=webhook_id, tenant=tenant, url=url, events=events, secret=encrypted)
     row = (await transaction.execute(statement.returning(*columns_of(Webhook, table)))).one()
     return to_record(Webhook, row)
@@ -91,25 +91,25 @@ async def replace_secret(
     present: Ciphertext | None = (await transaction.execute(query)).scalar_one_or_none()
     if present is None:
         raise NotFound("there is no such webhook any more", code="webhook_not_found")
-    old = key_ring.decrypt(present, _binding("secret", webhook_id))
+    old = key_ring.decrypt(present, _associated_data("secret", webhook_id))
     await transaction.execute(
         update(table)
         .where(table.c.id == webhook_id)
         .values(
-            secret=key_ring.encrypt(secret, _binding("secret", webhook_id)),
-            previous_secret=key_ring.encrypt(old, _binding("previous_secret", webhook_id)),
+            secret=key_ring.encrypt(secret, _associated_data("secret", webhook_id)),
+            previous_secret=key_ring.encrypt(old, _associated_data("previous_secret", webhook_id)),
             previous_secret_until=seconds_from_now(overlap),
         )
     )
 
 
-def secrets_of(key_ring: KeyRing, row: Row[Any]) -> list[SecretStr]:
+def signing_secrets(key_ring: KeyRing, row: Row[Any]) -> list[SecretStr]:
     """Return what a webhook's deliveries are signed with, the newest secret first. Raises DecryptionError."""
-    found = [key_ring.decrypt(row.secret, _binding("secret", row.id))]
+    found = [key_ring.decrypt(row.secret, _associated_data("secret", row.id))]
     if row.is_rotating:
-        found.append(key_ring.decrypt(row.previous_secret, _binding("previous_secret", row.id)))
+        found.append(key_ring.decrypt(row.previous_secret, _associated_data("previous_secret", row.id)))
     return found
 
 
-def _binding(column: str, webhook_id: str) -> AssociatedData:
+def _associated_data(column: str, webhook_id: str) -> AssociatedData:
     return AssociatedData("webhooks", column, webhook_id)

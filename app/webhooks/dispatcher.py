@@ -14,7 +14,13 @@ from app.core import Core
 from app.errors import BrokerError
 from app.observability.logs import get_logger
 from app.observability.metrics import DELIVERIES, DELIVERIES_GIVEN_UP
-from app.store.delivery_queue import Due, claim_delivery, record_delivery, record_failure, tenants_with_due_queues
+from app.store.delivery_queue import (
+    ClaimedDelivery,
+    claim_delivery,
+    record_delivery,
+    record_failure,
+    tenants_with_due_queues,
+)
 from app.store.postgresql.notifications import OUTBOX_TOPIC, wait_for_event
 from app.webhooks.sending import Attempt, Result, post
 from app.webhooks.signing import signed_headers
@@ -43,7 +49,7 @@ class Dispatcher:
         self._timeout = timeout
         # A replica that was lost keeps a queue waiting for so long.
         self._lease = 2 * timeout
-        self._under_way: dict[asyncio.Task[None], Due] = {}
+        self._under_way: dict[asyncio.Task[None], ClaimedDelivery] = {}
         # Whose turn it was last.
         self._served = ""
 
@@ -87,7 +93,7 @@ class Dispatcher:
         task.add_done_callback(ended)
         return True
 
-    async def _claim_next(self) -> Due | None:
+    async def _claim_next(self) -> ClaimedDelivery | None:
         """Claim a delivery of the tenant whose turn it is: none waits for another's, however many that one has."""
         busy_tenants = _busy((one.tenant for one in self._under_way.values()), _MOST_OF_TENANT)
         busy_webhooks = _busy((one.webhook_id for one in self._under_way.values()), _MOST_OF_WEBHOOK)
@@ -97,13 +103,13 @@ class Dispatcher:
                 # Before: a tenant whose queues cannot be read must not have the next turn too.
                 self._served = tenant
                 due = await claim_delivery(
-                    transaction, self._key_ring, lease=self._lease, tenant=tenant, except_webhooks=busy_webhooks
+                    transaction, self._key_ring, lease=self._lease, tenant=tenant, excluded_webhooks=busy_webhooks
                 )
                 if due is not None:
                     return due
         return None
 
-    async def _deliver(self, due: Due, claimed_at: float) -> None:
+    async def _deliver(self, due: ClaimedDelivery, claimed_at: float) -> None:
         # Held up so long that the lease could end during the request, this replica leaves it to another.
         if self._clock.monotonic() - claimed_at > self._lease - self._timeout:
             return
@@ -121,7 +127,7 @@ class Dispatcher:
                 given_up=given_up,
             )
 
-    async def _attempt(self, due: Due) -> Attempt:
+    async def _attempt(self, due: ClaimedDelivery) -> Attempt:
         if not due.secrets:
             return Attempt(Result.SECRET_UNREADABLE)
         occurred_at = due.occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -129,7 +135,7 @@ class Dispatcher:
         headers = signed_headers(due.secrets, due.id, int(self._clock.now().timestamp()), body)
         return await post(self._client, due.url, body, headers, deadline=self._timeout)
 
-    async def _record(self, due: Due, attempt: Attempt) -> int:
+    async def _record(self, due: ClaimedDelivery, attempt: Attempt) -> int:
         async with self._database.transaction() as transaction:
             if attempt.result is Result.DELIVERED:
                 await record_delivery(transaction, due, status=attempt.status)

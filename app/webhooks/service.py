@@ -9,7 +9,7 @@ from app.concurrency.keyed_lock import KeyedSemaphore
 from app.core import Core
 from app.errors import Conflict, NotFound, RateLimited, UnprocessableRequest
 from app.store import audit
-from app.store.deliveries import Delivery, get_delivery, list_deliveries, send_again
+from app.store.deliveries import Delivery, get_delivery, list_deliveries, requeue_delivery
 from app.store.enums import DeliveryStatus, EventType
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.pagination import Page
@@ -100,7 +100,7 @@ class WebhookService:
         """Send a delivery again, or now instead of later. Raises NotFound."""
         async with self._database.transaction(caller) as transaction:
             webhook = await _existing(transaction, caller.tenant, webhook_id)
-            await send_again(transaction, caller.tenant, webhook_id, delivery_id)
+            await requeue_delivery(transaction, caller.tenant, webhook_id, delivery_id)
             await audit.record(transaction, "webhook.redelivered", of=webhook, actor=caller.id, delivery_id=delivery_id)
             again = await get_delivery(transaction, webhook_id, delivery_id)
             if again is None:

@@ -10,9 +10,9 @@ from pydantic import JsonValue, SecretStr
 from sqlalchemy import text
 
 from app.base.encryption import Ciphertext, KeyRing
-from app.store.postgresql.columns import Sealed
+from app.store.postgresql.columns import Encrypted
 from app.store.postgresql.database_time import seconds_from_now
-from app.store.sessions import session_binding
+from app.store.sessions import session_associated_data
 from app.store.tables import metadata
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_SECRET
@@ -49,7 +49,7 @@ async def plain_columns(broker: Broker) -> str:
     content = []
     async with broker.database.transaction() as transaction:
         for table in metadata.sorted_tables:
-            plain = [column.name for column in table.columns if not isinstance(column.type, Sealed)]
+            plain = [column.name for column in table.columns if not isinstance(column.type, Encrypted)]
             rows = await transaction.execute(text(f"SELECT {', '.join(plain)} FROM {table.name}"))
             content += [f"{table.name}: {row}" for row in rows]
     return "\n".join(content)
@@ -135,7 +135,7 @@ async def test_a_whole_journey_leaves_no_secret_anywhere(
             await transaction.execute(text("SELECT code_verifier FROM stitch_authorization_requests"))
         ).scalar_one()
     ring = KeyRing.parse(own_broker.settings.encryption_keys.get_secret_value())
-    verifier = ring.decrypt(Ciphertext(sealed), session_binding("code_verifier", session["id"]))
+    verifier = ring.decrypt(Ciphertext(sealed), session_associated_data("code_verifier", session["id"]))
     hunt.secrets["verifier"] = verifier.get_secret_value()
     keep("database, login pending", await everything_stored(own_broker))
     location = await go_to_bank(bank, browser, session)
@@ -243,10 +243,10 @@ async def test_pushed_requests_and_bound_tokens_leave_no_secret_anywhere(
     async with broker.database.transaction() as transaction:
         columns = "SELECT pushed_parameters, proof_key FROM stitch_authorization_requests"
         pushed, sealed = (await transaction.execute(text(columns))).one()
-    parameters = ring.decrypt(Ciphertext(pushed), session_binding("pushed_parameters", session["id"]))
+    parameters = ring.decrypt(Ciphertext(pushed), session_associated_data("pushed_parameters", session["id"]))
     asked = parameters_of(f"?{parameters.get_secret_value()}")
     hunt.secrets |= {"state": asked["state"], "nonce": asked["nonce"]}
-    login_key = ring.decrypt(Ciphertext(sealed), session_binding("proof_key", session["id"]))
+    login_key = ring.decrypt(Ciphertext(sealed), session_associated_data("proof_key", session["id"]))
     hunt.secrets["key of the login"] = private_part(login_key)
     hunt.places["database, login pending"] = await everything_stored(broker)
     async with broker.new_browser() as browser:

@@ -7,7 +7,7 @@ from app.base.encryption import KeyRing
 from app.errors import ConnectionNotFound, ConnectionRevoked, NotFound
 from app.store import audit
 from app.store.enums import ConnectionStatus, SessionStatus
-from app.store.sessions import session_binding
+from app.store.sessions import session_associated_data
 from app.store.tables import revocations, sessions, tokens, webhook_deliveries, webhook_queues
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
@@ -172,7 +172,7 @@ async def test_a_user_can_be_erased_though_the_key_of_an_answer_is_lost(
 ) -> None:
     linked = await replica.log_in(bank)
     renewal = await replica.log_in(bank, connection_id=linked.connection_id, require_confirmation=True)
-    lost = KeyRing({"lost": bytes(32)}).encrypt(SecretStr("{}"), session_binding("token_response", renewal.id))
+    lost = KeyRing({"lost": bytes(32)}).encrypt(SecretStr("{}"), session_associated_data("token_response", renewal.id))
     await rows.change_session(renewal.id, token_response=lost)
     await replica.connections.disconnect.erase_user(CALLER, "user-1")
     with pytest.raises(NotFound):

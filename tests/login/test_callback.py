@@ -233,7 +233,7 @@ BAD_ANSWERS: list[tuple[dict[str, Any], str]] = [
     ({"token_response": {"id_token": None}}, "id_token_missing"),
     ({"token_response": {"id_token": "no JWT"}}, "id_token_malformed"),
     ({"token_response": {"token_type": "DPoP"}}, "token_type_unsupported"),
-    ({"token_response": {"token_type": None}}, "token_type_unsupported"),
+    ({"token_response": {"token_type": "N_A"}}, "token_type_unsupported"),
     ({"token_response": {"access_token": None}}, "access_token_missing"),
 ]
 

@@ -18,7 +18,7 @@ from app.login.sessions import LoginRequest
 from app.oidc.pkce import code_challenge
 from app.store.enums import ConnectionStatus, SessionStatus
 from app.store.postgresql.database_time import seconds_from_now
-from app.store.sessions import session_binding
+from app.store.sessions import session_associated_data
 from app.store.tables import sessions
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
@@ -50,7 +50,9 @@ async def test_what_is_kept_of_a_login_is_digested_or_sealed(replica: Replica, r
     assert session.stitch_state == sha256_hex(state)
     assert session.nonce_digest == sha256_hex(nonce)
     assert session.code_verifier is not None
-    verifier = replica.core.key_ring.decrypt(session.code_verifier, session_binding("code_verifier", session.id))
+    verifier = replica.core.key_ring.decrypt(
+        session.code_verifier, session_associated_data("code_verifier", session.id)
+    )
     assert query["code_challenge"] == [session.code_challenge]
     assert code_challenge(verifier.get_secret_value()) == session.code_challenge
     connect_url = replica.login.sessions.links(session).connect_url

@@ -6,15 +6,15 @@ from app.errors import DecryptionError
 from app.store.connections import (
     TokenSet,
     change_connection,
-    connections_of_user,
     erase_tokens,
     get_connection,
     get_connection_with_tokens,
     lock_connection,
+    lock_connections_of_user,
     record_use,
     store_tokens,
 )
-from app.store.encryption_keys import count_by_key, sealed_columns
+from app.store.encryption_keys import count_by_key, encrypted_columns
 from app.store.enums import ConnectionStatus
 from app.store.postgresql.database import Database
 from app.store.tables import tokens
@@ -38,7 +38,7 @@ async def test_a_users_connections_are_found(database: Database, rows: Rows) -> 
     await rows.insert(user_id="b")
     await rows.insert(user_id="a", tenant="elsewhere")
     async with database.transaction() as transaction:
-        found = await connections_of_user(transaction, TENANT, "a")
+        found = await lock_connections_of_user(transaction, TENANT, "a")
     assert {one.id for one in found} == {one.id for one in mine}
 
 
@@ -90,7 +90,7 @@ async def test_what_each_key_has_encrypted_is_counted(database: Database, rows: 
     await rows.insert(TOKENS)
     await rows.insert(TokenSet(SecretStr("access"), None))
     assert await count_by_key(database) == {"test": 3}
-    assert {f"{column.table.name}.{column.name}" for column in sealed_columns()} >= {
+    assert {f"{column.table.name}.{column.name}" for column in encrypted_columns()} >= {
         "tokens.access_token",
         "tokens.refresh_token",
         "revocations.token",

@@ -9,14 +9,14 @@ from app.store.connections import TokenSet
 from app.store.enums import ConnectionStatus, RefreshOutcome
 from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import seconds_from_now
-from app.store.refresh_attempts import rejections_within
+from app.store.refresh_attempts import count_recent_rejections
 from app.store.refreshes import (
     Claim,
     NewTokens,
-    Saved,
+    SaveResult,
     claim_refresh,
-    end_connection,
     fail_refresh,
+    record_invalid_grant,
     save_refresh,
 )
 from app.store.tables import tokens
@@ -58,7 +58,7 @@ class Protocol:
         assert claim_ is not None
         return claim_
 
-    async def save(self, claim: Claim, new: NewTokens = NEW, *, age: float = 0) -> Saved:
+    async def save(self, claim: Claim, new: NewTokens = NEW, *, age: float = 0) -> SaveResult:
         async with self.database.transaction() as transaction:
             return await save_refresh(transaction, self.key_ring, claim, new, age=age)
 
@@ -68,7 +68,7 @@ class Protocol:
 
     async def end(self, claim: Claim) -> RefreshOutcome:
         async with self.database.transaction() as transaction:
-            return await end_connection(transaction, claim)
+            return await record_invalid_grant(transaction, claim)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ async def test_a_claim_with_a_lost_key_spends_nothing(protocol: Protocol, rows: 
 async def test_a_save_moves_the_version_on(protocol: Protocol, rows: Rows) -> None:
     await rows.change_connection(protocol.id, failures=3, last_failure="unknown", retry_at=seconds_from_now(-1))
     claim = await protocol.won()
-    assert await protocol.save(claim, age=100) is Saved.STORED
+    assert await protocol.save(claim, age=100) is SaveResult.STORED
     held = await rows.held(protocol.id)
     assert held.tokens == NEW.tokens
     assert 700 < held.seconds_left <= 800
@@ -159,17 +159,17 @@ async def test_a_bank_that_does_not_rotate_leaves_the_old_refresh_token(protocol
 
 async def test_a_late_save_is_the_only_successor_and_is_stored(protocol: Protocol, rows: Rows) -> None:
     claim = await protocol.won(lease=-1)
-    assert await protocol.save(claim) is Saved.STORED
+    assert await protocol.save(claim) is SaveResult.STORED
     assert (await rows.held(protocol.id)).tokens == NEW.tokens
 
 
 async def test_a_late_save_waits_for_a_later_claim(protocol: Protocol, rows: Rows) -> None:
     first = await protocol.won(lease=-1)
     second = await protocol.won()
-    assert await protocol.save(first) is Saved.LATER_CLAIM_UNDER_WAY
+    assert await protocol.save(first) is SaveResult.LATER_CLAIM_UNDER_WAY
     other = NewTokens(TokenSet(SecretStr("later access"), SecretStr("later refresh")), 900, None)
-    assert await protocol.save(second, other) is Saved.STORED
-    assert await protocol.save(first) is Saved.SUPERSEDED
+    assert await protocol.save(second, other) is SaveResult.STORED
+    assert await protocol.save(first) is SaveResult.SUPERSEDED
     assert (await rows.held(protocol.id)).tokens == other.tokens
     assert await rows.attempts(protocol.id) == [(1, "superseded"), (1, "refreshed")]
 
@@ -178,7 +178,7 @@ async def test_a_late_save_brings_back_what_was_given_up(protocol: Protocol, row
     first = await protocol.won(lease=-1)
     second = await protocol.won()
     assert await protocol.end(second) is RefreshOutcome.OUTCOME_LOST
-    assert await protocol.save(first) is Saved.STORED
+    assert await protocol.save(first) is SaveResult.STORED
     held = await rows.held(protocol.id)
     assert held.connection.status is ConnectionStatus.ACTIVE
     assert held.connection.reauthorization_reason is None
@@ -188,7 +188,7 @@ async def test_a_late_save_brings_back_what_was_given_up(protocol: Protocol, row
 async def test_an_attempt_that_a_late_save_overtook_is_accounted_for(protocol: Protocol, rows: Rows) -> None:
     first = await protocol.won(lease=-1)
     await protocol.won(lease=-1)
-    assert await protocol.save(first) is Saved.STORED
+    assert await protocol.save(first) is SaveResult.STORED
     # The second may have presented the used token, so a refusal of the new one would be no word of the user's.
     assert (await protocol.won(version=2)).follows_unknown
     assert await rows.attempts(protocol.id) == [(1, "refreshed"), (1, "unknown"), (2, None)]
@@ -196,7 +196,7 @@ async def test_an_attempt_that_a_late_save_overtook_is_accounted_for(protocol: P
 
 async def test_a_save_that_is_repeated_stays_a_refresh(protocol: Protocol, rows: Rows) -> None:
     claim = await protocol.won()
-    assert await protocol.save(claim) is Saved.STORED
+    assert await protocol.save(claim) is SaveResult.STORED
     await protocol.save(claim)
     assert await rows.attempts(protocol.id) == [(1, "refreshed")]
 
@@ -204,7 +204,7 @@ async def test_a_save_that_is_repeated_stays_a_refresh(protocol: Protocol, rows:
 async def test_tokens_of_a_connection_that_was_revoked_are_not_stored(protocol: Protocol, rows: Rows) -> None:
     claim = await protocol.won()
     await rows.change_connection(protocol.id, status=ConnectionStatus.REVOKED)
-    assert await protocol.save(claim) is Saved.REVOKED
+    assert await protocol.save(claim) is SaveResult.REVOKED
     assert (await rows.held(protocol.id)).connection.version == 1
     assert await rows.attempts(protocol.id) == [(1, "revoked")]
 
@@ -212,7 +212,7 @@ async def test_tokens_of_a_connection_that_was_revoked_are_not_stored(protocol: 
 async def test_tokens_of_another_user_are_not_stored(protocol: Protocol, rows: Rows) -> None:
     claim = await protocol.won()
     new = NewTokens(NEW.tokens, 900, None, subject="somebody else")
-    assert await protocol.save(claim, new) is Saved.SUBJECT_MISMATCH
+    assert await protocol.save(claim, new) is SaveResult.SUBJECT_MISMATCH
     held = await rows.held(protocol.id)
     assert held.tokens is None
     assert held.connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED
@@ -221,7 +221,7 @@ async def test_tokens_of_another_user_are_not_stored(protocol: Protocol, rows: R
 
 async def test_tokens_of_the_same_user_are_stored(protocol: Protocol) -> None:
     claim = await protocol.won()
-    assert await protocol.save(claim, NewTokens(NEW.tokens, 900, None, subject="somebody")) is Saved.STORED
+    assert await protocol.save(claim, NewTokens(NEW.tokens, 900, None, subject="somebody")) is SaveResult.STORED
 
 
 @pytest.mark.parametrize(
@@ -311,5 +311,5 @@ async def test_only_refreshes_for_rejected_tokens_are_counted(protocol: Protocol
         await protocol.save(await protocol.won(version, cause=cause))
     await protocol.fail(await protocol.won(5, cause="rejected"), RefreshOutcome.NOT_SENT)
     async with protocol.database.transaction() as transaction:
-        assert await rejections_within(transaction, protocol.id, 60) == 2
-        assert await rejections_within(transaction, protocol.id, -1) == 0
+        assert await count_recent_rejections(transaction, protocol.id, 60) == 2
+        assert await count_recent_rejections(transaction, protocol.id, -1) == 0

@@ -15,14 +15,14 @@ from app.store.sessions import (
     change_session,
     delete_sessions,
     end_session,
-    find_idempotent,
     get_session,
+    get_session_by_idempotency_key,
     insert_session,
     list_sessions,
     lock_session,
     lock_session_by_state,
     lock_session_by_ticket,
-    sessions_of_user,
+    lock_sessions_of_user,
 )
 from tests.support.rows import TENANT
 
@@ -108,10 +108,10 @@ async def test_an_idempotency_key_serves_one_session_of_a_caller(database: Datab
     other = await add(database, idempotency_key="key", caller_id="cal_2")
     async with database.transaction() as transaction:
         assert not await insert_session(transaction, new_session(idempotency_key="key"), seconds_to_live=900)
-        found = await find_idempotent(transaction, TENANT, "cal_1", "key")
+        found = await get_session_by_idempotency_key(transaction, TENANT, "cal_1", "key")
         assert found is not None
         assert found.id == session.id != other.id
-        assert await find_idempotent(transaction, TENANT, "cal_1", "another") is None
+        assert await get_session_by_idempotency_key(transaction, TENANT, "cal_1", "another") is None
 
 
 async def test_lists_are_of_one_tenant_and_in_pages(database: Database) -> None:
@@ -121,7 +121,7 @@ async def test_lists_are_of_one_tenant_and_in_pages(database: Database) -> None:
     async with database.transaction() as transaction:
         first = await list_sessions(transaction, TENANT, user_id="a", status=None, limit=2, cursor=None)
         second = await list_sessions(transaction, TENANT, user_id="a", status=None, limit=2, cursor=first.next_cursor)
-        assert {one.id for one in await sessions_of_user(transaction, TENANT, "a", limit=10)} == set(made)
+        assert {one.id for one in await lock_sessions_of_user(transaction, TENANT, "a", limit=10)} == set(made)
     assert [one.id for one in (*first.items, *second.items)] == made[::-1]
     assert second.next_cursor is None
 

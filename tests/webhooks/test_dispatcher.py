@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, update
 
 from app.base.encryption import KeyRing
 from app.store.deliveries import Delivery, erase_deliveries_of_user, measure_outbox
-from app.store.delivery_queue import Due, claim_delivery, record_delivery, record_failure
+from app.store.delivery_queue import ClaimedDelivery, claim_delivery, record_delivery, record_failure
 from app.store.enums import DeliveryStatus, EventType
 from app.store.outbox import publish
 from app.store.postgresql.database import Database, Transaction
@@ -66,9 +66,9 @@ async def happen(database: Database, *streams: str, count: int = 1, tenant: str 
             )
 
 
-async def claim(transaction: Transaction, key_ring: KeyRing, lease: float) -> Due | None:
+async def claim(transaction: Transaction, key_ring: KeyRing, lease: float) -> ClaimedDelivery | None:
     """Take whichever delivery is due."""
-    return await claim_delivery(transaction, key_ring, lease=lease, tenant=TENANT, except_webhooks=[])
+    return await claim_delivery(transaction, key_ring, lease=lease, tenant=TENANT, excluded_webhooks=[])
 
 
 async def listen(replica: Replica, url: str) -> str:
@@ -226,7 +226,7 @@ async def test_whoever_comes_late_does_not_release_anothers_queue(replica: Repli
     claims = []
     for lease in (0, 60):
         async with replica.core.database.transaction() as transaction:
-            claims.append(await claim_delivery(transaction, key_ring, lease=lease, tenant=TENANT, except_webhooks=[]))
+            claims.append(await claim_delivery(transaction, key_ring, lease=lease, tenant=TENANT, excluded_webhooks=[]))
     late, current = claims
     assert late is not None
     assert current is not None

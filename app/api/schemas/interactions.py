@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from app.api.schemas.common import Name, Strict, storable_text
-from app.interactions.service import BankDemand
+from app.interactions.service import InteractionRequired
 from app.store.enums import InteractionStatus
 from app.store.interactions import Interaction
 
@@ -28,9 +28,9 @@ class InteractionRequest(Strict):
         examples=[None],
     )
 
-    def demand(self) -> BankDemand:
+    def demand(self) -> InteractionRequired:
         """Return it as the service takes it."""
-        return BankDemand(**self.model_dump())
+        return InteractionRequired(**self.model_dump())
 
 
 class InteractionError(BaseModel):
@@ -75,7 +75,7 @@ class InteractionView(BaseModel):
 
 
 def _error(interaction: Interaction) -> InteractionError | None:
-    if interaction.has_lapsed:
+    if interaction.has_expired:
         return InteractionError(
             code="interaction_expired", detail="the user did not come back in time; the bank may know more"
         )

@@ -13,7 +13,7 @@ from app.base.encryption import Ciphertext
 _Member = TypeVar("_Member", bound=StrEnum)
 
 
-class Sealed(TypeDecorator[Ciphertext]):
+class Encrypted(TypeDecorator[Ciphertext]):
     """A column of ciphertexts. Plain text has another type and is not accepted."""
 
     impl = Text
