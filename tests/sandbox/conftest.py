@@ -1,6 +1,4 @@
 import json
-import socket
-import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,8 +7,7 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from sandbox.client import SandboxClient
-from sandbox.command import create_server
-from sandbox.settings import SandboxSettings
+from tests.support.bank import running_bank
 
 
 @pytest.fixture(scope="session")
@@ -27,20 +24,13 @@ def client_jwks_file(client_key: RSAKey, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def sandbox_url(client_jwks_file: Path) -> Iterator[str]:
-    listening = socket.create_server(("127.0.0.1", 0))
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server = create_server(SandboxSettings(issuer=url, client_jwks_file=client_jwks_file))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    yield url
-    server.should_exit = True
-    thread.join()
-    listening.close()
+    with running_bank(client_jwks_file) as url:
+        yield url
 
 
 @pytest.fixture
 async def bank(sandbox_url: str) -> AsyncIterator[SandboxClient]:
-    """A sandbox in its start state."""
+    """A client of a sandbox in its initial state."""
     async with httpx.AsyncClient(base_url=sandbox_url, timeout=10) as http:
         bank = SandboxClient(http)
         await bank.control("reset")

@@ -6,14 +6,14 @@ from sandbox.browser import submit
 from sandbox.client import SandboxClient, authorization_parameters
 
 
-async def test_a_user_who_allows_comes_back_with_what_stitch_sends(bank: SandboxClient) -> None:
+async def test_an_allowed_login_returns_the_parameters_that_stitch_sends(bank: SandboxClient) -> None:
     login = await bank.log_in("openid accounts balances offline_access")
     assert login.response.keys() == {"code", "scope", "state", "session_state"}
     assert login.response["state"] == login.state
     assert login.response["scope"] == "openid accounts balances offline_access"
 
 
-async def test_a_user_who_cancels_comes_back_with_the_state_only(bank: SandboxClient) -> None:
+async def test_a_cancelled_login_returns_only_the_state(bank: SandboxClient) -> None:
     login = await bank.log_in(decision="cancel")
     assert login.response == {"state": login.state}
 
@@ -21,8 +21,8 @@ async def test_a_user_who_cancels_comes_back_with_the_state_only(bank: SandboxCl
 async def test_a_user_can_cancel_before_logging_in(bank: SandboxClient) -> None:
     parameters, _ = authorization_parameters()
     page = await bank.http.get("/connect/authorize", params=parameters)
-    answer = await submit(bank.http, page, {"decision": "cancel"})
-    assert answer.headers["location"] == f"{parameters['redirect_uri']}?state={parameters['state']}"
+    response = await submit(bank.http, page, {"decision": "cancel"})
+    assert response.headers["location"] == f"{parameters['redirect_uri']}?state={parameters['state']}"
 
 
 async def test_an_unticked_scope_is_not_granted(bank: SandboxClient) -> None:
@@ -30,7 +30,7 @@ async def test_an_unticked_scope_is_not_granted(bank: SandboxClient) -> None:
     assert login.response["scope"] == "openid accounts"
 
 
-async def test_a_wrong_password_leads_back_to_the_login(bank: SandboxClient) -> None:
+async def test_a_wrong_password_shows_the_login_page_again(bank: SandboxClient) -> None:
     parameters, _ = authorization_parameters()
     page = await bank.http.get("/connect/authorize", params=parameters)
     page = await submit(bank.http, page, {"bank": "fnb"})
@@ -40,19 +40,19 @@ async def test_a_wrong_password_leads_back_to_the_login(bank: SandboxClient) -> 
     assert page.status_code == 200
 
 
-async def test_consent_needs_a_login(bank: SandboxClient) -> None:
+async def test_consent_requires_a_login(bank: SandboxClient) -> None:
     parameters, _ = authorization_parameters()
     page = await bank.http.get("/connect/authorize", params=parameters)
-    answer = await submit(bank.http, page, {"decision": "allow"})
-    assert answer.status_code == 400
+    response = await submit(bank.http, page, {"decision": "allow"})
+    assert response.status_code == 400
 
 
-async def test_a_redirect_uri_off_the_whitelist_gets_json_and_no_redirect(bank: SandboxClient) -> None:
+async def test_an_unregistered_redirect_uri_gets_json_and_no_redirect(bank: SandboxClient) -> None:
     parameters, _ = authorization_parameters()
     for uri in (f"{parameters['redirect_uri']}/", "https://attacker.example/callback"):
-        answer = await bank.http.get("/connect/authorize", params=parameters | {"redirect_uri": uri})
-        assert answer.status_code == 400
-        assert answer.json()["redirect_uri"][0].startswith("Invalid redirect_uri. ")
+        response = await bank.http.get("/connect/authorize", params=parameters | {"redirect_uri": uri})
+        assert response.status_code == 400
+        assert response.json()["redirect_uri"][0].startswith("Invalid redirect_uri. ")
 
 
 @pytest.mark.parametrize(
@@ -68,20 +68,20 @@ async def test_a_redirect_uri_off_the_whitelist_gets_json_and_no_redirect(bank: 
         ("code_challenge_method", "plain"),
     ],
 )
-async def test_a_wrong_parameter_is_named(bank: SandboxClient, name: str, value: str) -> None:
+async def test_an_invalid_parameter_is_named_in_the_error(bank: SandboxClient, name: str, value: str) -> None:
     parameters, _ = authorization_parameters()
-    answer = await bank.http.get("/connect/authorize", params=parameters | {name: value})
-    assert answer.status_code == 400
-    assert list(answer.json()) == [name]
+    response = await bank.http.get("/connect/authorize", params=parameters | {name: value})
+    assert response.status_code == 400
+    assert list(response.json()) == [name]
 
 
-async def test_a_repeated_parameter_is_refused(bank: SandboxClient) -> None:
+async def test_a_repeated_parameter_is_rejected(bank: SandboxClient) -> None:
     parameters, _ = authorization_parameters()
-    answer = await bank.http.get(f"/connect/authorize?{urlencode(parameters)}&state={'s' * 40}")
-    assert list(answer.json()) == ["state"]
+    response = await bank.http.get(f"/connect/authorize?{urlencode(parameters)}&state={'s' * 40}")
+    assert list(response.json()) == ["state"]
 
 
-async def test_pages_load_nothing_from_elsewhere_and_run_no_scripts(bank: SandboxClient) -> None:
+async def test_pages_load_nothing_from_other_hosts_and_run_no_scripts(bank: SandboxClient) -> None:
     parameters, _ = authorization_parameters()
     page = await bank.http.get("/connect/authorize", params=parameters)
     assert "<script" not in page.text

@@ -5,11 +5,11 @@ NAMES = "{ user { bankAccounts { name } } }"
 
 async def test_expiry_can_be_limited_to_one_customer(bank: SandboxClient) -> None:
     tokens = await bank.link()
-    nobody = await bank.control("expire", sub=await bank.sub_of("johan"))
-    assert nobody.json() == {"affected": 0}
+    of_another = await bank.control("expire", sub=await bank.sub_of("johan"))
+    assert of_another.json() == {"affected": 0}
     assert (await bank.query(tokens["access_token"], NAMES)).status_code == 200
-    everybody = await bank.control("expire", sub=await bank.sub_of("thandi"))
-    assert everybody.json() == {"affected": 1}
+    of_this = await bank.control("expire", sub=await bank.sub_of("thandi"))
+    assert of_this.json() == {"affected": 1}
     assert (await bank.query(tokens["access_token"], NAMES)).status_code == 401
 
 
@@ -18,17 +18,17 @@ async def test_the_lifetime_of_new_access_tokens_can_be_set(bank: SandboxClient)
     assert (await bank.link())["expires_in"] == 5
 
 
-async def test_a_consent_withdrawn_at_the_bank_kills_its_family(bank: SandboxClient) -> None:
+async def test_revoking_a_consent_at_the_bank_revokes_its_family(bank: SandboxClient) -> None:
     tokens = await bank.link()
-    withdrawn = await bank.control("revoke-consent", sub=await bank.sub_of("thandi"))
-    assert withdrawn.json() == {"affected": 1}
+    revocation = await bank.control("revoke-consent", sub=await bank.sub_of("thandi"))
+    assert revocation.json() == {"affected": 1}
     assert (await bank.control("revoke-consent", sub="thandi")).json() == {"affected": 0}
     assert (await bank.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
     (family,) = (await bank.ledger()).families
     assert family.death_reason == "revoked_by_user"
 
 
-async def test_ready_made_grants_work_like_any_other(bank: SandboxClient) -> None:
+async def test_grants_without_a_login_work_like_others(bank: SandboxClient) -> None:
     issued = await bank.control(
         "grants", sub=await bank.sub_of("naledi"), scope="openid accounts offline_access", count=3
     )
@@ -39,7 +39,7 @@ async def test_ready_made_grants_work_like_any_other(bank: SandboxClient) -> Non
         assert (await bank.refresh(grant["refresh_token"])).status_code == 200
 
 
-async def test_the_ledger_counts_and_names_no_token(bank: SandboxClient) -> None:
+async def test_the_ledger_counts_requests_and_contains_no_token(bank: SandboxClient) -> None:
     tokens = await bank.link()
     await bank.query(tokens["access_token"], NAMES)
     await bank.query("unknown", NAMES)
@@ -53,7 +53,7 @@ async def test_the_ledger_counts_and_names_no_token(bank: SandboxClient) -> None
     assert tokens["refresh_token"] not in text
 
 
-async def test_a_reset_forgets_everything_but_the_signing_key(bank: SandboxClient) -> None:
+async def test_a_reset_clears_everything_but_the_signing_key(bank: SandboxClient) -> None:
     jwks = "/.well-known/openid-configuration/jwks"
     published = (await bank.http.get(jwks)).json()
     tokens = await bank.link()

@@ -60,51 +60,51 @@ query($id: ID!) { node(id: $id) { ... on ReauthorizationRequired { id status use
         ),
     ],
 )
-async def test_an_expired_token_is_refused_in_each_shape(
+async def test_an_expired_token_is_rejected_in_each_shape(
     bank: SandboxClient, shape: str, status: int, body: object
 ) -> None:
     tokens = await bank.link()
     await bank.set_faults(unauthenticated_shape=shape)
     await bank.control("expire")
-    answer = await bank.query(tokens["access_token"], ACCOUNTS)
-    assert (answer.status_code, answer.json()) == (status, body)
+    response = await bank.query(tokens["access_token"], ACCOUNTS)
+    assert (response.status_code, response.json()) == (status, body)
 
 
 async def test_only_ticked_accounts_are_visible(bank: SandboxClient) -> None:
-    everything = (await bank.query((await bank.link())["access_token"], ACCOUNTS)).json()["data"]["user"]
-    first, second, _ = everything["bankAccounts"]
+    user = (await bank.query((await bank.link())["access_token"], ACCOUNTS)).json()["data"]["user"]
+    first, second, _ = user["bankAccounts"]
     token = (await bank.link(accounts=[first["id"]]))["access_token"]
-    seen = (await bank.query(token, ACCOUNTS)).json()["data"]["user"]["bankAccounts"]
-    assert seen == [first]
+    visible = (await bank.query(token, ACCOUNTS)).json()["data"]["user"]["bankAccounts"]
+    assert visible == [first]
     hidden = await bank.query(token, TRANSACTIONS, accountId=second["id"])
     assert hidden.json()["data"] == {"node": None}
 
 
-async def test_pages_follow_each_other_without_gap_or_repetition(bank: SandboxClient) -> None:
+async def test_pagination_returns_each_transaction_once_and_in_order(bank: SandboxClient) -> None:
     token = (await bank.link())["access_token"]
     account = (await bank.query(token, ACCOUNTS)).json()["data"]["user"]["bankAccounts"][0]["id"]
-    whole = (await bank.query(token, TRANSACTIONS, accountId=account)).json()["data"]["node"]["transactions"]
+    unpaged = (await bank.query(token, TRANSACTIONS, accountId=account)).json()["data"]["node"]["transactions"]
     collected, after = [], None
     while True:
-        answer = await bank.query(token, TRANSACTIONS, accountId=account, first=50, after=after)
-        page = answer.json()["data"]["node"]["transactions"]
+        response = await bank.query(token, TRANSACTIONS, accountId=account, first=50, after=after)
+        page = response.json()["data"]["node"]["transactions"]
         collected += page["edges"]
         after = page["pageInfo"]["endCursor"]
         if not page["pageInfo"]["hasNextPage"]:
             break
-    assert collected == whole["edges"]
+    assert collected == unpaged["edges"]
     assert len(collected) > 100
     dates = [edge["node"]["date"] for edge in collected]
     assert dates == sorted(dates, reverse=True)
     assert collected[0]["node"]["amount"].keys() == {"quantity", "currency"}
 
 
-async def test_a_missing_scope_costs_its_fields_only(bank: SandboxClient) -> None:
+async def test_a_missing_scope_makes_only_its_fields_null(bank: SandboxClient) -> None:
     token = (await bank.link("openid accounts"))["access_token"]
-    answer = (await bank.query(token, "{ user { bankAccounts { name currentBalance } } }")).json()
-    assert answer["data"]["user"]["bankAccounts"][0]["name"]
-    assert answer["data"]["user"]["bankAccounts"][0]["currentBalance"] is None
-    assert answer["errors"][0]["extensions"] == {"code": "FORBIDDEN", "missingScopes": ["balances"]}
+    response = (await bank.query(token, "{ user { bankAccounts { name currentBalance } } }")).json()
+    assert response["data"]["user"]["bankAccounts"][0]["name"]
+    assert response["data"]["user"]["bankAccounts"][0]["currentBalance"] is None
+    assert response["errors"][0]["extensions"] == {"code": "FORBIDDEN", "missingScopes": ["balances"]}
 
 
 async def test_operations_of_public_clients_work(bank: SandboxClient) -> None:
@@ -121,12 +121,12 @@ async def test_operations_of_public_clients_work(bank: SandboxClient) -> None:
                edges { node { id amount reference date } } } } } }""",
         "query ListBanks { banks { name country } }",
     ):
-        answer = (await bank.query(token, text)).json()
-        assert "errors" not in answer
-        assert answer["data"]
+        response = (await bank.query(token, text)).json()
+        assert "errors" not in response
+        assert response["data"]
 
 
-async def test_large_answers_are_compressed_for_those_who_can(bank: SandboxClient) -> None:
+async def test_large_responses_are_compressed_if_the_client_accepts_it(bank: SandboxClient) -> None:
     token = (await bank.link())["access_token"]
     text = "{ user { bankAccounts { transactions { edges { node { id description } } } } } }"
     assert (await bank.query(token, text)).headers["content-encoding"] == "gzip"
@@ -139,7 +139,7 @@ async def test_large_answers_are_compressed_for_those_who_can(bank: SandboxClien
 
 
 @pytest.mark.parametrize(("decision", "status"), [("allow", "complete"), ("decline", "failed")])
-async def test_a_large_payment_needs_the_user(bank: SandboxClient, decision: str, status: str) -> None:
+async def test_a_large_payment_needs_the_users_approval(bank: SandboxClient, decision: str, status: str) -> None:
     token = (await bank.link())["access_token"]
     payment: dict[str, JsonValue] = {"amount": {"quantity": "5000", "currency": "ZAR"}, "payerReference": "Rent"}
     (error,) = (await bank.query(token, PAY, **payment)).json()["errors"]
@@ -147,20 +147,20 @@ async def test_a_large_payment_needs_the_user(bank: SandboxClient, decision: str
     assert extensions["code"] == "USER_INTERACTION_REQUIRED"
 
     async def reauthorization_status() -> str:
-        answer = await bank.query(token, REAUTHORIZATION, id=extensions["id"])
-        found: str = answer.json()["data"]["node"]["status"]
-        return found
+        response = await bank.query(token, REAUTHORIZATION, id=extensions["id"])
+        status: str = response.json()["data"]["node"]["status"]
+        return status
 
     assert await reauthorization_status() == "pending"
-    page = await visit(bank, extensions["userInteractionUrl"])
-    answer = await submit(bank.http, page, {"decision": decision})
-    assert answer.headers["location"] == REDIRECT_URIS[0]
+    page = await open_approval_page(bank, extensions["userInteractionUrl"])
+    response = await submit(bank.http, page, {"decision": decision})
+    assert response.headers["location"] == REDIRECT_URIS[0]
     assert await reauthorization_status() == status
     repeated = (await bank.query(token, PAY, **payment)).json()
     assert ("errors" in repeated) == (decision == "decline")
 
 
-async def visit(bank: SandboxClient, url: str) -> httpx.Response:
+async def open_approval_page(bank: SandboxClient, url: str) -> httpx.Response:
     query = dict(parse_qsl(urlsplit(url).query)) | {"redirect_uri": REDIRECT_URIS[0]}
     page = await bank.http.get(urlsplit(url).path, params=query)
     assert page.status_code == 200
@@ -178,15 +178,15 @@ async def test_a_simulated_reauthorization_stops_the_next_payment(bank: SandboxC
     assert (await bank.ledger()).totals.payments == 1
 
 
-async def test_a_malformed_request_is_a_400_and_a_malformed_query_has_no_data(bank: SandboxClient) -> None:
+async def test_a_malformed_request_gets_400_and_an_invalid_query_gets_no_data(bank: SandboxClient) -> None:
     token = (await bank.link())["access_token"]
     headers = {"authorization": f"Bearer {token}"}
     assert (await bank.http.post("/graphql", content="no", headers=headers)).status_code == 400
-    answer = (await bank.query(token, "{ nothing }")).json()
-    assert answer.keys() == {"errors"}
-    named = {"query": "query Accounts { user { id } }", "operationName": "Nobody"}
-    answered = await bank.http.post("/graphql", json=named, headers=headers)
-    assert (answered.status_code, answered.json()) == (
+    response = (await bank.query(token, "{ nothing }")).json()
+    assert response.keys() == {"errors"}
+    body = {"query": "query Accounts { user { id } }", "operationName": "Unknown"}
+    unknown_operation = await bank.http.post("/graphql", json=body, headers=headers)
+    assert (unknown_operation.status_code, unknown_operation.json()) == (
         400,
-        {"errors": [{"message": 'Unknown operation named "Nobody".'}]},
+        {"errors": [{"message": 'Unknown operation named "Unknown".'}]},
     )

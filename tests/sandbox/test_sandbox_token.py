@@ -16,11 +16,11 @@ from sandbox.settings import CLIENT_ID, CLIENT_SECRET
 ACCOUNT_NAMES = "{ user { bankAccounts { name } } }"
 
 
-async def works(bank: SandboxClient, access_token: str) -> bool:
+async def is_accepted(bank: SandboxClient, access_token: str) -> bool:
     return (await bank.query(access_token, ACCOUNT_NAMES)).status_code == 200
 
 
-async def test_the_token_response_is_stitchs(bank: SandboxClient) -> None:
+async def test_the_token_response_has_stitchs_format(bank: SandboxClient) -> None:
     tokens = await bank.link()
     assert tokens.keys() == {
         "id_token",
@@ -35,16 +35,16 @@ async def test_the_token_response_is_stitchs(bank: SandboxClient) -> None:
     assert (tokens["token_type"], tokens["expires_in"]) == ("Bearer", 900)
 
 
-async def test_there_is_no_refresh_token_without_offline_access(bank: SandboxClient) -> None:
+async def test_no_refresh_token_is_issued_without_offline_access(bank: SandboxClient) -> None:
     assert "refresh_token" not in await bank.link("openid accounts")
 
 
-async def test_a_second_use_of_a_code_revokes_what_it_issued(bank: SandboxClient) -> None:
+async def test_a_second_use_of_a_code_revokes_its_tokens(bank: SandboxClient) -> None:
     login = await bank.log_in()
     tokens = (await bank.request_token(login.code_grant())).json()
     again = await bank.request_token(login.code_grant())
     assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
-    assert not await works(bank, tokens["access_token"])
+    assert not await is_accepted(bank, tokens["access_token"])
     assert (await bank.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
 
 
@@ -52,10 +52,10 @@ async def test_a_second_use_of_a_code_revokes_what_it_issued(bank: SandboxClient
     ("name", "value"),
     [("code", "unknown"), ("redirect_uri", "http://localhost:8000/callback"), ("code_verifier", "x" * 43)],
 )
-async def test_a_code_is_bound_to_its_request(bank: SandboxClient, name: str, value: str) -> None:
+async def test_a_code_is_bound_to_its_authorization_request(bank: SandboxClient, name: str, value: str) -> None:
     login = await bank.log_in()
-    answer = await bank.request_token(login.code_grant() | {name: value})
-    assert answer.json()["error"] == "invalid_grant"
+    response = await bank.request_token(login.code_grant() | {name: value})
+    assert response.json()["error"] == "invalid_grant"
     assert (await bank.request_token(login.code_grant())).status_code == 200
 
 
@@ -63,36 +63,36 @@ async def test_a_refresh_rotates_the_refresh_token(bank: SandboxClient) -> None:
     tokens = await bank.link()
     fresh = (await bank.refresh(tokens["refresh_token"])).json()
     assert fresh["refresh_token"] != tokens["refresh_token"]
-    assert await works(bank, fresh["access_token"])
+    assert await is_accepted(bank, fresh["access_token"])
     (family,) = (await bank.ledger()).families
     assert [(token.generation, token.presented) for token in family.refresh_tokens] == [(1, 1), (2, 0)]
     digest = hashlib.sha256(fresh["refresh_token"].encode()).hexdigest()
     assert family.refresh_tokens[1].digest == digest
 
 
-async def test_a_used_refresh_token_kills_its_family(bank: SandboxClient) -> None:
+async def test_reuse_of_a_refresh_token_revokes_its_family(bank: SandboxClient) -> None:
     tokens = await bank.link()
     fresh = (await bank.refresh(tokens["refresh_token"])).json()
     assert (await bank.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
     assert (await bank.refresh(fresh["refresh_token"])).json()["error"] == "invalid_grant"
-    assert not await works(bank, fresh["access_token"])
+    assert not await is_accepted(bank, fresh["access_token"])
     (family,) = (await bank.ledger()).families
     assert (family.alive, family.death_reason) == (False, "refresh_token_reused")
 
 
-async def test_of_concurrent_uses_of_a_refresh_token_one_succeeds(bank: SandboxClient) -> None:
+async def test_only_one_of_several_concurrent_refreshes_succeeds(bank: SandboxClient) -> None:
     tokens = await bank.link()
-    answers = await asyncio.gather(*(bank.refresh(tokens["refresh_token"]) for _ in range(5)))
-    assert sorted(answer.status_code for answer in answers) == [200, 400, 400, 400, 400]
+    responses = await asyncio.gather(*(bank.refresh(tokens["refresh_token"]) for _ in range(5)))
+    assert sorted(response.status_code for response in responses) == [200, 400, 400, 400, 400]
 
 
-async def test_reuse_within_the_grace_keeps_the_family(bank: SandboxClient) -> None:
+async def test_reuse_within_the_grace_period_keeps_the_family(bank: SandboxClient) -> None:
     await bank.set_faults(refresh_reuse_grace=60)
     tokens = await bank.link()
     first = (await bank.refresh(tokens["refresh_token"])).json()
     second = (await bank.refresh(tokens["refresh_token"])).json()
-    assert await works(bank, first["access_token"])
-    assert await works(bank, second["access_token"])
+    assert await is_accepted(bank, first["access_token"])
+    assert await is_accepted(bank, second["access_token"])
 
 
 async def test_a_refresh_may_narrow_the_scope_but_not_widen_it(bank: SandboxClient) -> None:
@@ -104,24 +104,26 @@ async def test_a_refresh_may_narrow_the_scope_but_not_widen_it(bank: SandboxClie
     assert (await bank.request_token(request | {"scope": "transactions"})).json()["error"] == "invalid_scope"
 
 
-async def test_a_wrong_secret_is_invalid_client_and_costs_no_token(bank: SandboxClient) -> None:
+async def test_a_wrong_secret_is_invalid_client_and_keeps_the_tokens(bank: SandboxClient) -> None:
     tokens = await bank.link()
     wrong = {"client_secret": "wrong", "grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
-    answer = await bank.request_token(wrong)
-    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client")
+    response = await bank.request_token(wrong)
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_client")
     assert (await bank.refresh(tokens["refresh_token"])).status_code == 200
 
 
-async def test_basic_authentication_takes_form_encoded_parts_only(bank: SandboxClient) -> None:
+async def test_basic_authentication_accepts_only_form_encoded_parts(bank: SandboxClient) -> None:
     tokens = await bank.link()
     request = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
     for secret, status in ((CLIENT_SECRET, 400), (quote_plus(CLIENT_SECRET), 200)):
         credentials = base64.b64encode(f"{quote_plus(CLIENT_ID)}:{secret}".encode()).decode()
-        answer = await bank.http.post("/connect/token", data=request, headers={"authorization": f"Basic {credentials}"})
-        assert answer.status_code == status
+        response = await bank.http.post(
+            "/connect/token", data=request, headers={"authorization": f"Basic {credentials}"}
+        )
+        assert response.status_code == status
 
 
-async def test_a_signed_assertion_authenticates_once(bank: SandboxClient, client_key: RSAKey, sandbox_url: str) -> None:
+async def test_a_signed_assertion_is_accepted_once(bank: SandboxClient, client_key: RSAKey, sandbox_url: str) -> None:
     tokens = await bank.link()
     claims: dict[str, object] = {
         "iss": CLIENT_ID,
@@ -138,32 +140,32 @@ async def test_a_signed_assertion_authenticates_once(bank: SandboxClient, client
     }
     for changed, status in (({"aud": sandbox_url}, 400), ({"exp": 1}, 400), ({}, 200), ({}, 400)):
         assertion = jwt.encode({"alg": "RS256", "kid": "client-key"}, claims | changed, client_key)
-        answer = await bank.http.post("/connect/token", data=request | {"client_assertion": assertion})
-        assert answer.status_code == status
+        response = await bank.http.post("/connect/token", data=request | {"client_assertion": assertion})
+        assert response.status_code == status
         if status == 400:
-            assert answer.json()["error"] == "invalid_client"
+            assert response.json()["error"] == "invalid_client"
 
 
-async def test_a_revoked_refresh_token_takes_its_access_tokens_along(bank: SandboxClient) -> None:
+async def test_revoking_a_refresh_token_revokes_its_access_tokens(bank: SandboxClient) -> None:
     tokens = await bank.link()
     client = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
-    answer = await bank.http.post("/connect/revocation", data=client | {"token": tokens["refresh_token"]})
-    assert (answer.status_code, answer.content) == (200, b"")
-    assert not await works(bank, tokens["access_token"])
+    response = await bank.http.post("/connect/revocation", data=client | {"token": tokens["refresh_token"]})
+    assert (response.status_code, response.content) == (200, b"")
+    assert not await is_accepted(bank, tokens["access_token"])
     assert (await bank.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
 
 
-async def test_a_revoked_access_token_leaves_its_family_alone(bank: SandboxClient) -> None:
+async def test_revoking_an_access_token_keeps_its_family(bank: SandboxClient) -> None:
     tokens = await bank.link()
     client = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
     for token in (tokens["access_token"], "unknown"):
-        answer = await bank.http.post("/connect/revocation", data=client | {"token": token})
-        assert (answer.status_code, answer.content) == (200, b"")
-    assert not await works(bank, tokens["access_token"])
+        response = await bank.http.post("/connect/revocation", data=client | {"token": token})
+        assert (response.status_code, response.content) == (200, b"")
+    assert not await is_accepted(bank, tokens["access_token"])
     assert (await bank.refresh(tokens["refresh_token"])).status_code == 200
 
 
-async def test_only_forms_and_known_grants_are_read(bank: SandboxClient) -> None:
+async def test_only_forms_and_known_grant_types_are_accepted(bank: SandboxClient) -> None:
     assert (await bank.http.post("/connect/token", json={})).json()["error"] == "invalid_request"
     assert (await bank.request_token({"grant_type": "password"})).json()["error"] == "unsupported_grant_type"
     repeated = await bank.http.post(
