@@ -120,7 +120,7 @@ class CallbackHandler:
         return used_up, True
 
     async def _is_from_issuer(self, response: AuthorizationResponse) -> bool:
-        """Check the issuer of a redirect without a code (RFC 9207 section 2.4), as far as the metadata are available."""
+        """Check the issuer of a redirect without a code (RFC 9207 section 2.4), as far as metadata are available."""
         if response.iss is not None:
             return response.iss == self._provider.issuer
         try:

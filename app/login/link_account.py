@@ -239,7 +239,7 @@ def _token_set(tokens: TokenResponse) -> TokenSet:
 class _GrantedColumns(TypedDict):
     scopes: list[str]
     refreshable: bool
-    access_token_expires_at: TimeValue
+    access_token_expires_at: TimeValue | None
     access_token_lifetime: int
 
 
@@ -248,13 +248,15 @@ def _granted(session: Session, tokens: TokenResponse) -> _GrantedColumns:
         # A response without a scope grants all requested scopes (RFC 6749 section 5.1).
         "scopes": session.scopes if tokens.scopes is None else tokens.scopes,
         "refreshable": tokens.refresh_token is not None,
-        "access_token_expires_at": (
-            session.exchanged_at + timedelta(seconds=tokens.lifetime)
-            if session.exchanged_at
-            else seconds_from_now(tokens.lifetime)
-        ),
-        "access_token_lifetime": tokens.lifetime,
+        "access_token_expires_at": _expires_at(session, tokens.lifetime),
+        "access_token_lifetime": tokens.lifetime or 0,
     }
+
+
+def _expires_at(session: Session, lifetime: int | None) -> TimeValue | None:
+    if lifetime is None:
+        return None
+    return session.exchanged_at + timedelta(seconds=lifetime) if session.exchanged_at else seconds_from_now(lifetime)
 
 
 def _obstacle_to_renewal(connection: Connection | None, claims: VerifiedClaims) -> LoginError | None:

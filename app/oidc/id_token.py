@@ -1,4 +1,5 @@
 """Validation of id_tokens (OpenID Connect Core 3.1.3.7). Each check is a named step with its own error code.
+An optional claim that is null or empty is treated as absent.
 
 Only `validate_id_token` creates VerifiedClaims, so code that takes them cannot be given unchecked ones.
 """
@@ -81,7 +82,7 @@ def _check_issuer(claims: Claims, issuer: str) -> None:
 
 
 def _check_audience(claims: Claims, client_id: str) -> None:
-    audience, authorized_party = claims.get("aud"), claims.get("azp")
+    audience, authorized_party = claims.get("aud"), claims.get("azp") or None
     audiences = audience if isinstance(audience, list) else [audience]
     if client_id not in audiences:
         raise IdTokenInvalid("the id_token is for another client", code="id_token_audience")
@@ -101,7 +102,7 @@ def _check_times(claims: Claims, received_at: datetime) -> None:
         raise IdTokenInvalid(
             "the id_token was not issued just now; check that this machine's clock is right", code="id_token_issued_at"
         )
-    if "nbf" in claims:
+    if claims.get("nbf") is not None:
         not_before = numeric_date_claim(claims, "nbf")
         if not_before is None or not_before > now + leeway:
             raise IdTokenInvalid("the id_token is not valid yet", code="id_token_not_before")
@@ -117,7 +118,7 @@ def _check_nonce(claims: Claims, nonce_sha256: str | None) -> None:
 
 def _check_hash(claims: Claims, name: str, sha256: str | None) -> None:
     """Compare the claim, if there is one, with the left half of a SHA-256 (OpenID Connect Core 3.1.3.6, FAPI 1.0)."""
-    if name not in claims or sha256 is None:
+    if claims.get(name) in (None, "") or sha256 is None:
         return
     value = string_claim(claims, name)
     expected = base64.urlsafe_b64encode(bytes.fromhex(sha256)[:16]).decode().rstrip("=")

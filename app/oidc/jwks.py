@@ -33,7 +33,8 @@ def _public_members(entry: object) -> dict[str, str | list[str]]:
     """Return the members to import. Raises TypeError or ValueError if the entry is malformed or too large."""
     if not isinstance(entry, dict):
         raise TypeError
-    members = {name: entry[name] for name in _PUBLIC_MEMBERS if name in entry}
+    # Some servers write null or "" for a member that the key does not have.
+    members = {name: entry[name] for name in _PUBLIC_MEMBERS if entry.get(name) not in (None, "")}
     for name, value in members.items():
         if len(value) > (_MAX_MODULUS_LENGTH if name == "n" else _MAX_MEMBER_LENGTH):
             raise ValueError

@@ -72,7 +72,7 @@ def _select_key(header: Claims, algorithm: str, keys: KeySet) -> Key | None:
         and key.get("use") in (None, "sig")
         and key.get("alg") in (None, algorithm)
     ]
-    if "kid" in header:
+    if header.get("kid"):
         candidates = [key for key in candidates if key.kid == header["kid"]]
     return candidates[0] if len(candidates) == 1 else None
 

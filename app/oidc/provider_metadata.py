@@ -110,7 +110,7 @@ class MetadataReader:
         return self.extensions.dpop == "on" or (self.extensions.dpop == "auto" and is_announced)
 
     def _optional_endpoint(self, document: Mapping[str, object], name: str) -> str | None:
-        is_known = getattr(self.overrides, name) is not None or name in document
+        is_known = getattr(self.overrides, name) is not None or document.get(name) not in (None, "")
         return self._endpoint(document, name) if is_known else None
 
     def _endpoint(self, document: Mapping[str, object], name: str) -> str:

@@ -25,7 +25,8 @@ MAX_CACHED_CONNECTIONS = 20_000
 class UsableToken:
     """An access token that the bank should accept.
 
-    `lifetime` is in seconds; `valid_until` is a time of this process's monotonic clock.
+    `lifetime` is in seconds; `valid_until` is a time of this process's monotonic clock. If the lifetime is unknown,
+    they are 0 and infinite, and `expires_at` is None.
     """
 
     connection_id: str

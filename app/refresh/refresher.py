@@ -241,7 +241,7 @@ class Refresher:
 def _new_tokens(response: TokenResponse) -> NewTokens:
     """Return what to store. A response without an access token has still rotated the refresh token, which is kept."""
     access_token = response.access_token or SecretStr("")
-    lifetime = response.lifetime if response.access_token else 0
+    lifetime = response.lifetime if response.access_token else 0  # so that it is refreshed at its next use
     subject = unverified_subject(response.id_token) if response.id_token else None
     tokens = TokenSet(access_token, response.refresh_token, response.proof_key)
     return NewTokens(tokens, lifetime, response.scopes, subject)

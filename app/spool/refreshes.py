@@ -74,7 +74,7 @@ class _Record(BaseModel):
     access_token: SecretStr
     refresh_token: SecretStr | None
     proof_key: SecretStr | None = None
-    lifetime: int
+    lifetime: int | None
     scopes: list[str] | None
     subject: str | None
     asked_at: datetime

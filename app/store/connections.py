@@ -1,5 +1,6 @@
 """Connections and their tokens."""
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
@@ -62,7 +63,7 @@ class NewConnection:
     scopes: list[str]
     version: int
     refreshable: bool
-    access_token_expires_at: TimeValue
+    access_token_expires_at: TimeValue | None
     access_token_lifetime: int
     metadata: dict[str, Any] = field(default_factory=dict)
 
@@ -186,10 +187,13 @@ async def get_connection_with_tokens(
             )
         )
         token_set = TokenSet(access_token, refresh_token, proof_key)
+    connection = to_record(Connection, row)
+    # A token of unknown lifetime is used until the bank rejects it.
+    is_unlimited = token_set is not None and connection.access_token_expires_at is None
     return ConnectionWithTokens(
-        to_record(Connection, row),
+        connection,
         token_set,
-        float(row.seconds_left),
+        math.inf if is_unlimited else float(row.seconds_left),
         float(row.seconds_leased),
         float(row.seconds_until_retry),
     )

@@ -64,13 +64,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class NewTokens:
-    """What the bank answered, ready to be stored. `lifetime` is in seconds, from when the request was sent.
+    """What the bank answered, ready to be stored. `lifetime` is in seconds, from when the request was sent; None if
+    it is unknown.
 
     `subject` is whom the answer's id_token names, if it had one.
     """
 
     tokens: TokenSet
-    lifetime: int
+    lifetime: int | None
     scopes: list[str] | None
     subject: str | None = None
 
@@ -186,8 +187,8 @@ async def save_refresh(
         status=ConnectionStatus.ACTIVE,
         reauthorization_reason=None,
         version=version,
-        access_token_expires_at=seconds_from_now(new.lifetime - age),
-        access_token_lifetime=new.lifetime,
+        access_token_expires_at=None if new.lifetime is None else seconds_from_now(new.lifetime - age),
+        access_token_lifetime=new.lifetime or 0,
         scopes=connection.scopes if new.scopes is None else new.scopes,
         refreshable=True,
         lease_until=None,

@@ -35,6 +35,13 @@ def test_an_oversized_or_malformed_entry_is_ignored(rsa: RSAKey, changes: dict[s
         parse_jwks({"keys": [{**good, **changes}]})
 
 
+@pytest.mark.parametrize("empty", [None, ""])
+def test_a_null_or_empty_member_is_absent(rsa: RSAKey, empty: object) -> None:
+    jwk = {name: value for name, value in rsa.as_dict(private=False).items() if name not in ("use", "alg")}
+    (key,) = parse_jwks({"keys": [{**jwk, "use": empty, "alg": empty, "crv": empty}]}).keys
+    assert (key.kid, key.get("use"), key.get("alg")) == ("rsa", None, None)
+
+
 @pytest.mark.parametrize("document", [{}, {"keys": {}}, {"keys": []}, {"keys": [1, "x", None, []]}])
 def test_a_document_without_keys_is_refused(document: dict[str, object]) -> None:
     with pytest.raises(BankResponseInvalid):

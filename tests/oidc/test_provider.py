@@ -86,7 +86,7 @@ async def test_a_discovery_document_of_another_issuer_is_refused(
 @pytest.mark.parametrize(
     "value",
     [
-        *("http://evil.example/x", "https://user:pass@bank.example/", "/relative", "", 1, []),
+        *("http://evil.example/x", "https://user:pass@bank.example/", "/relative", 1, []),
         *(f"https://bank.example/{'x' * 2_000}", "https://bänk.example/x"),
     ],
     ids=itertools.count(),
@@ -100,8 +100,11 @@ async def test_an_unusable_endpoint_is_refused_and_named(
 
 
 @pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
-async def test_a_missing_endpoint_is_named(scripted: Provider, hostile: HostileServer, name: str) -> None:
-    hostile.announce(**{name: None})
+@pytest.mark.parametrize("value", [None, ""])
+async def test_a_missing_endpoint_is_named(
+    scripted: Provider, hostile: HostileServer, name: str, value: str | None
+) -> None:
+    hostile.announce(**{name: value})
     with pytest.raises(BankResponseInvalid, match=name):
         await scripted.metadata()
 
@@ -109,6 +112,23 @@ async def test_a_missing_endpoint_is_named(scripted: Provider, hostile: HostileS
 async def test_the_revocation_endpoint_is_optional(scripted: Provider, hostile: HostileServer) -> None:
     hostile.announce(revocation_endpoint=None)
     assert (await scripted.metadata()).revocation_endpoint is None
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+async def test_null_and_empty_members_are_absent(
+    client: httpx.AsyncClient, clock: AdjustableClock, hostile: HostileServer, empty: str | None
+) -> None:
+    names = (
+        "revocation_endpoint",
+        "pushed_authorization_request_endpoint",
+        "dpop_signing_alg_values_supported",
+        "token_endpoint_auth_signing_alg_values_supported",
+        "authorization_response_iss_parameter_supported",
+    )
+    hostile.announce(revocation_endpoint=None)
+    expected = await provider_for(client, clock, hostile.url).metadata()
+    hostile.replies[DISCOVERY] = json_reply({**hostile.document(), **dict.fromkeys(names, empty)})
+    assert await provider_for(client, clock, hostile.url).metadata() == expected
 
 
 @pytest.mark.parametrize(

@@ -16,41 +16,74 @@ def body(**members: object) -> SecretStr:
     [
         (900, 900),
         ("900", 900),
+        (" 900 ", 900),
         (900.7, 900),
-        (None, 300),
-        ("", 300),
-        ("soon", 300),
-        (True, 300),
-        ([900], 300),
-        (float("nan"), 300),
-        ("nan", 300),
-        (float("inf"), 86_400),
-        (-1, 0),
-        (10**9, 86_400),
+        (0.5, 1),
+        (30 * 86_400, 30 * 86_400),
+        (10**9, 315_360_000),
+        (10**400, 315_360_000),
     ],
 )
-def test_an_unusual_lifetime_is_replaced_or_limited(expires_in: object, lifetime: int) -> None:
+def test_a_positive_lifetime_is_kept(expires_in: object, lifetime: int) -> None:
     assert parse_token_response(body(expires_in=expires_in)).lifetime == lifetime
 
 
-def test_an_extreme_lifetime_loses_no_token() -> None:
-    assert 0 < parse_token_response(body(expires_in=10**400)).lifetime <= 86_400
+@pytest.mark.parametrize(
+    "expires_in",
+    [0, -1, -(10**400), None, "", "soon", "0", True, [900], {}, float("nan"), "nan", float("inf"), "-inf"],
+    ids=repr,
+)
+def test_any_other_lifetime_is_unknown(expires_in: object) -> None:
+    assert parse_token_response(body(expires_in=expires_in)).lifetime is None
 
 
-def test_a_missing_lifetime_is_assumed_to_be_short() -> None:
-    assert parse_token_response(body()).lifetime == 300
+def test_a_missing_lifetime_is_unknown() -> None:
+    assert parse_token_response(body()).lifetime is None
 
 
-@pytest.mark.parametrize(("token_type", "expected"), [("Bearer", "Bearer"), (1, ""), (None, "")])
+@pytest.mark.parametrize(
+    ("token_type", "expected"),
+    [
+        ("Bearer", "Bearer"),
+        ("DPoP", "DPoP"),
+        ("bearer", "bearer"),
+        (None, "Bearer"),
+        ("", "Bearer"),
+        (1, ""),
+        ([1], ""),
+    ],
+)
 def test_an_unusual_token_type_loses_no_token(token_type: object, expected: str) -> None:
     tokens = parse_token_response(body(token_type=token_type))
     assert tokens.token_type == expected
     assert tokens.access_token is not None
 
 
-@pytest.mark.parametrize(("scope", "scopes"), [("a  b", ["a", "b"]), ("", []), (None, None), (["a"], None)])
-def test_scopes_are_split_if_they_are_a_string(scope: object, scopes: list[str] | None) -> None:
+@pytest.mark.parametrize(
+    ("scope", "scopes"),
+    [
+        ("a  b", ["a", "b"]),
+        ("a,b", ["a", "b"]),
+        (" a, b\n", ["a", "b"]),
+        (["a", "b"], ["a", "b"]),
+        (["a b", None, 1, ""], ["a", "b"]),
+        ("a b a", ["a", "b"]),
+        ("", None),
+        (" , ", None),
+        ([], None),
+        (None, None),
+        (1, None),
+        ({"a": "b"}, None),
+    ],
+    ids=repr,
+)
+def test_scopes_are_read_in_any_spelling(scope: object, scopes: list[str] | None) -> None:
     assert parse_token_response(body(scope=scope)).scopes == scopes
+
+
+def test_null_members_are_absent() -> None:
+    names = ("id_token", "refresh_token", "expires_in", "scope", "token_type")
+    assert parse_token_response(body(**dict.fromkeys(names))) == parse_token_response(body())
 
 
 def test_a_rotated_refresh_token_alone_is_kept() -> None:
