@@ -25,7 +25,7 @@ from pydantic import SecretStr
 
 from app.errors import BankOutcomeUnknown, BankServerError, BrokerError
 from app.store.connections import ConnectionWithTokens, TokenSet
-from app.store.enums import ConnectionStatus
+from app.store.enums import ConnectionStatus, RefreshCause
 from app.store.postgresql.database_time import seconds_from_now
 from tests.support.clock import AdjustableClock
 from tests.support.flights import Flight, Step, SteppedSpool
@@ -94,7 +94,7 @@ class RefreshProtocol(RuleBasedStateMachine):
             return
         version = self._held().connection.version
         claiming = process.refresher.claim(
-            tenant=TENANT, connection_id=self.connection_id, version=version, cause="expired"
+            tenant=TENANT, connection_id=self.connection_id, version=version, cause=RefreshCause.EXPIRED
         )
         with suppress(BrokerError):
             process.idle_claim = self.world.run(claiming)
@@ -286,7 +286,7 @@ def test_no_order_of_steps_crashes_and_outages_breaks_the_promises(
     postgresql: SecretStr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The server of the tests may have started just now, and whoever is to save first is stepped by the machine.
-    monkeypatch.setattr("app.store.refreshes._SETTLING_TIME", 0.0)
+    monkeypatch.setattr("app.store.refreshes._GRACE_PERIOD_SECONDS", 0.0)
     with opened_world(postgresql, tmp_path) as world, structlog.testing.capture_logs():
         machine = type("RefreshProtocolHere", (RefreshProtocol,), {"world": world})
         run_state_machine_as_test(machine, settings=_SETTINGS)

@@ -6,7 +6,7 @@ from pydantic import SecretStr
 from app.base.encryption import KeyRing
 from app.errors import DecryptionError
 from app.store.connections import TokenSet
-from app.store.enums import ConnectionStatus, RefreshOutcome
+from app.store.enums import ConnectionStatus, RefreshCause, RefreshOutcome
 from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.refresh_attempts import count_recent_rejections
@@ -35,7 +35,9 @@ class Protocol:
         self.key_ring = key_ring
         self.id = connection_id
 
-    async def claim(self, version: int = 1, *, lease: float = 100, cause: str = "expired") -> Claim | None:
+    async def claim(
+        self, version: int = 1, *, lease: float = 100, cause: RefreshCause = RefreshCause.EXPIRED
+    ) -> Claim | None:
         async with self.database.transaction() as transaction:
             return await claim_refresh(
                 transaction,
@@ -48,7 +50,7 @@ class Protocol:
                 lease=lease,
             )
 
-    async def won(self, version: int = 1, *, lease: float = 100, cause: str = "expired") -> Claim:
+    async def won(self, version: int = 1, *, lease: float = 100, cause: RefreshCause = RefreshCause.EXPIRED) -> Claim:
         """Claim until it is granted: just after the server's start, abandoned attempts are waited for."""
 
         async def claim() -> Claim | None:
@@ -78,7 +80,7 @@ async def protocol(database: Database, key_ring: KeyRing, rows: Rows) -> Protoco
 
 async def test_a_claim_is_exclusive(protocol: Protocol, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     # Just after the server's start another rule would hide what the lease does.
-    monkeypatch.setattr("app.store.refreshes._SETTLING_TIME", 0.0)
+    monkeypatch.setattr("app.store.refreshes._GRACE_PERIOD_SECONDS", 0.0)
     claims = [claim for claim in await asyncio.gather(*(protocol.claim() for _ in range(20))) if claim]
     (claim,) = claims
     assert (claim.version, claim.fence, claim.follows_unknown) == (1, 1, False)
@@ -166,7 +168,7 @@ async def test_a_late_save_is_the_only_successor_and_is_stored(protocol: Protoco
 async def test_a_late_save_waits_for_a_later_claim(protocol: Protocol, rows: Rows) -> None:
     first = await protocol.won(lease=-1)
     second = await protocol.won()
-    assert await protocol.save(first) is SaveResult.LATER_CLAIM_UNDER_WAY
+    assert await protocol.save(first) is SaveResult.LATER_CLAIM_IN_PROGRESS
     other = NewTokens(TokenSet(SecretStr("later access"), SecretStr("later refresh")), 900, None)
     assert await protocol.save(second, other) is SaveResult.STORED
     assert await protocol.save(first) is SaveResult.SUPERSEDED
@@ -307,9 +309,10 @@ async def test_a_refusal_is_not_believed_when_something_else_has_happened(
 
 
 async def test_only_refreshes_for_rejected_tokens_are_counted(protocol: Protocol, rows: Rows) -> None:
-    for version, cause in enumerate(("rejected", "expired", "rejected", "requested"), start=1):
+    causes = (RefreshCause.REJECTED, RefreshCause.EXPIRED, RefreshCause.REJECTED, RefreshCause.REQUESTED)
+    for version, cause in enumerate(causes, start=1):
         await protocol.save(await protocol.won(version, cause=cause))
-    await protocol.fail(await protocol.won(5, cause="rejected"), RefreshOutcome.NOT_SENT)
+    await protocol.fail(await protocol.won(5, cause=RefreshCause.REJECTED), RefreshOutcome.NOT_SENT)
     async with protocol.database.transaction() as transaction:
         assert await count_recent_rejections(transaction, protocol.id, 60) == 2
         assert await count_recent_rejections(transaction, protocol.id, -1) == 0
