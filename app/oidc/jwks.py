@@ -1,9 +1,10 @@
 """The signing keys that a provider publishes (RFC 7517)."""
 
 import contextlib
+from dataclasses import dataclass
 
 from joserfc.errors import JoseError
-from joserfc.jwk import Key, KeySet
+from joserfc.jwk import JWKRegistry, Key
 
 from app.errors import BankResponseInvalid
 
@@ -15,7 +16,14 @@ _PUBLIC_MEMBERS = ("kty", "kid", "use", "alg", "n", "e", "crv", "x", "y")
 _MAX_MODULUS_LENGTH, _MAX_MEMBER_LENGTH = 1_366, 255
 
 
-def parse_jwks(document: dict[str, object]) -> KeySet:
+@dataclass(frozen=True, slots=True, eq=False)
+class SigningKeys:
+    """The keys of one document. Unlike joserfc's KeySet, it gives no id to a key that is published without one."""
+
+    keys: tuple[Key, ...]
+
+
+def parse_jwks(document: dict[str, object]) -> SigningKeys:
     """Parse a JWKS. Keys that are not supported are ignored (section 5). Raises BankResponseInvalid if none is left."""
     entries = document.get("keys")
     if not isinstance(entries, list):
@@ -23,10 +31,10 @@ def parse_jwks(document: dict[str, object]) -> KeySet:
     keys: list[Key] = []
     for entry in entries[:_MAX_KEYS]:
         with contextlib.suppress(JoseError, ValueError, KeyError, TypeError):
-            keys += KeySet.import_key_set({"keys": [_public_members(entry)]}).keys
+            keys.append(JWKRegistry.import_key(_public_members(entry)))
     if not keys:
         raise BankResponseInvalid("the bank's JWKS has no key that can be used")
-    return KeySet(keys)
+    return SigningKeys(tuple(keys))
 
 
 def _public_members(entry: object) -> dict[str, str | list[str]]:

@@ -5,15 +5,16 @@ name and with what is wrong, and raises the result.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from joserfc import jws, jwt
 from joserfc.errors import BadSignatureError, JoseError
-from joserfc.jwk import Key, KeySet
+from joserfc.jwk import Key
 from joserfc.jws import JWSRegistry
 
 from app.base.strict_json import is_storable_in_postgresql
 from app.errors import BrokerError
+from app.oidc.jwks import SigningKeys
 from app.oidc.provider import Provider
 
 # With their key types. All use SHA-256, so at_hash and s_hash do too. Never "none", never an algorithm with a shared
@@ -44,37 +45,48 @@ async def verify_signature(token: str, header: Claims, provider: Provider, make_
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise make_error("algorithm", "is signed with an algorithm that is not allowed")
-    key = await _find_key(header, algorithm, provider)
-    if key is None:
-        raise make_error("key", "is signed with a key that its issuer does not publish")
-    try:
-        return jwt.decode(token, key, algorithms=[algorithm], registry=_REGISTRY).claims
-    except BadSignatureError as error:
-        raise make_error("signature", "has a signature that is not valid") from error
-    except (JoseError, ValueError, TypeError, RecursionError) as error:
-        raise make_error("malformed", "is not a signed JWT") from error
-
-
-async def _find_key(header: Claims, algorithm: str, provider: Provider) -> Key | None:
     keys = await provider.signing_keys()
-    # The provider may have started to sign with a new key since its keys were fetched.
-    return _select_key(header, algorithm, keys) or _select_key(
-        header, algorithm, await provider.newer_signing_keys(keys)
-    )
+    candidates = _candidate_keys(header, algorithm, keys)
+    claims = _claims_if_signed_by(candidates, token, algorithm, make_error)
+    if claims is None:
+        # The provider may have replaced a key since its keys were fetched, possibly under the same id.
+        candidates = _candidate_keys(header, algorithm, await provider.newer_signing_keys(keys))
+        claims = _claims_if_signed_by(candidates, token, algorithm, make_error)
+    if claims is not None:
+        return claims
+    if not candidates:
+        raise make_error("key", "is signed with a key that its issuer does not publish")
+    raise make_error("signature", "has a signature that is not valid")
 
 
-def _select_key(header: Claims, algorithm: str, keys: KeySet) -> Key | None:
-    """Return the key with the token's key id or, if the token has none, the only key for its algorithm."""
-    candidates = [
+def _candidate_keys(header: Claims, algorithm: str, keys: SigningKeys) -> list[Key]:
+    """Return the keys that may have signed the token: all usable ones if it has no key id.
+
+    Otherwise those with its id or, if there are none, those without an id.
+    """
+    usable = [
         key
         for key in keys.keys
         if key.key_type == ALGORITHMS[algorithm]
+        and key.get("crv") in (None, "P-256")
         and key.get("use") in (None, "sig")
         and key.get("alg") in (None, algorithm)
     ]
-    if header.get("kid"):
-        candidates = [key for key in candidates if key.kid == header["kid"]]
-    return candidates[0] if len(candidates) == 1 else None
+    key_id = header.get("kid")
+    if not key_id:
+        return usable
+    return [key for key in usable if key.kid == key_id] or [key for key in usable if not key.kid]
+
+
+def _claims_if_signed_by(keys: Sequence[Key], token: str, algorithm: str, make_error: MakeError) -> Claims | None:
+    for key in keys:
+        try:
+            return jwt.decode(token, key, algorithms=[algorithm], registry=_REGISTRY).claims
+        except BadSignatureError:
+            continue
+        except (JoseError, ValueError, TypeError, RecursionError) as error:
+            raise make_error("malformed", "is not a signed JWT") from error
+    return None
 
 
 def numeric_date_claim(claims: Claims, name: str) -> float | None:

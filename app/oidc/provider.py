@@ -5,12 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
-from joserfc.jwk import KeySet
 
 from app.base.clock import Clock
 from app.errors import BankError, BankResponseInvalid
 from app.observability.logs import get_logger
-from app.oidc.jwks import parse_jwks
+from app.oidc.jwks import SigningKeys, parse_jwks
 from app.oidc.provider_metadata import (
     ANNOUNCED_EXTENSIONS,
     NO_OVERRIDES,
@@ -34,9 +33,14 @@ class CacheTimes:
     """After a failed renewal, the known metadata are used for this long before the next attempt."""
     failure_lifetime: float = 1.0
     """While no metadata are known, requests share a failure for this long."""
-    keys_lifetime: float = 3_600.0
+    keys_lifetime: float = 300.0
+    """The longest time for which a withdrawn key is still accepted."""
+    keys_renewal_age: float = 120.0
+    """Keys of this age are renewed in the background."""
+    keys_retry_interval: float = 10.0
+    """The least time between attempts to renew them in the background."""
     min_keys_age: float = 1.0
-    """A token with an unknown key causes the keys to be fetched again, but no sooner than after this time."""
+    """A token that no known key verifies causes the keys to be fetched again, but no sooner than after this time."""
 
 
 class Provider:
@@ -66,8 +70,9 @@ class Provider:
         self._metadata: tuple[ProviderMetadata, float] | None = None  # with the time at which they are stale
         self._metadata_task: asyncio.Task[ProviderMetadata] | None = None
         self._metadata_failure_until = 0.0
-        self._keys: tuple[KeySet, float] | None = None  # with the time at which they were fetched
-        self._keys_task: asyncio.Task[KeySet] | None = None
+        self._keys: tuple[SigningKeys, float] | None = None  # with the time at which they were fetched
+        self._keys_task: asyncio.Task[SigningKeys] | None = None
+        self._keys_renewal_due_at = 0.0
 
     @property
     def discovery_url(self) -> str:
@@ -112,37 +117,50 @@ class Provider:
             raise BankResponseInvalid("the discovery document is of another issuer than BROKER_STITCH_ISSUER")
         return self._metadata_reader.read(document)
 
-    async def signing_keys(self) -> KeySet:
+    async def signing_keys(self) -> SigningKeys:
         """Return the signing keys, at most `keys_lifetime` old. Raises BankError.
 
-        Older keys are not used, so an outage does not prolong the life of a key that was withdrawn.
+        They are renewed in the background before that. Older keys are not used, so an outage does not prolong the life
+        of a key that was withdrawn.
         """
-        if self._keys and self._clock.monotonic() - self._keys[1] < self._cache_times.keys_lifetime:
-            return self._keys[0]
-        return await self._shared_keys_request()
+        now = self._clock.monotonic()
+        if self._keys is None or now - self._keys[1] >= self._cache_times.keys_lifetime:
+            return await asyncio.shield(self._request_keys())
+        if now >= self._keys_renewal_due_at:
+            self._keys_renewal_due_at = now + self._cache_times.keys_retry_interval
+            self._request_keys()
+        return self._keys[0]
 
-    async def newer_signing_keys(self, known: KeySet) -> KeySet:
-        """Return signing keys that were fetched after `known`, which lack the one that is needed. Raises BankError.
+    async def newer_signing_keys(self, known: SigningKeys) -> SigningKeys:
+        """Return signing keys that were fetched after `known`, none of which verifies a token. Raises BankError.
 
         Concurrent calls share one request and its outcome, and `signing_keys` does not wait for it: tokens with
         unknown keys must not delay other requests, even while the provider does not answer.
         """
         if self._keys and self._keys[0] is not known:
             return await self.signing_keys()
-        return await self._shared_keys_request()
+        return await asyncio.shield(self._request_keys())
 
-    async def _shared_keys_request(self) -> KeySet:
+    def _request_keys(self) -> asyncio.Task[SigningKeys]:
+        """Return the running request for the keys, or start one."""
         if self._keys_task is None or self._keys_task.done():
             self._keys_task = asyncio.create_task(self._fetch_keys())
-        return await asyncio.shield(self._keys_task)
+            self._keys_task.add_done_callback(self._log_keys_failure)
+        return self._keys_task
 
-    async def _fetch_keys(self) -> KeySet:
+    def _log_keys_failure(self, task: asyncio.Task[SigningKeys]) -> None:
+        """Log a failure of the provider, even if no call waits for it."""
+        if not task.cancelled() and isinstance(error := task.exception(), BankError):
+            logger.warning("jwks_unavailable", issuer=self.issuer, code=error.code)
+
+    async def _fetch_keys(self) -> SigningKeys:
         metadata = await self.metadata()
         if self._keys:
             age = self._clock.monotonic() - self._keys[1]
             await asyncio.sleep(max(self._cache_times.min_keys_age - age, 0))
         keys = parse_jwks(await self._fetch_document(metadata.jwks_uri, "jwks"))
-        self._keys = (keys, self._clock.monotonic())
+        fetched_at = self._clock.monotonic()
+        self._keys, self._keys_renewal_due_at = (keys, fetched_at), fetched_at + self._cache_times.keys_renewal_age
         return keys
 
     async def _fetch_document(self, url: str, endpoint: str) -> dict[str, object]:

@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -296,13 +297,54 @@ async def test_without_a_key_id_the_only_key_is_used(issuer: Issuer) -> None:
     assert await issuer.accepts(signed(issuer.claims(), issuer.key, {"kid": None}))
 
 
-async def test_without_a_key_id_several_keys_are_ambiguous(issuer: Issuer, other_key: RSAKey) -> None:
-    issuer.publish(issuer.key, other_key)
-    assert await issuer.refusal_of(signed(issuer.claims(), issuer.key, {"kid": None})) == "id_token_key"
+@pytest.mark.parametrize("kid", [None, ""])
+async def test_without_a_key_id_each_suitable_key_is_tried(issuer: Issuer, other_key: RSAKey, kid: str | None) -> None:
+    unpublished = RSAKey.generate_key(2048)
+    issuer.publish(ECKey.generate_key("P-256"), ECKey.generate_key("P-384"), other_key, issuer.key)
+    assert await issuer.accepts(signed(issuer.claims(), issuer.key, {"kid": kid}))
+    assert await issuer.accepts(signed(issuer.claims(), other_key, {"kid": kid}))
+    assert await issuer.refusal_of(signed(issuer.claims(), unpublished, {"kid": kid})) == "id_token_signature"
 
 
-async def test_two_keys_with_the_same_id_are_ambiguous(issuer: Issuer, other_key: RSAKey) -> None:
+async def test_a_key_that_is_published_twice_is_used(issuer: Issuer) -> None:
+    issuer.publish(issuer.key, issuer.key)
+    assert await issuer.accepts(signed(issuer.claims(), issuer.key))
+    assert await issuer.accepts(signed(issuer.claims(), issuer.key, {"kid": None}))
+
+
+async def test_two_keys_with_the_same_id_are_both_tried(issuer: Issuer, other_key: RSAKey) -> None:
     issuer.publish(issuer.key, other_key, kid="one")
+    for key in (issuer.key, other_key):
+        assert await issuer.accepts(signed(issuer.claims(), key, {"kid": "one"}))
+
+
+async def test_a_key_that_is_published_without_an_id_is_used_for_a_token_that_has_one(issuer: Issuer) -> None:
+    issuer.publish(issuer.key, kid=None)
+    assert await issuer.accepts(signed(issuer.claims(), issuer.key, {"kid": "one"}))
+
+
+@pytest.mark.parametrize("kid", ["one", None])
+async def test_a_key_that_was_replaced_under_its_old_id_is_found(
+    issuer: Issuer, other_key: RSAKey, kid: str | None
+) -> None:
+    assert await issuer.accepts(signed(issuer.claims(), issuer.key, {"kid": kid}))
+    issuer.publish(other_key, kid=kid)
+    assert await issuer.accepts(signed(issuer.claims(), other_key, {"kid": kid}))
+    assert issuer.hostile.count("/jwks") == 2
+    assert await issuer.refusal_of(signed(issuer.claims(), issuer.key, {"kid": kid})) == "id_token_signature"
+
+
+async def test_invalid_signatures_cause_one_request_for_the_keys(issuer: Issuer, other_key: RSAKey) -> None:
+    assert await issuer.accepts(signed(issuer.claims(), issuer.key))
+    forged = [issuer.refusal_of(signed(issuer.claims(), other_key, {"kid": "one"})) for _ in range(20)]
+    assert set(await asyncio.gather(*forged)) == {"id_token_signature"}
+    assert issuer.hostile.count("/jwks") == 2
+
+
+async def test_a_withdrawn_key_is_refused_after_five_minutes_at_the_latest(issuer: Issuer, other_key: RSAKey) -> None:
+    assert await issuer.accepts(signed(issuer.claims(), issuer.key))
+    issuer.publish(other_key)
+    issuer.clock.advance(301)
     assert await issuer.refusal_of(signed(issuer.claims(), issuer.key)) == "id_token_key"
 
 

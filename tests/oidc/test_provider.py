@@ -290,9 +290,58 @@ async def test_keys_are_fetched_once_and_again_after_their_lifetime(
 ) -> None:
     await asyncio.gather(*(scripted.signing_keys() for _ in range(10)))
     assert hostile.count("/jwks") == 1
-    clock.advance(3_601)
+    clock.advance(TIMES.keys_lifetime + 1)
     await scripted.signing_keys()
     assert hostile.count("/jwks") == 2
+
+
+async def test_keys_are_renewed_in_the_background_before_their_lifetime_ends(
+    scripted: Provider, hostile: HostileServer, clock: AdjustableClock
+) -> None:
+    known = await scripted.signing_keys()
+    clock.advance(TIMES.keys_renewal_age + 1)
+    assert await scripted.signing_keys() is known
+
+    async def are_renewed() -> bool:
+        return await scripted.signing_keys() is not known
+
+    await eventually(are_renewed)
+    assert hostile.count("/jwks") == 2
+
+
+async def test_known_keys_are_used_without_waiting_while_their_renewal_fails(
+    scripted: Provider, hostile: HostileServer, clock: AdjustableClock
+) -> None:
+    known = await scripted.signing_keys()
+    hostile.replies["/jwks"] = json_reply({}, 503)
+    clock.advance(TIMES.keys_renewal_age + 1)
+    with capture_log_events() as logs:
+        for _ in range(10):
+            assert await scripted.signing_keys() is known
+
+        async def failure_is_logged() -> bool:
+            return "jwks_unavailable" in [line["event"] for line in logs]
+
+        await eventually(failure_is_logged)
+        assert await scripted.signing_keys() is known
+    assert hostile.count("/jwks") == 2
+    clock.advance(TIMES.keys_lifetime)
+    with pytest.raises(BankResponseInvalid):
+        await scripted.signing_keys()
+
+
+async def test_a_renewal_that_hangs_delays_no_call(
+    scripted: Provider, hostile: HostileServer, clock: AdjustableClock
+) -> None:
+    known = await scripted.signing_keys()
+    hostile.replies["/jwks"] = HANG
+    clock.advance(TIMES.keys_renewal_age + 1)
+    # Half of the provider's own timeout.
+    async with asyncio.timeout(5):
+        for _ in range(2):
+            assert await scripted.signing_keys() is known
+            clock.advance(TIMES.keys_retry_interval)
+            await asyncio.sleep(0.01)
 
 
 async def test_concurrent_calls_for_newer_keys_share_one_request(
