@@ -23,12 +23,14 @@ ERROR_CODES = frozenset(
     }
 )
 PARAMETERS = ("state", "code", "error", "error_description", "iss", "scope", "session_state")
+# The parameters that decide about a login. The others are information for people, or not used.
+_DECISIVE_PARAMETERS = ("state", "code", "error", "iss")
 _MAX_VALUE_LENGTH = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationResponse:
-    """The parameters of a redirect. Only their form has been checked."""
+    """The parameters of a redirect. Only their form has been checked, and not that of `error_description`."""
 
     state: SecretStr
     code: SecretStr | None = None
@@ -55,10 +57,17 @@ class CheckedAuthorizationResponse:
 
 
 def parse_authorization_response(parameters: Sequence[tuple[str, str]]) -> AuthorizationResponse:
-    """Parse the query of a redirect. Raises InvalidRequest if a parameter is malformed (RFC 6749 section 3.1)."""
+    """Parse the query of a redirect.
+
+    Raises InvalidRequest if `state`, `code`, `error` or `iss` is malformed or repeated (RFC 6749 section 3.1). Nothing
+    that is wrong with another parameter may prevent or end a login.
+    """
     values: dict[str, str] = {}
+    description = ""
     for name, value in parameters:
-        if name not in PARAMETERS:
+        if name == "error_description":
+            description = description or " ".join(value[:_MAX_VALUE_LENGTH].split())
+        if name not in _DECISIVE_PARAMETERS:
             continue
         if name in values:
             raise InvalidRequest(f"the parameter `{name}` is there more than once", code="parameter_repeated")
@@ -73,7 +82,7 @@ def parse_authorization_response(parameters: Sequence[tuple[str, str]]) -> Autho
         state=SecretStr(values["state"]),
         code=SecretStr(values["code"]) if values.get("code") else None,
         error=values.get("error") or None,
-        error_description=values.get("error_description") or None,
+        error_description=description or None,
         iss=values.get("iss"),
     )
 

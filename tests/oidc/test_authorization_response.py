@@ -101,6 +101,27 @@ def test_a_malformed_response_is_refused(parameters: list[tuple[str, str]], code
     assert refused.value.code == code
 
 
+@pytest.mark.parametrize("name", ["error_description", "error_uri", "scope", "session_state", "other"])
+@pytest.mark.parametrize(
+    "values", [["one\r\ntwo"], ["x" * 100_000], ["a", "a"], ["", "\x00"], ["\ud800"]], ids=range(5)
+)
+def test_nothing_in_another_parameter_prevents_a_login(name: str, values: list[str]) -> None:
+    others = [(name, value) for value in values]
+    assert check([*others, ("state", "s"), ("code", "c"), *others]).code.get_secret_value() == "c"
+    assert parse_authorization_response([("state", "s"), *others]).is_cancelled
+    denied = parse_authorization_response([("state", "s"), ("error", "server_error"), *others])
+    assert (denied.error, denied.is_cancelled) == ("server_error", False)
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "expected"),
+    [([" one\r\n\ttwo "], "one two"), (["first", "second"], "first"), (["", "second"], "second"), ([" "], None)],
+)
+def test_the_first_error_description_is_kept_on_one_line(descriptions: list[str], expected: str | None) -> None:
+    parameters = [("state", "s"), ("error", "x"), *(("error_description", text) for text in descriptions)]
+    assert parse_authorization_response(parameters).error_description == expected
+
+
 @given(st.lists(st.tuples(st.sampled_from(["state", "code", "error", "iss", "x"]), st.text())))
 def test_any_query_is_parsed_or_refused(parameters: list[tuple[str, str]]) -> None:
     try:
