@@ -29,7 +29,7 @@ def verify_chains(
     """
     noted = [Head.parse(value) for value in expect or ()]
     with counting("{count} entries verified") as advance:
-        chains = with_database(lambda database: verify(database, tenant=tenant, noted=noted, tell=advance))
+        chains = with_database(lambda database: verify(database, tenant=tenant, noted=noted, on_batch=advance))
     intact = all(chain.fault is None for chain in chains)
     if as_json:
         show({"intact": intact, "chains": [_as_json(chain) for chain in chains]}, as_json=True)

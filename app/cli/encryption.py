@@ -47,7 +47,7 @@ def rewrap(as_json: AsJson = False) -> None:
     remaining = sum(counts.values()) - counts.get(primary, 0)
     with counting(f"{{count}} rows encrypted again, {remaining:,} values at the start") as advance:
         rewrapped = with_key_ring(
-            lambda database, ring: rewrap_all(database, ring, tell=advance), statement_timeout=_STATEMENT_TIMEOUT
+            lambda database, ring: rewrap_all(database, ring, on_batch=advance), statement_timeout=_STATEMENT_TIMEOUT
         )
     left = sorted(with_database(keys_in_use) - {primary})
     if as_json:

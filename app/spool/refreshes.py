@@ -15,6 +15,7 @@ from app.base.encryption import KeyRing
 from app.observability.logs import get_logger
 from app.spool.files import SpoolFiles
 from app.store.connections import TokenSet
+from app.store.enums import RefreshCause
 from app.store.refreshes import Claim, NewTokens
 
 logger = get_logger(__name__)
@@ -68,7 +69,7 @@ class _Record(BaseModel):
     connection_id: str
     version: int
     fence: int
-    cause: str
+    cause: RefreshCause
     follows_unknown: bool
     presented: SecretStr
     access_token: SecretStr

@@ -1,7 +1,7 @@
-"""Who did what: written in the transaction of the deed, never changed.
+"""The audit log: who did what. An event is inserted in the transaction of the action, and never changed.
 
-The database refuses to change or delete an event, and chains it to its tenant's event before when the deed commits.
-`app.store.audit_chain` says how, and checks it.
+The database refuses to update or delete events, and chains each to the previous event of its tenant at the commit. See
+`app.store.audit_chain`.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Subject(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """One deed. `position` counts a tenant's deeds, from 1, in the order in which they were committed."""
+    """One action. `position` numbers a tenant's events from 1, in the order of their commits."""
 
     id: int
     position: int
@@ -88,7 +88,7 @@ async def list_events(
 ) -> Page[AuditEvent]:
     """Return a tenant's events, oldest first.
 
-    In the order of their positions: whoever has read up to one has missed none before it, as none can appear there.
+    They are ordered by position, so no event can later appear before one that was already read.
     """
     query = _EVENTS.where(audit_chain.c.tenant == tenant, table.c.tenant == tenant)
     if connection_id is not None:

@@ -1,21 +1,22 @@
-"""The chain of hashes over the audit: what makes a later change show.
+"""Verifies the hash chain of the audit log, which reveals later changes.
 
-Each event has a link in `audit_chain`: a position without gaps within its tenant, the hash of the link before, and its
-own hash, the SHA-256 of that one and of all that the event says. `audit_heads` keeps each tenant's last position and
-hash, so that a tail that was cut off is missed as well. Old events can be removed, from the first on, by a function
-that verifies what it removes: `audit_checkpoints` then has the position and the hash that the rest continues from.
+Each event has an entry in `audit_chain`: its position, which has no gaps within the tenant, the hash of the previous
+entry, and its own hash, the SHA-256 of that hash and of the event's content. `audit_heads` has each tenant's last
+position and hash, so that entries missing at the end are noticed too. A database function deletes old events from the
+start of the chain, after verifying them. `audit_checkpoints` then has the position and the hash that the rest continues
+from.
 
-The links are made by a deferred trigger, when the transaction of the deed commits. So the head of the tenant's chain,
-which all its writers must take turns at, is locked after every other lock and for no longer than the commit itself;
-one chain over all tenants would have them all wait for each other. A transaction with events of several tenants must
-write them in the order of the tenants, or two such could wait for each other for ever. Links are a table of their own,
-so that an event is written once and never touched again.
+A deferred trigger adds the entries when the transaction of the action commits. All writers of a tenant need the lock on
+its head, and so it is acquired after every other lock and held only during the commit. A single chain for all tenants
+would serialize them all. A transaction with events of several tenants must insert them ordered by tenant, or two such
+transactions could deadlock. The entries are in a table of their own, so that an event's row is written once and never
+updated.
 
-What this shows, and what not. The triggers refuse UPDATE, DELETE and TRUNCATE to everyone who may not switch them off,
-and the chain shows what was done by someone who may. Whoever may do everything in the database can still compute the
-whole chain anew from the change on, or remove a tenant's chain with its head. Only a head that was noted elsewhere
-tells then: `broker audit verify` prints the heads, and compares with them when they are given to it. An event that was
-invented by someone who can write as the broker does is chained like any other.
+What this protects against: the triggers refuse UPDATE, DELETE and TRUNCATE to accounts that cannot disable triggers,
+and the chain reveals changes made by an account that can. An account with full access to the database can still
+recompute the whole chain from the change on, or delete a tenant's chain together with its head. Only a head that was
+noted outside the database reveals that: `broker audit verify` prints the heads, and compares them with given ones. An
+event forged by someone who can write as the broker does is chained like any other.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ from app.store.tables import audit_chain, audit_checkpoints, audit_events, audit
 START = "0" * 64
 _BATCH = 2_000
 _NOTED = re.compile(r"(.+):([1-9][0-9]{0,17}):([0-9a-f]{64})", re.DOTALL)
-# The same as in the trigger (migration 0002), but for what it begins with, which must be what was just verified.
+# What the trigger hashes, with the previous hash and the position of the entry, which are verified before.
 _CONTENT = cast(
     func.jsonb_build_array(
         audit_chain.c.previous_hash,
@@ -54,7 +55,7 @@ _LINK = [
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How far a tenant's chain goes, and the hash there: what is worth noting elsewhere."""
+    """The last position and hash of a tenant's chain, to be noted outside the database."""
 
     tenant: str
     position: int
@@ -74,9 +75,9 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What verification found of one tenant: `intact` is how far the chain holds, `fault` why it ends there.
+    """The result for one tenant: the chain is valid up to `intact`, where it ends or has the `fault`.
 
-    It begins after the position `removed`: what was before has been removed for its age.
+    Entries up to the position `removed` were deleted because of their age.
     """
 
     intact: Head
@@ -90,57 +91,57 @@ async def verify(
     *,
     tenant: str | None = None,
     noted: Sequence[Head] = (),
-    tell: Callable[[int], None] = lambda _events: None,
+    on_batch: Callable[[int], None] = lambda _events: None,
 ) -> list[Chain]:
-    """Follow a tenant's chain, or all, and compare with heads that were noted. `tell` hears of each batch's size.
+    """Verify the chain of a tenant, or of all, and compare it with noted heads. `on_batch` gets each batch's size.
 
-    Everything is seen as of one moment, so deeds that are done meanwhile do no harm.
+    All tenants are read in one snapshot, so concurrent inserts do not matter.
     """
     async with database.transaction() as transaction:
         await transaction.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
         tenants = await _tenants(transaction) if tenant is None else {tenant}
         return [
-            await _Verification(transaction, name, [head for head in noted if head.tenant == name], tell).run()
+            await _Verification(transaction, name, [head for head in noted if head.tenant == name], on_batch).run()
             for name in sorted(tenants.union(head.tenant for head in noted))
         ]
 
 
 async def _tenants(transaction: Transaction) -> set[str]:
-    named = union(*(select(table.c.tenant) for table in (audit_heads, audit_chain, audit_events)))
-    return set((await transaction.execute(named)).scalars())
+    tenants = union(*(select(table.c.tenant) for table in (audit_heads, audit_chain, audit_events)))
+    return set((await transaction.execute(tenants)).scalars())
 
 
 class _Broken(Exception):
-    """The chain does not go on."""
+    """The next entry is missing or not valid."""
 
 
 class _Verification:
-    """Follows one tenant's chain from its start until the first fault."""
+    """Verifies one tenant's chain from its start to the first fault."""
 
     def __init__(
-        self, transaction: Transaction, tenant: str, noted: Sequence[Head], tell: Callable[[int], None]
+        self, transaction: Transaction, tenant: str, noted: Sequence[Head], on_batch: Callable[[int], None]
     ) -> None:
         self._transaction = transaction
         self._noted = {head.position: head.hash for head in noted}
-        self._tell = tell
+        self._on_batch = on_batch
         self._last = Head(tenant, 0, START)
         self._removed = 0
 
     async def run(self) -> Chain:
-        """Return how far the chain holds."""
+        """Return how far the chain is valid."""
         try:
-            await self._begin()
+            await self._start()
             while links := await self._next_links():
                 for link in links:
-                    self._follow(link)
-                self._tell(len(links))
+                    self._verify_link(link)
+                self._on_batch(len(links))
             await self._check_end()
         except _Broken as broken:
             return Chain(self._last, str(broken), self._last.position + 1, self._removed)
         return Chain(self._last, removed=self._removed)
 
-    async def _begin(self) -> None:
-        """Begin where old events were removed to."""
+    async def _start(self) -> None:
+        """Start at the checkpoint, if old events were deleted."""
         columns = audit_checkpoints.c
         query = select(columns.tenant, columns.position, columns.hash).where(columns.tenant == self._last.tenant)
         checkpoint = (await self._transaction.execute(query)).first()
@@ -162,7 +163,7 @@ class _Verification:
         )
         return (await self._transaction.execute(query)).all()
 
-    def _follow(self, link: Row[Any]) -> None:
+    def _verify_link(self, link: Row[Any]) -> None:
         if link.position != self._last.position + 1:
             raise _Broken("the entry is missing")
         if link.previous_hash != self._last.hash:

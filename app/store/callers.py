@@ -19,7 +19,7 @@ _HASHING_KEY = "api_keys"
 
 @dataclass(frozen=True, slots=True)
 class CallerRecord:
-    """An internal service."""
+    """An internal service that may call the broker."""
 
     id: str
     tenant: str
@@ -36,7 +36,7 @@ class CallerRecord:
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyRecord:
-    """What is known of an API key; the key itself is not."""
+    """An API key without its secret."""
 
     id: str
     tenant: str
@@ -58,7 +58,7 @@ _KEY_COLUMNS = columns_of(ApiKeyRecord, api_keys)
 
 
 async def hashing_key(transaction: Transaction, key_ring: KeyRing) -> SecretStr:
-    """Return the key under which API keys are hashed, made at the first use and stored encrypted."""
+    """Return the key under which API keys are hashed. Generates and stores it, encrypted, at the first use."""
     binding = AssociatedData("hashing_keys", "key", _HASHING_KEY)
     await transaction.execute(
         upsert(hashing_keys)
@@ -72,7 +72,7 @@ async def hashing_key(transaction: Transaction, key_ring: KeyRing) -> SecretStr:
 async def insert_caller(
     transaction: Transaction, *, caller_id: str, tenant: str, name: str, permissions: list[str]
 ) -> CallerRecord | None:
-    """Insert a caller. None where the tenant has one of that name."""
+    """Insert a caller. Return None if the tenant already has a caller with this name."""
     row = (
         await transaction.execute(
             upsert(callers)
@@ -85,7 +85,7 @@ async def insert_caller(
 
 
 async def find_callers(transaction: Transaction, reference: str, *, tenant: str | None) -> list[CallerRecord]:
-    """Return the caller of that id; where there is none, those of that name, of which each tenant may have one."""
+    """Return the caller with this id, or else all callers with this name, at most one for each tenant."""
     query = select(*_CALLER_COLUMNS).where(or_(callers.c.id == reference, callers.c.name == reference))
     if tenant is not None:
         query = query.where(callers.c.tenant == tenant)
@@ -96,7 +96,7 @@ async def find_callers(transaction: Transaction, reference: str, *, tenant: str 
 async def list_callers(
     transaction: Transaction, *, tenant: str | None, limit: int, cursor: str | None
 ) -> Page[CallerRecord]:
-    """Return the callers of a tenant, or of all, the newest first."""
+    """Return the callers of a tenant, or of all tenants, newest first."""
     query = select(*_CALLER_COLUMNS)
     if tenant is not None:
         query = query.where(callers.c.tenant == tenant)
@@ -104,7 +104,7 @@ async def list_callers(
 
 
 async def disable_caller(transaction: Transaction, caller_id: str) -> None:
-    """Refuse all of a caller's keys from now on."""
+    """Disable a caller: all its keys are rejected from now on."""
     disabled_at = func.coalesce(callers.c.disabled_at, func.now())
     await transaction.execute(update(callers).where(callers.c.id == caller_id).values(disabled_at=disabled_at))
     await notify(transaction, caller_topic(caller_id))
@@ -119,7 +119,7 @@ async def insert_api_key(
     keyed_hash: str,
     expires_at: datetime | None,
 ) -> ApiKeyRecord:
-    """Insert an API key by its hash."""
+    """Insert an API key, of which only the hash is stored."""
     row = (
         await transaction.execute(
             insert(api_keys)
@@ -140,12 +140,12 @@ async def insert_api_key(
 async def list_api_keys(
     transaction: Transaction, caller_id: str, *, limit: int, cursor: str | None
 ) -> Page[ApiKeyRecord]:
-    """Return a caller's keys, the oldest first."""
+    """Return a caller's keys, oldest first."""
     query = select(*_KEY_COLUMNS).where(api_keys.c.caller_id == caller_id)
     return await fetch_page(transaction, query, api_keys, ApiKeyRecord, limit=limit, cursor=cursor, newest_first=False)
 
 
-async def count_living_keys(transaction: Transaction, caller_id: str) -> int:
+async def count_usable_keys(transaction: Transaction, caller_id: str) -> int:
     """Count the keys of a caller that are neither revoked nor expired."""
     is_alive = or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now())
     query = select(func.count()).where(api_keys.c.caller_id == caller_id, api_keys.c.revoked_at.is_(None), is_alive)
@@ -153,13 +153,13 @@ async def count_living_keys(transaction: Transaction, caller_id: str) -> int:
 
 
 async def revoke_api_key(transaction: Transaction, caller_id: str, key_id: str) -> ApiKeyRecord | None:
-    """Refuse a key from now on, on every replica. None where the caller has no such key."""
-    is_it = and_(api_keys.c.id == key_id, api_keys.c.caller_id == caller_id)
-    row = (await transaction.execute(select(*_KEY_COLUMNS).where(is_it).with_for_update())).first()
+    """Revoke a key on all replicas. Return None if the caller has no such key."""
+    is_key = and_(api_keys.c.id == key_id, api_keys.c.caller_id == caller_id)
+    row = (await transaction.execute(select(*_KEY_COLUMNS).where(is_key).with_for_update())).first()
     if row is not None and row.revoked_at is None:
-        statement = update(api_keys).where(is_it).values(revoked_at=func.now()).returning(*_KEY_COLUMNS)
+        statement = update(api_keys).where(is_key).values(revoked_at=func.now()).returning(*_KEY_COLUMNS)
         row = (await transaction.execute(statement)).first()
-        # Once: each has every replica look the caller's keys up again.
+        # Not if it was already revoked: each notification makes all replicas read the caller's keys again.
         await notify(transaction, caller_topic(caller_id))
     return to_record(ApiKeyRecord, row) if row else None
 
@@ -208,5 +208,5 @@ async def is_key_usable(transaction: Transaction, key_id: str) -> bool:
 
 
 async def record_key_use(transaction: Transaction, key_ids: list[str]) -> None:
-    """Note that these keys were used just now."""
+    """Set the time at which these keys were last used."""
     await transaction.execute(update(api_keys).where(api_keys.c.id.in_(key_ids)).values(last_used_at=func.now()))

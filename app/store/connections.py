@@ -22,7 +22,7 @@ from app.store.tables import tokens as tokens_table
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One user's consent at the bank."""
+    """A user's linked account at the bank."""
 
     id: str
     tenant: str
@@ -91,7 +91,7 @@ class ConnectionChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class TokenSet:
-    """The tokens of one version, and the key that the access token is bound to, if it is. None of them prints."""
+    """The tokens of one version, and the DPoP key that the access token is bound to, if it is bound."""
 
     access_token: SecretStr = field(repr=False)
     refresh_token: SecretStr | None = field(repr=False)
@@ -100,7 +100,7 @@ class TokenSet:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionWithTokens:
-    """A connection, its tokens, and times as seconds from now on the database's clock."""
+    """A connection, its tokens, and its times as seconds from now on the database's clock."""
 
     connection: Connection
     tokens: TokenSet | None
@@ -119,12 +119,12 @@ async def get_connection(transaction: Transaction, tenant: str, connection_id: s
 
 
 async def lock_connection(transaction: Transaction, tenant: str, connection_id: str) -> Connection | None:
-    """Return a tenant's connection and keep it from others until the transaction ends."""
+    """Return a tenant's connection and lock its row until the transaction ends."""
     query = _CONNECTIONS.where(table.c.id == connection_id, table.c.tenant == tenant).with_for_update()
     return await fetch_first(transaction, query, Connection)
 
 
-async def connections_of_user(transaction: Transaction, tenant: str, user_id: str) -> list[Connection]:
+async def lock_connections_of_user(transaction: Transaction, tenant: str, user_id: str) -> list[Connection]:
     """Return and lock all of a user's connections."""
     query = _CONNECTIONS.where(table.c.tenant == tenant, table.c.user_id == user_id)
     query = query.order_by(table.c.id).with_for_update()
@@ -179,7 +179,7 @@ async def get_connection_with_tokens(
     token_set = None
     if row.access_token is not None:
         access_token, refresh_token, proof_key = (
-            sealed and key_ring.decrypt(sealed, _binding(column, connection_id, row.token_version))
+            sealed and key_ring.decrypt(sealed, _associated_data(column, connection_id, row.token_version))
             for column, sealed in (
                 ("access_token", row.access_token),
                 ("refresh_token", row.refresh_token),
@@ -213,7 +213,7 @@ async def change_connection(transaction: Transaction, connection_id: str, **chan
 async def publish_connection_event(
     transaction: Transaction, event: EventType, connection: Connection, *, version: int, reason: str | None = None
 ) -> None:
-    """Publish what has happened to a locked connection, which now has this `version`."""
+    """Publish an event of a locked connection, which now has this `version`."""
     await publish(
         transaction,
         event,
@@ -241,7 +241,7 @@ async def store_tokens(
         "proof_key": tokens.proof_key,
     }
     sealed = {
-        column: None if secret is None else key_ring.encrypt(secret, _binding(column, connection_id, version))
+        column: None if secret is None else key_ring.encrypt(secret, _associated_data(column, connection_id, version))
         for column, secret in secrets.items()
     }
     await transaction.execute(
@@ -255,10 +255,10 @@ async def erase_tokens(transaction: Transaction, connection_id: str) -> None:
 
 
 async def record_use(transaction: Transaction, connection_ids: list[str]) -> None:
-    """Note that these connections were used just now."""
+    """Set the time at which these connections were last used."""
     statement = update(table).where(table.c.id.in_(connection_ids)).values(last_used_at=func.now())
     await transaction.execute(statement)
 
 
-def _binding(column: str, connection_id: str, version: int) -> AssociatedData:
+def _associated_data(column: str, connection_id: str, version: int) -> AssociatedData:
     return AssociatedData("tokens", column, connection_id, version)

@@ -1,4 +1,4 @@
-"""Deliveries as they are looked at, sent again, and removed."""
+"""Webhook deliveries: listed, queued again, and deleted."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ from app.store.tables import webhooks
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event on its way to one webhook."""
+    """The delivery of one event to one webhook."""
 
     id: str
     webhook_id: str
@@ -62,9 +62,9 @@ async def list_deliveries(
 
 
 async def requeue_delivery(transaction: Transaction, tenant: str, webhook_id: str, delivery_id: str) -> None:
-    """Put a delivery back into its queue, at its old place, and have the queue tried at once.
+    """Put a delivery back into its queue, at its old position, and make the queue due now.
 
-    Nothing happens where there is no such delivery.
+    Does nothing if there is no such delivery.
     """
     queue = select(table.c.webhook_id, table.c.stream, literal(tenant)).where(
         table.c.webhook_id == webhook_id, table.c.id == delivery_id
@@ -83,10 +83,10 @@ async def requeue_delivery(transaction: Transaction, tenant: str, webhook_id: st
 
 
 async def erase_deliveries_of_user(transaction: Transaction, tenant: str, user_id: str, *, limit: int) -> int:
-    """Erase so many of a user's deliveries, and the queues that they leave empty; return how many.
+    """Delete up to `limit` of a user's deliveries, and the queues that become empty. Return the number of deliveries.
 
-    A queue that is leased stays until somebody finds it empty, so that what is under way ends. Queues are locked first,
-    and in their order, as by everybody who changes a delivery that waits.
+    A leased queue is kept, so that the attempt in progress can end. Queues are locked before deliveries, and in the
+    order of their keys, as everywhere else, so that there are no deadlocks.
     """
     chosen = select(table.c.webhook_id, table.c.stream, table.c.id)
     chosen = chosen.where(table.c.tenant == tenant, table.c.user_id == user_id).limit(limit)
@@ -122,7 +122,7 @@ async def delete_deliveries_of_deleted_webhooks(transaction: Transaction, *, lim
 
 
 async def measure_outbox(transaction: Transaction) -> tuple[int, float]:
-    """Return how many events wait for their delivery, and the age of the oldest in seconds."""
+    """Return the number of waiting deliveries, and the age of the oldest one in seconds."""
     age = func.extract("epoch", func.clock_timestamp() - func.min(table.c.created_at))
     query = select(func.count(), func.coalesce(age, 0)).where(table.c.ended_at.is_(None))
     count, oldest = (await transaction.execute(query)).one()

@@ -1,4 +1,4 @@
-"""Working off the queues: each by one replica at a time, the oldest event first."""
+"""The queues of webhook deliveries. One replica at a time works on a queue, and sends its oldest event first."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,16 +20,17 @@ from app.store.tables import webhook_queues as queues
 from app.store.tables import webhooks
 from app.store.webhooks import signing_secrets
 
-# Empty queues are removed where one is met: so many at once, and so many times before others have their turn.
+# When an empty queue is found, this many are deleted at once, and at most this often before the claim is given up.
 _QUEUES_PER_SWEEP, _MAX_SWEEPS = 500, 5
 logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDelivery:
-    """A delivery that one replica may attempt, as long as its lease lasts.
+    """A delivery that this replica may attempt until the lease ends.
 
-    `failures` counts those of its queue since the last success. Without `secrets` their key is missing.
+    `failures` counts the failed attempts of its queue since the last success. `secrets` is empty if they cannot be
+    decrypted.
     """
 
     id: str
@@ -53,17 +54,17 @@ async def claim_delivery(
     tenant: str,
     excluded_webhooks: list[str],
 ) -> ClaimedDelivery | None:
-    """Take the oldest event of the tenant's queue that has been due for longest, for `lease` seconds."""
+    """Lease the tenant's queue that has been due the longest for `lease` seconds, and return its oldest delivery."""
     lease_id = new_id("lease")
     for _ in range(_MAX_SWEEPS):
-        queue = await _queue_due_for_longest(transaction, tenant, excluded_webhooks)
+        queue = await _lock_longest_due_queue(transaction, tenant, excluded_webhooks)
         if queue is None:
             return None
-        delivery = await _begin_oldest(transaction, queue.webhook_id, queue.stream)
+        delivery = await _start_oldest(transaction, queue.webhook_id, queue.stream)
         if delivery is not None:
             break
-        # Its user was erased, and perhaps others'.
-        await _remove_empty(transaction, tenant)
+        # The deliveries were deleted with their user, and there may be more such queues.
+        await _delete_empty_queues(transaction, tenant)
     else:
         return None
     await transaction.execute(
@@ -87,7 +88,7 @@ async def claim_delivery(
 
 
 async def tenants_with_due_queues(transaction: Transaction) -> list[str]:
-    """Return whose queues are due, in the order of their names."""
+    """Return the tenants that have due queues, ordered by name."""
     names = tenants_of(queues)
     now = func.clock_timestamp()
     is_due = (
@@ -103,10 +104,10 @@ async def tenants_with_due_queues(transaction: Transaction) -> list[str]:
     return list((await transaction.execute(query)).scalars())
 
 
-async def _queue_due_for_longest(
+async def _lock_longest_due_queue(
     transaction: Transaction, tenant: str, excluded_webhooks: list[str]
 ) -> Row[Any] | None:
-    """Lock and return it: of each webhook's the first, so that those of a busy one are not walked through."""
+    """Looks only at the first due queue of each webhook, so that a webhook with many queues costs no more."""
     now = func.clock_timestamp()
     first = (
         select(queues.c.webhook_id, queues.c.stream, queues.c.failures, queues.c.next_attempt_at)
@@ -134,7 +135,7 @@ async def _queue_due_for_longest(
     return found
 
 
-async def _remove_empty(transaction: Transaction, tenant: str) -> None:
+async def _delete_empty_queues(transaction: Transaction, tenant: str) -> None:
     now = func.clock_timestamp()
     waiting = select(literal(1)).where(
         deliveries.c.webhook_id == queues.c.webhook_id,
@@ -153,14 +154,14 @@ async def _remove_empty(transaction: Transaction, tenant: str) -> None:
         .with_for_update(skip_locked=True)
     )
     locked = [(row.webhook_id, row.stream) for row in await transaction.execute(chosen)]
-    # Looked at again: an event that came before the lock is seen only by a statement that begins after it.
+    # Checked again, because only a statement that starts after the lock sees events inserted before it.
     await transaction.execute(
         delete(queues).where(tuple_(queues.c.webhook_id, queues.c.stream).in_(locked), ~waiting.exists())
     )
 
 
-async def _begin_oldest(transaction: Transaction, webhook_id: str, stream: str) -> Row[Any] | None:
-    """Count an attempt at the oldest event of a queue, and return it; None where the queue is empty."""
+async def _start_oldest(transaction: Transaction, webhook_id: str, stream: str) -> Row[Any] | None:
+    """Count an attempt at the oldest delivery of a queue, and return it. None if the queue is empty."""
     oldest = (
         select(deliveries.c.id)
         .where(*_waiting_in(webhook_id, stream))
@@ -179,7 +180,7 @@ async def _begin_oldest(transaction: Transaction, webhook_id: str, stream: str) 
 
 
 async def record_delivery(transaction: Transaction, delivery: ClaimedDelivery, *, status: int | None) -> None:
-    """Write down that the receiver has taken a delivery, and let the next of its queue go."""
+    """Record a successful delivery, and make the next one of its queue due."""
     holds_lease = await _lock(transaction, delivery)
     await _write(
         transaction, delivery, DeliveryStatus.DELIVERED, last_status=status, last_error=None, ended_at=func.now()
@@ -191,9 +192,9 @@ async def record_delivery(transaction: Transaction, delivery: ClaimedDelivery, *
 async def record_failure(
     transaction: Transaction, delivery: ClaimedDelivery, *, status: int | None, error: str, retry_in: float
 ) -> int:
-    """Write down a failed attempt; the queue waits for `retry_in` seconds. Returns how many were given up with it.
+    """Record a failed attempt and delay the queue for `retry_in` seconds. Return how many deliveries were given up.
 
-    Those are all of the queue whose time is over: a receiver that is gone for good must not gather ever more.
+    All deliveries of the queue whose time is over are given up, so that the queue of a dead receiver stays bounded.
     """
     holds_lease = await _lock(transaction, delivery)
     await _write(transaction, delivery, DeliveryStatus.PENDING, last_status=status, last_error=error)
@@ -213,13 +214,13 @@ async def record_failure(
 
 
 async def _lock(transaction: Transaction, delivery: ClaimedDelivery) -> bool:
-    """Lock the queue, and tell whether it is still leased to whoever holds `delivery`."""
+    """Lock the queue of `delivery`, and return whether its lease is still the same."""
     query = select(queues.c.lease).where(*_queue(delivery.webhook_id, delivery.stream)).with_for_update()
     return (await transaction.execute(query)).scalar() == delivery.lease
 
 
 async def _write(transaction: Transaction, delivery: ClaimedDelivery, status: DeliveryStatus, **values: object) -> None:
-    """Write an outcome, unless another attempt has ended the delivery already."""
+    """Write the outcome, unless another attempt has already ended the delivery."""
     await transaction.execute(
         update(deliveries)
         .where(

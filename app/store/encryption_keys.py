@@ -1,4 +1,4 @@
-"""Everything in the database that is encrypted, and with which keys."""
+"""The encrypted columns of the database, and the keys that their values need."""
 
 from collections import Counter
 
@@ -21,12 +21,12 @@ def encrypted_columns() -> list[Column[object]]:
 
 
 def encryption_key_id(column: Column[object]) -> ColumnElement[str]:
-    """Return the id of the key that sealed a value, as SQL."""
+    """Return an SQL expression for the id of the key that encrypted a value."""
     return func.split_part(type_coerce(column, Text), ".", 2)
 
 
 async def count_by_key(database: Database) -> dict[str, int]:
-    """Count the values that each key has encrypted, by the key's id. Reads all of them."""
+    """Count the encrypted values by the id of their key. Reads all rows."""
     counts: Counter[str] = Counter()
     async with database.transaction() as transaction:
         for column in encrypted_columns():
@@ -38,7 +38,7 @@ async def count_by_key(database: Database) -> dict[str, int]:
 
 
 async def keys_in_use(database: Database) -> set[str]:
-    """Return the ids of all keys that stored values need, without reading what there are many of."""
+    """Return the ids of all keys that stored values need. Uses indexes for the tables that can be large."""
     async with database.transaction() as transaction:
         found: set[str] = set()
         for column in encrypted_columns():
@@ -48,16 +48,16 @@ async def keys_in_use(database: Database) -> set[str]:
 
 
 async def require_keys(database: Database, key_ring: KeyRing) -> None:
-    """Raise ConfigurationError where a key is in use that the ring lacks."""
+    """Raise ConfigurationError if a stored value needs a key that the ring lacks."""
     if missing := sorted(await keys_in_use(database) - set(key_ring.key_ids)):
         raise ConfigurationError(
-            f"BROKER_ENCRYPTION_KEYS lacks the key {missing[0]!r}, which the database uses; put it back behind the "
-            "first one. `broker encryption rewrap` seals everything anew, and then it can be retired"
+            f"BROKER_ENCRYPTION_KEYS lacks the key {missing[0]!r}, which the database uses; add it again after "
+            "the first key. `broker encryption rewrap` re-encrypts everything, and then the key can be removed"
         )
 
 
 async def _keys_of(transaction: Transaction, column: Column[object]) -> set[str]:
-    """Step from one key's id to the next: one look into an index for each, however many values there are."""
+    """Find one key id after the other, each with one index lookup, however many values there are."""
     assert isinstance(column.table, Table)
     # Ended sessions hold no secrets, and the others are few and have two indexes, one for each part of the condition.
     may_hold_secrets = (
@@ -71,7 +71,7 @@ async def _keys_of(transaction: Transaction, column: Column[object]) -> set[str]
     key_id = encryption_key_id(column)
     found: set[str] = set()
     query = select(func.min(key_id)).where(column.is_not(None), may_hold_secrets)
-    # The database alone says what comes next: its collation may order ids otherwise than Python does.
+    # Only the database compares ids, because its collation may order them differently from Python.
     name = (await transaction.execute(query)).scalar()
     while name is not None:
         found.add(name)

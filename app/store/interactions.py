@@ -1,4 +1,4 @@
-"""Interactions: users on their way to a page of the bank that wants to see them."""
+"""Interactions: visits of users to a page of the bank that needs their approval."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ from app.store.tables import interactions as table
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One visit at the bank. `interaction_id` is the bank's own; `has_expired` where nobody came back in time."""
+    """One visit to the bank. `interaction_id` is the bank's id. If `has_expired`, the user did not return in time."""
 
     id: str
     tenant: str
@@ -88,7 +88,7 @@ async def insert_interaction(transaction: Transaction, interaction: NewInteracti
 async def get_interaction(
     transaction: Transaction, interaction: str, *, tenant: str | None = None, connection_id: str | None = None
 ) -> Interaction | None:
-    """Return an interaction, of any tenant and connection where none is given."""
+    """Return an interaction. Without `tenant`, of any tenant and connection."""
     query = _INTERACTIONS.where(table.c.id == interaction)
     if tenant is not None:
         query = query.where(table.c.tenant == tenant, table.c.connection_id == connection_id)
@@ -96,13 +96,13 @@ async def get_interaction(
 
 
 async def lock_interaction_by_ticket(transaction: Transaction, ticket_digest: str) -> Interaction | None:
-    """Return the interaction of a link and keep it from others until the transaction ends."""
+    """Return the interaction of a link's ticket, given as its digest, and lock its row until the transaction ends."""
     query = _INTERACTIONS.where(table.c.ticket_digest == ticket_digest).with_for_update()
     return await fetch_first(transaction, query, Interaction)
 
 
 async def interactions_of_browser(transaction: Transaction, browser_digests: list[str]) -> list[Interaction]:
-    """Return the interactions that a browser has opened, the latest first."""
+    """Return the interactions that a browser has opened, newest first."""
     query = _INTERACTIONS.where(table.c.browser_digest.in_(browser_digests)).order_by(
         table.c.created_at.desc(), table.c.id
     )
@@ -120,9 +120,12 @@ async def mark_interaction_returned(transaction: Transaction, interaction: str) 
 
 
 async def claim_status_check(transaction: Transaction, interaction: str, *, pause: float) -> bool:
-    """Tell whether the bank is to be asked now: the user is back, and nobody has asked for `pause` seconds."""
+    """Return whether to request the status from the bank now.
+
+    That is if the user has returned, and no replica has claimed a check within the last `pause` seconds.
+    """
     due = or_(table.c.status_checked_at.is_(None), table.c.status_checked_at <= seconds_from_now(-pause))
-    taken = await transaction.execute(
+    claimed = await transaction.execute(
         update(table)
         .where(
             table.c.id == interaction, table.c.ended_at.is_(None), ~_has_expired, table.c.returned_at.is_not(None), due
@@ -130,11 +133,11 @@ async def claim_status_check(transaction: Transaction, interaction: str, *, paus
         .values(status_checked_at=seconds_from_now(0))
         .returning(table.c.id)
     )
-    return taken.first() is not None
+    return claimed.first() is not None
 
 
 async def end_interaction(transaction: Transaction, interaction: str, status: InteractionStatus) -> bool:
-    """End a pending interaction and erase its secrets. False where somebody else has ended it."""
+    """End a pending interaction and erase its secrets. Return False if it has already ended."""
     ended = await transaction.execute(
         update(table)
         .where(table.c.id == interaction, table.c.status == InteractionStatus.PENDING)
@@ -148,10 +151,10 @@ async def end_interaction(transaction: Transaction, interaction: str, status: In
 
 
 async def erase_interactions_of_user(transaction: Transaction, tenant: str, user_id: str) -> None:
-    """Erase a user's interactions."""
+    """Delete a user's interactions."""
     await transaction.execute(delete(table).where(table.c.tenant == tenant, table.c.user_id == user_id))
 
 
 def interaction_associated_data(column: str, interaction: str) -> AssociatedData:
-    """Name the place of a sealed column of an interaction."""
+    """Return what an interaction's encrypted column is bound to."""
     return AssociatedData("interactions", column, interaction)

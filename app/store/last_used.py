@@ -1,4 +1,4 @@
-"""What was used when, gathered in memory and written now and then: a query must not cost a write."""
+"""Collects in memory which connections and keys were used, so that a query does not cost a write."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,18 +6,18 @@ from app.store.callers import record_key_use
 from app.store.connections import record_use
 from app.store.postgresql.database import Database, Transaction
 
-_AT_ONCE = 1_000
+_ROWS_PER_TRANSACTION = 1_000
 
 
 class LastUsedTimes:
-    """Gathers uses; `flush` writes them."""
+    """Collects uses until `flush` writes them."""
 
     def __init__(self) -> None:
         self._connections: set[str] = set()
         self._keys: set[str] = set()
 
     def connection_used(self, connection_id: str) -> None:
-        """Note that a connection served a query or gave a token."""
+        """Note that a connection was used for a query, or its token handed out."""
         self._connections.add(connection_id)
 
     def key_used(self, key_id: str) -> None:
@@ -25,7 +25,7 @@ class LastUsedTimes:
         self._keys.add(key_id)
 
     async def flush(self, database: Database) -> None:
-        """Write what was gathered. Raises DatabaseUnavailable; what could not be written stays gathered."""
+        """Write the collected uses. Raises DatabaseUnavailable, and then keeps what was not written."""
         await _write(database, record_use, self._connections)
         await _write(database, record_key_use, self._keys)
 
@@ -33,10 +33,10 @@ class LastUsedTimes:
 async def _write(
     database: Database, record: Callable[[Transaction, list[str]], Awaitable[None]], used: set[str]
 ) -> None:
-    """Write in short transactions, so that no refresh waits long for its row, and take out what is written."""
+    """Write in short transactions, so that refreshes do not wait long for their rows, and remove what was written."""
     ids = sorted(used)
-    for start in range(0, len(ids), _AT_ONCE):
-        batch = ids[start : start + _AT_ONCE]
+    for start in range(0, len(ids), _ROWS_PER_TRANSACTION):
+        batch = ids[start : start + _ROWS_PER_TRANSACTION]
         async with database.transaction() as transaction:
             await record(transaction, batch)
         used.difference_update(batch)

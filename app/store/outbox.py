@@ -1,7 +1,7 @@
-"""Events, written in the transaction of the deed, and queued for every webhook that wants them.
+"""The transactional outbox: publishes events to the queues of all webhooks that subscribe to them.
 
-Each webhook has a queue for each stream, which is a connection, or a session that ended without one. Whoever adds to
-a queue or takes from it locks it, so events keep the order of their commits.
+Each webhook has a queue for each stream, which is a connection, or a session that ended without one. Adding to a queue
+and taking from it both lock the queue's row, so events keep the order of their commits.
 """
 
 from sqlalchemy import any_, func, insert, literal, or_, select
@@ -16,7 +16,7 @@ from app.store.tables import webhook_deliveries as deliveries
 from app.store.tables import webhook_queues as queues
 from app.store.tables import webhooks
 
-# For how long a delivery is tried. Seconds.
+# How long a delivery is retried.
 DELIVERY_TIMEOUT_SECONDS = 86_400.0
 
 
@@ -29,7 +29,7 @@ async def publish(
     stream: str,
     data: dict[str, str | int | None],
 ) -> None:
-    """Put an event into the queue of `stream` at each webhook that wants it. `data` holds ids, and no more."""
+    """Add an event to the queue of `stream` of each subscribed webhook. `data` must contain only ids and codes."""
     subscribed = (
         select(webhooks.c.id, literal(stream), literal(tenant))
         .where(
@@ -39,7 +39,7 @@ async def publish(
         )
         .order_by(webhooks.c.id)
     )
-    # To update what is there already is to lock it: whoever is about to remove an empty queue sees this event first.
+    # The update of an existing row locks it, so the queue is not deleted as empty before this event is visible.
     queued = (
         upsert(queues)
         .from_select(["webhook_id", "stream", "tenant"], subscribed)
@@ -59,7 +59,9 @@ async def publish(
     names = ["webhook_id", "give_up_at", *values]
     chosen = [literal(value, deliveries.c[name].type) for name, value in values.items()]
     written = await transaction.execute(
-        insert(deliveries).from_select(names, select(queued.c.webhook_id, seconds_from_now(DELIVERY_TIMEOUT_SECONDS), *chosen))
+        insert(deliveries).from_select(
+            names, select(queued.c.webhook_id, seconds_from_now(DELIVERY_TIMEOUT_SECONDS), *chosen)
+        )
     )
     if written.rowcount:
         await notify(transaction, OUTBOX_TOPIC)

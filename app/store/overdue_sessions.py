@@ -1,4 +1,4 @@
-"""Sessions whose time is over, and those that a lost replica has left."""
+"""Sessions whose time is over, and sessions whose replica is lost."""
 
 from sqlalchemy import and_, func, or_, select, true
 
@@ -14,9 +14,9 @@ _is_over = table.c.expires_at <= func.now()
 
 
 async def lock_overdue_grants(transaction: Transaction, *, limit: int) -> list[Session]:
-    """Return, locked, exchanges that nobody works on, and links that were not confirmed in time.
+    """Return and lock exchanges without a valid lease, and links that were not confirmed in time.
 
-    Apart from logins that nobody finished: however many those are, no grant waits to be linked or revoked.
+    Pending logins that have expired are found separately, so that no number of them delays linking or revoking a grant.
     """
     unattended = or_(table.c.lease_until.is_(None), table.c.lease_until <= func.now())
     is_due = or_(
@@ -27,7 +27,7 @@ async def lock_overdue_grants(transaction: Transaction, *, limit: int) -> list[S
 
 
 async def find_expired_logins(transaction: Transaction, *, of_each_tenant: int) -> list[str]:
-    """Return the ids of logins that nobody finished, so many of each tenant, the oldest."""
+    """Return the ids of expired pending logins, oldest first, at most `of_each_tenant` of each tenant."""
     names = tenants_of(table, _is_pending)
     oldest = (
         select(table.c.id)
@@ -40,5 +40,5 @@ async def find_expired_logins(transaction: Transaction, *, of_each_tenant: int) 
 
 
 async def lock_expired_logins(transaction: Transaction, session_ids: list[str]) -> list[Session]:
-    """Return, locked, those of these that are still to be ended, and that nobody else has."""
+    """Return and lock those of the sessions that are still pending and not locked by another replica."""
     return await lock_unlocked_sessions(transaction, and_(table.c.id.in_(session_ids), _is_pending, _is_over))

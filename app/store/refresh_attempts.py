@@ -1,13 +1,14 @@
-"""The record of refresh attempts: what each was for, and how it ended."""
+"""Refresh attempts: why each was made, and how it ended."""
 
 from sqlalchemy import exists, func, insert, or_, select, update
 
-from app.store.enums import RefreshOutcome
+from app.store.enums import RefreshCause, RefreshOutcome
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.tables import refresh_attempts
 
-# After these the bank may have used the refresh token up, so a later `invalid_grant` is no word of the user's.
+# After these outcomes the bank may have consumed the refresh token, so a later `invalid_grant` does not prove that the
+# user has withdrawn the consent.
 POSSIBLY_SPENT = (RefreshOutcome.UNKNOWN, RefreshOutcome.BANK_FAILED, RefreshOutcome.BAD_ANSWER)
 
 
@@ -18,10 +19,10 @@ async def start_attempt(
     connection_id: str,
     version: int,
     fence: int,
-    cause: str,
+    cause: RefreshCause,
     replica: str,
 ) -> None:
-    """Write down that a refresh token is about to be presented."""
+    """Record that a refresh token is about to be presented."""
     await transaction.execute(
         insert(refresh_attempts).values(
             tenant=tenant, connection_id=connection_id, version=version, fence=fence, cause=cause, replica=replica
@@ -30,7 +31,7 @@ async def start_attempt(
 
 
 async def end_attempt(transaction: Transaction, connection_id: str, fence: int, outcome: RefreshOutcome) -> None:
-    """Write down how the attempt ended; once it is known, a repeated save does not change it."""
+    """Record the outcome of an attempt. A known outcome is never changed."""
     not_known = or_(refresh_attempts.c.outcome.is_(None), refresh_attempts.c.outcome == RefreshOutcome.UNKNOWN)
     await transaction.execute(
         update(refresh_attempts)
@@ -44,9 +45,9 @@ async def end_attempt(transaction: Transaction, connection_id: str, fence: int, 
 
 
 async def mark_abandoned_attempts(transaction: Transaction, connection_id: str, version: int) -> bool:
-    """Mark attempts whose replica went away as unknown. True where one at this version may have reached the bank.
+    """Set the outcome of attempts without one to unknown, and return whether this version's refresh token may be spent.
 
-    No lease runs, so whoever still holds one is late. Those of earlier versions were overtaken by a late save.
+    Must be called only if no lease is valid: then the replica of such an attempt is lost or late.
     """
     of_this_version = (refresh_attempts.c.connection_id == connection_id, refresh_attempts.c.version == version)
     await transaction.execute(
@@ -55,7 +56,8 @@ async def mark_abandoned_attempts(transaction: Transaction, connection_id: str, 
         .values(outcome=RefreshOutcome.UNKNOWN, ended_at=func.now())
     )
     spent = exists().where(*of_this_version, refresh_attempts.c.outcome.in_(POSSIBLY_SPENT))
-    # Likewise where the version before was presented again after its answer, saved late, had been obtained.
+    # The token may also be spent if the previous version was presented again after its response had been received, but
+    # before that response was saved.
     saved, later = refresh_attempts.alias(), refresh_attempts.alias()
     presented_again = exists().where(
         saved.c.connection_id == connection_id,
@@ -70,10 +72,10 @@ async def mark_abandoned_attempts(transaction: Transaction, connection_id: str, 
 
 
 async def count_recent_rejections(transaction: Transaction, connection_id: str, seconds: float) -> int:
-    """Count the refreshes of the last `seconds` whose cause was that the bank refused a token."""
+    """Count the successful refreshes of the last `seconds` that were made because the bank had rejected a token."""
     query = select(func.count()).where(
         refresh_attempts.c.connection_id == connection_id,
-        refresh_attempts.c.cause == "rejected",
+        refresh_attempts.c.cause == RefreshCause.REJECTED,
         refresh_attempts.c.outcome == RefreshOutcome.REFRESHED,
         refresh_attempts.c.started_at > seconds_from_now(-seconds),
     )

@@ -1,7 +1,7 @@
-"""The refresh protocol's two short transactions, claim and save.
+"""The two short transactions of the refresh protocol, claim and save.
 
-`version` counts token generations, `fence` counts claims. A claim raises the fence and is committed before the bank
-is called. A save is accepted where the version is still the one that was presented and no later claim is under way.
+`version` counts token generations, `fence` counts claims. A claim increments the fence and is committed before the bank
+is called. A save is accepted if the version has not changed since the claim and no later claim is in progress.
 """
 
 from dataclasses import dataclass, field
@@ -21,21 +21,22 @@ from app.store.connections import (
     publish_connection_event,
     store_tokens,
 )
-from app.store.enums import ConnectionStatus, EventType, RefreshOutcome
+from app.store.enums import ConnectionStatus, EventType, RefreshCause, RefreshOutcome
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import seconds_from_now, seconds_until
-from app.store.refresh_attempts import begin_attempt, close_abandoned, end_attempt
+from app.store.refresh_attempts import end_attempt, mark_abandoned_attempts, start_attempt
 from app.store.tables import connections, refresh_attempts
 
-# How long answers that waited for the database have to arrive, once it is back. Seconds; longer than their pauses.
-_SETTLING_TIME = 5.0
+# After a restart of the database, replicas with unsaved responses get this long to save them. Longer than the pauses
+# between their attempts.
+_GRACE_PERIOD_SECONDS = 5.0
 
 
-class Saved(StrEnum):
-    """What became of new tokens that were to be stored."""
+class SaveResult(StrEnum):
+    """What happened to new tokens that were to be saved."""
 
     STORED = "refreshed"
-    LATER_CLAIM_UNDER_WAY = "later_claim_under_way"
+    LATER_CLAIM_IN_PROGRESS = "later_claim_in_progress"
     SUPERSEDED = "superseded"
     SUBJECT_MISMATCH = "subject_mismatch"
     REVOKED = "revoked"
@@ -43,17 +44,17 @@ class Saved(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right, for the time of the lease, to present one refresh token."""
+    """The right to present one refresh token until the lease ends."""
 
     tenant: str
     connection_id: str
     version: int
     fence: int
-    cause: str
+    cause: RefreshCause
     follows_unknown: bool
     failures: int
     refresh_token: SecretStr = field(repr=False)
-    # When the claim was begun, on the monotonic clock of the process that holds it.
+    # When the claim was made, on the monotonic clock of the process that holds it.
     claimed_at: float = field(default=float("inf"), compare=False)
 
     @property
@@ -64,10 +65,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class NewTokens:
-    """What the bank answered, ready to be stored. `lifetime` is in seconds, from when the request was sent; None if
-    it is unknown.
+    """The tokens of the bank's response.
 
-    `subject` is whom the answer's id_token names, if it had one.
+    `lifetime` is in seconds from when the request was sent, or None if it is unknown. `subject` is that of the
+    response's id_token, if it has one.
     """
 
     tokens: TokenSet
@@ -83,50 +84,22 @@ async def claim_refresh(
     tenant: str,
     connection_id: str,
     version: int,
-    cause: str,
+    cause: RefreshCause,
     replica: str,
     lease: float,
 ) -> Claim | None:
-    """Take the right to refresh `version` for `lease` seconds, and record the intent.
+    """Claim the refresh of `version` for `lease` seconds, and record the attempt.
 
-    None where somebody else holds it, the version has moved, or the connection must wait or cannot be refreshed. An
-    attempt that was left without an outcome may have its answer on somebody's disk: where the database has only just
-    come back, whoever holds it saves first.
+    Returns None if another claim is valid, the version has changed, or the connection must wait or cannot be refreshed.
     """
-    free = or_(connections.c.lease_until.is_(None), connections.c.lease_until <= func.clock_timestamp())
-    due = or_(connections.c.retry_at.is_(None), connections.c.retry_at <= func.clock_timestamp())
-    # Locked first: while an UPDATE waits for a lock, the lease that it is to write would already be running out.
-    if await lock_connection(transaction, tenant, connection_id) is None:
-        return None
-    abandoned = exists().where(
-        refresh_attempts.c.connection_id == connection_id,
-        refresh_attempts.c.version == version,
-        refresh_attempts.c.outcome.is_(None),
-    )
-    settled = or_(func.pg_postmaster_start_time() <= seconds_from_now(-_SETTLING_TIME), not_(abandoned))
-    raised = await transaction.execute(
-        update(connections)
-        .where(
-            connections.c.id == connection_id,
-            connections.c.tenant == tenant,
-            connections.c.version == version,
-            connections.c.status == ConnectionStatus.ACTIVE,
-            connections.c.refreshable,
-            free,
-            due,
-            settled,
-        )
-        .values(fence=connections.c.fence + 1, lease_until=seconds_from_now(lease))
-        .returning(connections.c.fence)
-    )
-    fence = raised.scalar()
+    fence = await _take_lease(transaction, tenant, connection_id, version, lease)
     if fence is None:
         return None
     held = await get_connection_with_tokens(transaction, key_ring, tenant, connection_id)
     if held is None or held.tokens is None or held.tokens.refresh_token is None:
         raise LookupError(f"{connection_id} is refreshable and has no refresh token")
-    follows_unknown = await close_abandoned(transaction, connection_id, version)
-    await begin_attempt(
+    follows_unknown = await mark_abandoned_attempts(transaction, connection_id, version)
+    await start_attempt(
         transaction,
         tenant=tenant,
         connection_id=connection_id,
@@ -147,38 +120,87 @@ async def claim_refresh(
     )
 
 
+async def _take_lease(
+    transaction: Transaction, tenant: str, connection_id: str, version: int, lease: float
+) -> int | None:
+    """Increment the fence and take the lease, if the connection may be refreshed now. Return the new fence.
+
+    An attempt without an outcome may have its response on the disk of its replica. If the database has only just
+    restarted, that replica gets the time to save it first.
+    """
+    # Locked first: the lease must not be computed before an UPDATE that then waits for the lock.
+    if await lock_connection(transaction, tenant, connection_id) is None:
+        return None
+    is_free = or_(connections.c.lease_until.is_(None), connections.c.lease_until <= func.clock_timestamp())
+    is_due = or_(connections.c.retry_at.is_(None), connections.c.retry_at <= func.clock_timestamp())
+    has_open_attempt = exists().where(
+        refresh_attempts.c.connection_id == connection_id,
+        refresh_attempts.c.version == version,
+        refresh_attempts.c.outcome.is_(None),
+    )
+    is_past_grace_period = func.pg_postmaster_start_time() <= seconds_from_now(-_GRACE_PERIOD_SECONDS)
+    updated = await transaction.execute(
+        update(connections)
+        .where(
+            connections.c.id == connection_id,
+            connections.c.tenant == tenant,
+            connections.c.version == version,
+            connections.c.status == ConnectionStatus.ACTIVE,
+            connections.c.refreshable,
+            is_free,
+            is_due,
+            or_(is_past_grace_period, not_(has_open_attempt)),
+        )
+        .values(fence=connections.c.fence + 1, lease_until=seconds_from_now(lease))
+        .returning(connections.c.fence)
+    )
+    fence: int | None = updated.scalar()
+    return fence
+
+
 async def save_refresh(
     transaction: Transaction, key_ring: KeyRing, claim: Claim, new: NewTokens, *, age: float
-) -> Saved:
-    """Store the successor of `claim.version`, `age` seconds after it was asked for, unless it came too late.
+) -> SaveResult:
+    """Save the tokens that replace those of `claim.version`, `age` seconds after they were requested.
 
-    A result may arrive after its lease has ended: the database was away, or a spool was replayed. It is still the
-    bank's only successor of that version as long as the version stands, so it is stored, and brings back a connection
-    that was given up meanwhile. While a later claim is under way it waits: that claim may have presented the same
-    token to a bank that allows reuse, and then the later answer is the one that counts.
+    A response may be saved after its lease has ended, because the database was unavailable or a spool was replayed. As
+    long as the connection still has the claim's version, the response has the only valid tokens, so it is saved, and a
+    connection that requires reauthorization meanwhile is recovered. While a later claim is in progress, nothing is
+    saved: that claim may have presented the same token to a bank that allows reuse, and then its response counts.
     """
     connection = await lock_connection(transaction, claim.tenant, claim.connection_id)
     if connection is None or connection.status is ConnectionStatus.REVOKED:
         await end_attempt(transaction, claim.connection_id, claim.fence, RefreshOutcome.REVOKED)
-        return Saved.REVOKED
+        return SaveResult.REVOKED
     if connection.version != claim.version:
         await end_attempt(transaction, claim.connection_id, claim.fence, RefreshOutcome.SUPERSEDED)
-        return Saved.SUPERSEDED
+        return SaveResult.SUPERSEDED
     if connection.fence != claim.fence and await _is_leased(transaction, claim.connection_id):
-        return Saved.LATER_CLAIM_UNDER_WAY
+        return SaveResult.LATER_CLAIM_IN_PROGRESS
     if new.subject is not None and new.subject != connection.subject:
-        # OpenID Connect Core 12.2: never go on with another user's data.
-        await _require_consent(transaction, connection, claim, RefreshOutcome.SUBJECT_MISMATCH)
-        return Saved.SUBJECT_MISMATCH
+        # Another user's tokens must never be used (OpenID Connect Core, section 12.2).
+        await _require_reauthorization(transaction, connection, claim, RefreshOutcome.SUBJECT_MISMATCH)
+        return SaveResult.SUBJECT_MISMATCH
     version = claim.version + 1
-    # A bank that does not rotate sends no new refresh token, and the old one stays good (RFC 6749 section 6).
+    await _store_new_version(transaction, key_ring, connection, claim, new, age=age)
+    await end_attempt(transaction, claim.connection_id, claim.fence, RefreshOutcome.REFRESHED)
+    await publish_connection_event(transaction, EventType.CONNECTION_REFRESHED, connection, version=version)
+    if connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED:
+        await publish_connection_event(transaction, EventType.CONNECTION_RECOVERED, connection, version=version)
+    return SaveResult.STORED
+
+
+async def _store_new_version(
+    transaction: Transaction, key_ring: KeyRing, connection: Connection, claim: Claim, new: NewTokens, *, age: float
+) -> None:
+    # Without a new refresh token in the response, the old one remains valid (RFC 6749 section 6).
     tokens = TokenSet(new.tokens.access_token, new.tokens.refresh_token or claim.refresh_token, new.tokens.proof_key)
     await store_tokens(
         transaction,
         key_ring,
         tenant=claim.tenant,
         connection_id=claim.connection_id,
-        version=version,
+        version=claim.version + 1,
         tokens=tokens,
     )
     await change_connection(
@@ -186,7 +208,7 @@ async def save_refresh(
         claim.connection_id,
         status=ConnectionStatus.ACTIVE,
         reauthorization_reason=None,
-        version=version,
+        version=claim.version + 1,
         access_token_expires_at=None if new.lifetime is None else seconds_from_now(new.lifetime - age),
         access_token_lifetime=new.lifetime or 0,
         scopes=connection.scopes if new.scopes is None else new.scopes,
@@ -197,17 +219,12 @@ async def save_refresh(
         last_failure=None,
         last_refreshed_at=func.now(),
     )
-    await end_attempt(transaction, claim.connection_id, claim.fence, RefreshOutcome.REFRESHED)
-    await publish_connection_event(transaction, EventType.CONNECTION_REFRESHED, connection, version=version)
-    if connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED:
-        await publish_connection_event(transaction, EventType.CONNECTION_RECOVERED, connection, version=version)
-    return Saved.STORED
 
 
 async def fail_refresh(transaction: Transaction, claim: Claim, outcome: RefreshOutcome, *, retry_in: float) -> None:
-    """Record an attempt that brought no tokens; nothing is tried again for `retry_in` seconds.
+    """Record an attempt without new tokens. The next one is made in `retry_in` seconds at the earliest.
 
-    Where the outcome is unknown the lease stays until its end, since the bank may still be at work on it.
+    If the outcome is unknown, the lease is kept to its end, because the bank may still be processing the request.
     """
     connection = await lock_connection(transaction, claim.tenant, claim.connection_id)
     await end_attempt(transaction, claim.connection_id, claim.fence, outcome)
@@ -223,10 +240,10 @@ async def fail_refresh(transaction: Transaction, claim: Claim, outcome: RefreshO
     )
 
 
-async def end_connection(transaction: Transaction, claim: Claim) -> RefreshOutcome:
-    """Believe an `invalid_grant`, unless somebody else has succeeded or is at work meanwhile.
+async def record_invalid_grant(transaction: Transaction, claim: Claim) -> RefreshOutcome:
+    """Require reauthorization after an `invalid_grant`, unless another refresh has succeeded or is in progress.
 
-    After an attempt of unknown outcome the reason is that its answer was lost, not that the user withdrew.
+    After an attempt of unknown outcome, the reason is its lost response and not a withdrawn consent.
     """
     connection = await lock_connection(transaction, claim.tenant, claim.connection_id)
     if (
@@ -237,11 +254,11 @@ async def end_connection(transaction: Transaction, claim: Claim) -> RefreshOutco
         await end_attempt(transaction, claim.connection_id, claim.fence, RefreshOutcome.SUPERSEDED)
         return RefreshOutcome.SUPERSEDED
     outcome = RefreshOutcome.OUTCOME_LOST if claim.follows_unknown else RefreshOutcome.INVALID_GRANT
-    await _require_consent(transaction, connection, claim, outcome)
+    await _require_reauthorization(transaction, connection, claim, outcome)
     return outcome
 
 
-async def _require_consent(
+async def _require_reauthorization(
     transaction: Transaction, connection: Connection, claim: Claim, reason: RefreshOutcome
 ) -> None:
     await end_attempt(transaction, claim.connection_id, claim.fence, reason)

@@ -1,4 +1,4 @@
-"""Tokens that the bank is still to be told to revoke. A row stays until the bank has confirmed it."""
+"""The queue of tokens to be revoked at the bank. A row is kept until the bank has confirmed the revocation."""
 
 from dataclasses import dataclass, field
 
@@ -39,18 +39,21 @@ async def enqueue_revocation(
     connection_id: str | None = None,
     session_id: str | None = None,
 ) -> None:
-    """Have the bank revoke `tokens`: by the refresh token, which takes the access tokens along (RFC 7009 section 2.1)."""
-    row = new_id("rev")
+    """Queue the refresh token, or the access token if there is none.
+
+    With a refresh token, the bank also revokes the access tokens of the same grant (RFC 7009 section 2.1).
+    """
+    row_id = new_id("rev")
     hint, token = (
         ("refresh_token", tokens.refresh_token) if tokens.refresh_token else ("access_token", tokens.access_token)
     )
     await transaction.execute(
         insert(table).values(
-            id=row,
+            id=row_id,
             tenant=tenant,
             connection_id=connection_id,
             session_id=session_id,
-            token=key_ring.encrypt(token, _associated_data(row)),
+            token=key_ring.encrypt(token, _associated_data(row_id)),
             token_type_hint=hint,
             reason=reason,
         )
@@ -65,23 +68,24 @@ async def claim_due_revocations(
     limit: int = 20,
     connection_ids: list[str] | None = None,
 ) -> list[Revocation]:
-    """Return what is due, of these connections if any are named; others do not get it for `lease` seconds.
+    """Return due revocations, and hide them from other calls for `lease` seconds.
 
-    Each tenant's oldest before anybody's next, however many one has; of more tenants than there is room for, any.
+    Takes the oldest of each tenant before the second oldest of any, so that no tenant delays the others. If there are
+    more tenants than `limit`, they are chosen at random. With `connection_ids`, only of these connections.
     """
-    mine = true() if connection_ids is None else table.c.connection_id.in_(connection_ids)
-    is_due = and_(table.c.next_attempt_at <= func.clock_timestamp(), mine)
+    is_selected = true() if connection_ids is None else table.c.connection_id.in_(connection_ids)
+    is_due = and_(table.c.next_attempt_at <= func.clock_timestamp(), is_selected)
     names = tenants_of(table)
-    place = func.row_number().over(order_by=table.c.next_attempt_at).label("place")
+    rank = func.row_number().over(order_by=table.c.next_attempt_at).label("rank")
     oldest = (
-        select(table.c.id, place)
+        select(table.c.id, rank)
         .where(table.c.tenant == names.c.tenant, is_due)
         .order_by(table.c.next_attempt_at)
         .limit(limit)
         .lateral()
     )
     chosen = (
-        select(oldest.c.id).select_from(names.join(oldest, true())).order_by(oldest.c.place, func.random()).limit(limit)
+        select(oldest.c.id).select_from(names.join(oldest, true())).order_by(oldest.c.rank, func.random()).limit(limit)
     )
     due = select(table.c.id).where(table.c.id.in_(chosen), is_due).with_for_update(skip_locked=True)
     rows = await transaction.execute(
@@ -90,34 +94,34 @@ async def claim_due_revocations(
         .values(next_attempt_at=seconds_from_now(lease), attempts=table.c.attempts + 1)
         .returning(table)
     )
-    taken: list[Revocation] = []
+    claimed: list[Revocation] = []
     for row in rows:
         try:
             token = key_ring.decrypt(row.token, _associated_data(row.id))
         except DecryptionError as error:
-            # It stays, and is tried again when the lease is over: its key may come back.
+            # The row is kept and tried again after the lease, because its key may be configured again.
             logger.error("revocation_unreadable", revocation_id=row.id, detail=error.detail)  # noqa: TRY400
             continue
-        taken.append(Revocation(row.id, row.tenant, row.attempts, row.token_type_hint, token))
-    return taken
+        claimed.append(Revocation(row.id, row.tenant, row.attempts, row.token_type_hint, token))
+    return claimed
 
 
 async def delete_revocation(transaction: Transaction, revocation_id: str) -> None:
-    """Forget a token that the bank has revoked."""
+    """Delete a revocation that the bank has confirmed."""
     await transaction.execute(delete(table).where(table.c.id == revocation_id))
 
 
 async def postpone_revocation(transaction: Transaction, revocation_id: str, seconds: float) -> None:
-    """Try again `seconds` from now."""
+    """Make a revocation due again in `seconds`."""
     await transaction.execute(
         update(table).where(table.c.id == revocation_id).values(next_attempt_at=seconds_from_now(seconds))
     )
 
 
 async def count_revocations(transaction: Transaction) -> int:
-    """Count what the bank has not confirmed yet."""
+    """Count the revocations that the bank has not confirmed."""
     return int((await transaction.execute(select(func.count()).select_from(table))).scalar_one())
 
 
-def _associated_data(row: str) -> AssociatedData:
-    return AssociatedData("revocations", "token", row)
+def _associated_data(row_id: str) -> AssociatedData:
+    return AssociatedData("revocations", "token", row_id)

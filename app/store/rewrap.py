@@ -1,4 +1,4 @@
-"""Encrypting anew, with the first key of the ring, what other keys have encrypted."""
+"""Re-encrypts with the primary key what was encrypted with other keys."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,29 +10,31 @@ from app.store.encryption_keys import encrypted_columns, encryption_key_id
 from app.store.postgresql.database import Database
 from app.store.tables import tokens
 
-_BATCH = 200
+_ROWS_PER_TRANSACTION = 200
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A table with ciphertexts, and the columns among them."""
+class _EncryptedTable:
+    """A table with encrypted columns, and their names."""
 
     table: Table
     columns: tuple[str, ...]
 
     @property
-    def identity(self) -> Column[str]:
-        """What a row is known by."""
-        (identity,) = self.table.primary_key.columns
-        return identity
+    def id_column(self) -> Column[str]:
+        """The primary key, which is a single column."""
+        (column,) = self.table.primary_key.columns
+        return column
 
 
-async def rewrap_all(database: Database, key_ring: KeyRing, *, tell: Callable[[int], None] = lambda _rows: None) -> int:
-    """Seal anew row by row, in short transactions, and return the number of rows. `tell` hears of each batch's size.
+async def rewrap_all(
+    database: Database, key_ring: KeyRing, *, on_batch: Callable[[int], None] = lambda _rows: None
+) -> int:
+    """Re-encrypt all rows in short transactions, and return their number. `on_batch` is called with each batch's size.
 
-    Rows that somebody works on are waited for; what was done stays done when this is interrupted. What a replica seals
-    with another key meanwhile may be missed: `app.store.encryption_keys.keys_in_use` tells afterwards. Raises DecryptionError
-    where a key is missing.
+    Waits for locked rows. It can be interrupted and run again. Values that a replica encrypts with another key
+    meanwhile may be missed, which `app.store.encryption_keys.keys_in_use` shows. Raises DecryptionError if a key is
+    missing.
     """
     by_table: dict[Table, list[str]] = {}
     for column in encrypted_columns():
@@ -40,28 +42,40 @@ async def rewrap_all(database: Database, key_ring: KeyRing, *, tell: Callable[[i
         by_table.setdefault(column.table, []).append(column.name)
     total = 0
     for table, columns in by_table.items():
-        place, after = _Place(table, tuple(columns)), ""
-        while rows := await _rewrap_some(database, key_ring, place, after):
+        encrypted_table, after = _EncryptedTable(table, tuple(columns)), ""
+        while rows := await _rewrap_batch(database, key_ring, encrypted_table, after):
             total, after = total + len(rows), rows[-1]
-            tell(len(rows))
+            on_batch(len(rows))
     return total
 
 
-async def _rewrap_some(database: Database, key_ring: KeyRing, place: _Place, after: str) -> list[str]:
-    """Seal the next rows anew, in the order of their names, so that each is looked at once. Returns the names."""
-    table, identity = place.table, place.identity
-    foreign = or_(*(encryption_key_id(table.c[name]) != key_ring.primary_key_id for name in place.columns))
-    query = select(table).where(foreign, identity > after).order_by(identity).limit(_BATCH).with_for_update()
+async def _rewrap_batch(
+    database: Database, key_ring: KeyRing, encrypted_table: _EncryptedTable, after: str
+) -> list[str]:
+    """Re-encrypt the next rows after the id `after`, ordered by id, so that each is visited once. Return their ids."""
+    table, id_column = encrypted_table.table, encrypted_table.id_column
+    needs_rewrap = or_(
+        *(encryption_key_id(table.c[name]) != key_ring.primary_key_id for name in encrypted_table.columns)
+    )
+    query = (
+        select(table)
+        .where(needs_rewrap, id_column > after)
+        .order_by(id_column)
+        .limit(_ROWS_PER_TRANSACTION)
+        .with_for_update()
+    )
     async with database.transaction() as transaction:
         rows = (await transaction.execute(query)).all()
         for row in rows:
             values = row._mapping
-            row_id = values[identity.name]
+            row_id = values[id_column.name]
             version = values["version"] if table is tokens else 0
-            sealed = {}
-            for name in place.columns:
+            reencrypted = {}
+            for name in encrypted_table.columns:
                 if values[name] is not None:
-                    binding = AssociatedData(table.name, name, row_id, version)
-                    sealed[name] = key_ring.encrypt(key_ring.decrypt(values[name], binding), binding)
-            await transaction.execute(update(table).where(identity == row_id).values(**sealed))
-    return [row._mapping[identity.name] for row in rows]
+                    associated_data = AssociatedData(table.name, name, row_id, version)
+                    reencrypted[name] = key_ring.encrypt(
+                        key_ring.decrypt(values[name], associated_data), associated_data
+                    )
+            await transaction.execute(update(table).where(id_column == row_id).values(**reencrypted))
+    return [row._mapping[id_column.name] for row in rows]

@@ -1,14 +1,13 @@
-"""Sessions: the rows of `stitch_authorization_requests`."""
+"""Sessions, which are stored in the table `stitch_authorization_requests`."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from pydantic import SecretStr
 from sqlalchemy import ColumnElement, and_, case, func, literal, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from app.base.encryption import AssociatedData, Ciphertext, KeyRing
+from app.base.encryption import Ciphertext
 from app.observability.metrics import SESSIONS
 from app.store.enums import EventType, SessionStatus
 from app.store.outbox import publish
@@ -172,15 +171,17 @@ async def insert_session(transaction: Transaction, session: NewSession, *, secon
 
 
 async def get_session(transaction: Transaction, session_id: str, *, tenant: str | None = None) -> Session | None:
-    """Return a session, of any tenant where none is given."""
+    """Return a session. Without `tenant`, of any tenant."""
     query = _SESSIONS.where(table.c.id == session_id)
     if tenant is not None:
         query = query.where(table.c.tenant == tenant)
     return await fetch_first(transaction, query, Session)
 
 
-async def get_session_by_idempotency_key(transaction: Transaction, tenant: str, caller_id: str, key: str) -> Session | None:
-    """Return the session that `caller_id` has made with this idempotency key."""
+async def get_session_by_idempotency_key(
+    transaction: Transaction, tenant: str, caller_id: str, key: str
+) -> Session | None:
+    """Return the session that the caller has created with this idempotency key."""
     query = _SESSIONS.where(table.c.tenant == tenant, table.c.caller_id == caller_id, table.c.idempotency_key == key)
     return await fetch_first(transaction, query, Session)
 
@@ -205,10 +206,10 @@ async def _lock_where(transaction: Transaction, condition: ColumnElement[bool]) 
 
 
 async def lock_unlocked_sessions(
-    transaction: Transaction, which: ColumnElement[bool], *, limit: int | None = None
+    transaction: Transaction, condition: ColumnElement[bool], *, limit: int | None = None
 ) -> list[Session]:
-    """Return and lock the sessions that match and that nobody else has locked; so many, the oldest, with `limit`."""
-    query = _SESSIONS.where(which).order_by(table.c.expires_at).limit(limit).with_for_update(skip_locked=True)
+    """Return and lock the matching sessions that are not locked yet, at most `limit`, ordered by their expiry."""
+    query = _SESSIONS.where(condition).order_by(table.c.expires_at).limit(limit).with_for_update(skip_locked=True)
     return await fetch_all(transaction, query, Session)
 
 
@@ -231,20 +232,22 @@ async def list_sessions(
 
 
 async def lock_sessions_of_user(transaction: Transaction, tenant: str, user_id: str, *, limit: int) -> list[Session]:
-    """Return and lock so many of a user's sessions."""
+    """Return and lock up to `limit` of a user's sessions."""
     query = _SESSIONS.where(table.c.tenant == tenant, table.c.user_id == user_id)
     query = query.order_by(table.c.id).limit(limit).with_for_update()
     return await fetch_all(transaction, query, Session)
 
 
-async def lock_sessions_awaiting_confirmation(transaction: Transaction, tenant: str, connection_id: str) -> list[Session]:
+async def lock_sessions_awaiting_confirmation(
+    transaction: Transaction, tenant: str, connection_id: str
+) -> list[Session]:
     """Return and lock the sessions that will link or renew a connection when they are confirmed.
 
     Sessions in exchange are locked too: one whose exchange ends meanwhile is then seen with its new status.
     """
-    is_its = or_(table.c.connection_id == connection_id, table.c.renews_connection_id == connection_id)
+    is_of_connection = or_(table.c.connection_id == connection_id, table.c.renews_connection_id == connection_id)
     holds_grant = stored_status_in(SessionStatus.EXCHANGING, SessionStatus.AWAITING_CONFIRMATION)
-    query = _SESSIONS.where(table.c.tenant == tenant, holds_grant, is_its)
+    query = _SESSIONS.where(table.c.tenant == tenant, holds_grant, is_of_connection)
     query = query.order_by(table.c.id).with_for_update()
     found = await fetch_all(transaction, query, Session)
     return [session for session in found if session.status is SessionStatus.AWAITING_CONFIRMATION]
@@ -291,17 +294,5 @@ async def end_session(
 
 
 async def delete_sessions(transaction: Transaction, session_ids: list[str]) -> None:
-    """Erase sessions altogether."""
+    """Delete sessions."""
     await transaction.execute(table.delete().where(table.c.id.in_(session_ids)))
-
-
-def session_associated_data(column: str, session_id: str) -> AssociatedData:
-    """Name the place of a sealed column of a session."""
-    return AssociatedData("stitch_authorization_requests", column, session_id)
-
-
-def proof_key_of(session: Session, key_ring: KeyRing) -> SecretStr | None:
-    """Return the key that the login's tokens are to be bound to, if there is one. Raises DecryptionError."""
-    if session.proof_key is None:
-        return None
-    return key_ring.decrypt(session.proof_key, session_associated_data("proof_key", session.id))

@@ -1,4 +1,4 @@
-"""Webhooks: where a tenant wants to be told of events."""
+"""Webhooks: the addresses to which a tenant's events are sent."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ from app.store.tables import webhooks as table
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """One address of a receiver. Without `events`, it wants all of them."""
+    """A receiver of events. If `events` is empty, it receives all of them."""
 
     id: str
     tenant: str
@@ -61,9 +61,9 @@ async def get_webhook(transaction: Transaction, tenant: str, webhook_id: str) ->
 
 
 async def count_webhooks(transaction: Transaction, tenant: str) -> int:
-    """Count a tenant's webhooks; until the transaction ends, nobody else counts them in order to add one."""
-    turn = func.hashtextextended(f"webhooks of {tenant}", 0)
-    await transaction.execute(select(func.pg_advisory_xact_lock(turn)))
+    """Count a tenant's webhooks. Concurrent calls for the same tenant wait until the transaction ends."""
+    lock = func.hashtextextended(f"webhooks of {tenant}", 0)
+    await transaction.execute(select(func.pg_advisory_xact_lock(lock)))
     query = select(func.count()).select_from(table).where(table.c.tenant == tenant, _is_not_deleted)
     return int((await transaction.execute(query)).scalar_one())
 
@@ -75,7 +75,7 @@ async def list_webhooks(transaction: Transaction, tenant: str, *, limit: int, cu
 
 
 async def delete_webhook(transaction: Transaction, webhook_id: str) -> None:
-    """Send nothing there any more. The row goes later, when no transaction can still add to its queues."""
+    """Mark a webhook as deleted and erase its secrets. The row is deleted when no transaction can use it any more."""
     await transaction.execute(
         update(table)
         .where(table.c.id == webhook_id)
@@ -86,12 +86,12 @@ async def delete_webhook(transaction: Transaction, webhook_id: str) -> None:
 async def replace_secret(
     transaction: Transaction, key_ring: KeyRing, webhook_id: str, secret: SecretStr, *, overlap: float
 ) -> None:
-    """Sign with `secret` from now on, and for `overlap` seconds with the present one beside it. Raises NotFound."""
+    """Replace the signing secret. The previous one remains valid for `overlap` seconds. Raises NotFound."""
     query = select(table.c.secret).where(table.c.id == webhook_id).with_for_update()
-    present: Ciphertext | None = (await transaction.execute(query)).scalar_one_or_none()
-    if present is None:
-        raise NotFound("there is no such webhook any more", code="webhook_not_found")
-    old = key_ring.decrypt(present, _associated_data("secret", webhook_id))
+    current: Ciphertext | None = (await transaction.execute(query)).scalar_one_or_none()
+    if current is None:
+        raise NotFound("the webhook no longer exists", code="webhook_not_found")
+    old = key_ring.decrypt(current, _associated_data("secret", webhook_id))
     await transaction.execute(
         update(table)
         .where(table.c.id == webhook_id)
@@ -104,7 +104,7 @@ async def replace_secret(
 
 
 def signing_secrets(key_ring: KeyRing, row: Row[Any]) -> list[SecretStr]:
-    """Return what a webhook's deliveries are signed with, the newest secret first. Raises DecryptionError."""
+    """Return the secrets that a webhook's deliveries are signed with, newest first. Raises DecryptionError."""
     found = [key_ring.decrypt(row.secret, _associated_data("secret", row.id))]
     if row.is_rotating:
         found.append(key_ring.decrypt(row.previous_secret, _associated_data("previous_secret", row.id)))

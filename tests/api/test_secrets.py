@@ -12,7 +12,7 @@ from sqlalchemy import text
 from app.base.encryption import Ciphertext, KeyRing
 from app.store.postgresql.columns import Encrypted
 from app.store.postgresql.database_time import seconds_from_now
-from app.store.sessions import session_associated_data
+from app.store.session_secrets import session_associated_data
 from app.store.tables import metadata
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_SECRET

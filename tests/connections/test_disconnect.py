@@ -7,7 +7,7 @@ from app.base.encryption import KeyRing
 from app.errors import ConnectionNotFound, ConnectionRevoked, NotFound
 from app.store import audit
 from app.store.enums import ConnectionStatus, SessionStatus
-from app.store.sessions import session_associated_data
+from app.store.session_secrets import session_associated_data
 from app.store.tables import revocations, sessions, tokens, webhook_deliveries, webhook_queues
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory

@@ -20,7 +20,7 @@ from app.errors import (
 )
 from app.spool.refreshes import RefreshSpool, UnsavedRefresh
 from app.store.connections import Connection, TokenSet
-from app.store.enums import ConnectionStatus
+from app.store.enums import ConnectionStatus, RefreshCause
 from app.store.refreshes import Claim, NewTokens
 from app.store.tables import revocations
 from sandbox.client import SandboxClient
@@ -42,7 +42,7 @@ async def connection(rows: Rows, bank: SandboxClient) -> Connection:
 
 async def claim_of(replica: Replica, connection: Connection) -> Claim:
     claim = await replica.refresh.refresher.claim(
-        tenant=TENANT, connection_id=connection.id, version=connection.version, cause="expired"
+        tenant=TENANT, connection_id=connection.id, version=connection.version, cause=RefreshCause.EXPIRED
     )
     assert claim is not None
     return claim
