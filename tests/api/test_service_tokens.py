@@ -4,7 +4,7 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from tests.api.conftest import ApiFactory, BrokerFactory
-from tests.oidc.test_id_token import signed
+from tests.oidc.issuer import signed
 from tests.support.answers import assert_graphql_refusal, assert_problem
 from tests.support.broker import Api
 from tests.support.clock import AdjustableClock

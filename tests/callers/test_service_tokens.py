@@ -22,7 +22,7 @@ from app.oidc.transport import bank_client
 from app.settings import Settings
 from app.store.last_used import LastUsedTimes
 from app.store.postgresql.database import Database
-from tests.oidc.test_id_token import signed, unsigned
+from tests.oidc.issuer import signed, unsigned
 from tests.support.clock import AdjustableClock
 from tests.support.core import core_of
 from tests.support.hostile import DROP, HANG, HostileServer, json_reply

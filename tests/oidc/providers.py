@@ -1,4 +1,4 @@
-"""Providers and back channels for tests. They accept any URL, since test servers use HTTP."""
+"""Providers and back channels for tests."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import httpx
 from pydantic import SecretStr
 
 from app.base.hashing import sha256_hex
+from app.base.urls import is_https_or_loopback
 from app.oidc.authorization_response import (
     CheckedAuthorizationResponse,
     check_authorization_response,
@@ -21,9 +22,14 @@ from tests.support.clock import AdjustableClock
 CLIENT_SECRET_POST = ClientSecret(CLIENT_ID, SecretStr(CLIENT_SECRET), "client_secret_post")
 
 
+DISCOVERY = "/.well-known/openid-configuration"
+
+
 def provider_for(client: httpx.AsyncClient, clock: AdjustableClock, issuer: str, **options: Any) -> Provider:
     """Return a provider; `options` are those of its constructor."""
-    return Provider(client, clock, **{"issuer": issuer, "timeout": 10, "is_url_allowed": lambda _: True, **options})
+    return Provider(
+        client, clock, **{"issuer": issuer, "timeout": 10, "is_url_allowed": is_https_or_loopback, **options}
+    )
 
 
 def back_channel_for(

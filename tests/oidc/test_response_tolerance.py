@@ -11,14 +11,13 @@ from pydantic import SecretStr
 from app.errors import BankOutcomeUnknown, BankResponseInvalid, InvalidGrant
 from app.oidc.provider import Provider
 from app.oidc.token_endpoint import TokenEndpoint
-from tests.oidc.providers import back_channel_for, provider_for
+from tests.oidc.providers import DISCOVERY, back_channel_for, provider_for
 from tests.support.clock import AdjustableClock
 from tests.support.hostile import HostileServer, Reply, json_reply
 from tests.support.logs import capture_log_events
 
 BODY = json.dumps({"access_token": "at", "refresh_token": "rt", "expires_in": 900}).encode()
 OLD_TOKEN = SecretStr("a refresh token")
-DISCOVERY = "/.well-known/openid-configuration"
 
 
 def reply(body: bytes, *fields: str, status: int = 200, then_hang: bool = False) -> Reply:
