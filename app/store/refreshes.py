@@ -95,8 +95,8 @@ async def claim_refresh(
     fence = await _take_lease(transaction, tenant, connection_id, version, lease)
     if fence is None:
         return None
-    held = await get_connection_with_tokens(transaction, key_ring, tenant, connection_id)
-    if held is None or held.tokens is None or held.tokens.refresh_token is None:
+    with_tokens = await get_connection_with_tokens(transaction, key_ring, tenant, connection_id)
+    if with_tokens is None or with_tokens.tokens is None or with_tokens.tokens.refresh_token is None:
         raise LookupError(f"{connection_id} is refreshable and has no refresh token")
     follows_unknown = await mark_abandoned_attempts(transaction, connection_id, version)
     await start_attempt(
@@ -115,8 +115,8 @@ async def claim_refresh(
         fence,
         cause,
         follows_unknown,
-        held.connection.failures,
-        held.tokens.refresh_token,
+        with_tokens.connection.failures,
+        with_tokens.tokens.refresh_token,
     )
 
 

@@ -7,7 +7,7 @@ from app.maintenance.retention import Retention, RetentionPeriods
 from app.store.audit_chain import verify
 from app.store.tables import audit_events, sessions
 from tests.conftest import ReplicaFactory
-from tests.store.test_retention import days_ago, deed
+from tests.support.audit import days_ago, insert_event
 from tests.support.eventually import eventually
 from tests.support.logs import capture_logs
 from tests.support.relay import Relay
@@ -31,7 +31,7 @@ async def old_sessions(replica: Replica, rows: Rows, count: int) -> None:
 @pytest.mark.usefixtures("_small_batches")
 async def test_everything_old_goes_and_the_audit_says_so(replica: Replica, rows: Rows) -> None:
     for _ in range(5):
-        await deed(replica.core.database, 101)
+        await insert_event(replica.core.database, 101)
     await old_sessions(replica, rows, 5)
     with capture_logs() as logs:
         await Retention(replica.core.database, AGES).sweep()
@@ -44,7 +44,7 @@ async def test_everything_old_goes_and_the_audit_says_so(replica: Replica, rows:
 
 
 async def test_what_is_to_be_kept_for_ever_is_kept(replica: Replica, rows: Rows) -> None:
-    await deed(replica.core.database, 10_000)
+    await insert_event(replica.core.database, 10_000)
     await old_sessions(replica, rows, 1)
     await Retention(replica.core.database, RetentionPeriods(sessions=0, refreshes=0, tombstones=0, audit=0)).sweep()
     assert await rows.count(sessions) == 1

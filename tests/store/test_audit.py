@@ -36,7 +36,7 @@ async def actions_in(database: Database, tenant: str = "default", **more: Any) -
     return [event.action for event in (await read(database, tenant, **more)).items]
 
 
-async def test_an_event_says_all_that_was_recorded(database: Database) -> None:
+async def test_an_event_has_everything_that_was_recorded(database: Database) -> None:
     set_request_id("req_1")
     await write(database, "a", session_id="ses_1", connection_id=CONNECTION, version=2, scopes=["openid"], error=None)
     [event] = (await read(database)).items
@@ -59,7 +59,7 @@ async def test_events_are_listed_by_tenant_and_connection_oldest_first(database:
     assert [event.position for event in (await read(database)).items] == [1, 2, 3]
 
 
-async def test_a_deed_that_was_not_done_leaves_neither_event_nor_gap(database: Database) -> None:
+async def test_a_rolled_back_action_leaves_neither_an_event_nor_a_gap(database: Database) -> None:
     await write(database, "a")
     with pytest.raises(RuntimeError):
         async with database.transaction() as transaction:
@@ -98,7 +98,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_the_database_refuses_to_change_the_audit(database: Database, change: str) -> None:
+async def test_the_database_refuses_to_change_the_audit_log(database: Database, change: str) -> None:
     await write(database, "a")
     before = (await read(database)).items
     with pytest.raises(sqlalchemy.exc.IntegrityError, match=r"the audit log is append-only: .* is refused"):
@@ -123,7 +123,9 @@ async def restricted(database: Database, database_url: SecretStr) -> Any:
         await owner.execute(text(f"DROP ROLE {role}"))
 
 
-async def test_a_role_without_rights_on_the_chain_writes_into_it(database: Database, restricted: Database) -> None:
+async def test_a_role_without_privileges_on_the_chain_can_record_events(
+    database: Database, restricted: Database
+) -> None:
     await write(restricted, "a")
     await write(restricted, "b")
     assert await actions_in(restricted) == ["a", "b"]
@@ -144,7 +146,7 @@ async def test_a_role_without_rights_on_the_chain_writes_into_it(database: Datab
         "CREATE OR REPLACE FUNCTION audit_refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'",
     ],
 )
-async def test_a_role_without_rights_on_the_chain_cannot_get_around_it(
+async def test_a_role_without_privileges_on_the_chain_cannot_bypass_it(
     database: Database, restricted: Database, attempt: str
 ) -> None:
     await write(database, "a")
@@ -154,7 +156,7 @@ async def test_a_role_without_rights_on_the_chain_cannot_get_around_it(
     assert [(chain.fault, chain.intact.position) for chain in await verify(database)] == [(None, 1)]
 
 
-async def test_a_temporary_table_does_not_stand_in_for_the_chain(database: Database, restricted: Database) -> None:
+async def test_a_temporary_table_cannot_replace_the_chain(database: Database, restricted: Database) -> None:
     async with restricted.transaction() as transaction:
         for table in ("audit_heads (tenant text PRIMARY KEY, position bigint, hash text)", "audit_chain (tenant text)"):
             await transaction.execute(text(f"CREATE TEMPORARY TABLE {table} ON COMMIT DROP"))

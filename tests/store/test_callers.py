@@ -34,7 +34,7 @@ async def add_key(transaction: Transaction, caller: CallerRecord, name: str = "o
     )
 
 
-async def test_the_hashing_key_is_made_once_and_stored_encrypted(database: Database, key_ring: KeyRing) -> None:
+async def test_the_hashing_key_is_generated_once_and_stored_encrypted(database: Database, key_ring: KeyRing) -> None:
     keys = []
     for _ in range(2):
         async with database.transaction() as transaction:
@@ -45,7 +45,7 @@ async def test_the_hashing_key_is_made_once_and_stored_encrypted(database: Datab
             await hashing_key(transaction, KeyRing({"other": bytes(32)}))
 
 
-async def test_a_name_is_there_once_in_a_tenant(database: Database) -> None:
+async def test_a_tenant_has_at_most_one_caller_of_a_name(database: Database) -> None:
     async with database.transaction() as transaction:
         caller = await add_caller(transaction)
         again = await insert_caller(transaction, caller_id="cal_2", tenant="default", name="shop", permissions=[])
@@ -60,7 +60,7 @@ async def test_a_name_is_there_once_in_a_tenant(database: Database) -> None:
         assert {one.id for one in everyone} == {caller.id, other.id}
 
 
-async def test_an_id_is_never_taken_for_another_callers_name(database: Database) -> None:
+async def test_an_id_is_never_mistaken_for_another_callers_name(database: Database) -> None:
     async with database.transaction() as transaction:
         caller = await add_caller(transaction)
         await add_caller(transaction, name=caller.id, tenant="a_first_tenant")
@@ -75,7 +75,7 @@ async def test_a_usable_key_is_found_by_its_prefix(database: Database) -> None:
         assert await find_usable_key(transaction, "brk_two") is None
 
 
-async def test_a_key_that_expires_says_in_how_many_seconds(database: Database) -> None:
+async def test_a_key_that_expires_is_found_with_its_remaining_seconds(database: Database) -> None:
     async with database.transaction() as transaction:
         await add_key(transaction, await add_caller(transaction))
         await transaction.execute(api_keys.update().values(expires_at=seconds_from_now(100)))
@@ -93,7 +93,7 @@ async def test_an_expired_key_is_not_usable(database: Database) -> None:
         assert await find_usable_key(transaction, "brk_one") is None
 
 
-async def test_a_revoked_key_is_not_usable_and_keeps_its_first_date(database: Database) -> None:
+async def test_a_revoked_key_is_not_usable_and_keeps_its_first_revocation_time(database: Database) -> None:
     async with database.transaction() as transaction:
         caller = await add_caller(transaction)
         await add_key(transaction, caller, "one")

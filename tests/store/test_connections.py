@@ -23,7 +23,7 @@ from tests.support.rows import TENANT, Rows
 TOKENS = TokenSet(SecretStr("planted access"), SecretStr("planted refresh"))
 
 
-async def test_a_connection_is_its_tenants_only(database: Database, rows: Rows) -> None:
+async def test_a_connection_is_visible_to_its_tenant_only(database: Database, rows: Rows) -> None:
     connection = await rows.insert()
     async with database.transaction() as transaction:
         assert await get_connection(transaction, TENANT, connection.id) == connection
@@ -42,9 +42,9 @@ async def test_a_users_connections_are_found(database: Database, rows: Rows) -> 
     assert {one.id for one in found} == {one.id for one in mine}
 
 
-async def test_tokens_are_held_sealed_for_their_version(database: Database, rows: Rows, key_ring: KeyRing) -> None:
+async def test_tokens_are_encrypted_for_their_version(database: Database, rows: Rows, key_ring: KeyRing) -> None:
     connection = await rows.insert(TOKENS)
-    held = await rows.held(connection.id)
+    held = await rows.stored(connection.id)
     assert held.tokens == TOKENS
     assert 890 < held.seconds_left <= 900
     assert (held.seconds_leased, held.seconds_until_retry) == (0, 0)
@@ -58,14 +58,14 @@ async def test_tokens_are_held_sealed_for_their_version(database: Database, rows
             await get_connection_with_tokens(transaction, key_ring, TENANT, connection.id)
 
 
-async def test_tokens_replace_each_other_and_can_be_erased(database: Database, rows: Rows, key_ring: KeyRing) -> None:
+async def test_tokens_can_be_replaced_and_erased(database: Database, rows: Rows, key_ring: KeyRing) -> None:
     connection = await rows.insert(TOKENS)
     access_only = TokenSet(SecretStr("another"), None)
     async with database.transaction() as transaction:
         await store_tokens(
             transaction, key_ring, tenant=TENANT, connection_id=connection.id, version=2, tokens=access_only
         )
-    assert (await rows.held(connection.id)).tokens == access_only
+    assert (await rows.stored(connection.id)).tokens == access_only
     assert await rows.count(tokens) == 1
     async with database.transaction() as transaction:
         await erase_tokens(transaction, connection.id)
@@ -76,17 +76,17 @@ async def test_tokens_replace_each_other_and_can_be_erased(database: Database, r
         assert await get_connection_with_tokens(transaction, key_ring, "elsewhere", connection.id) is None
 
 
-async def test_use_is_recorded_and_changes_are_written(database: Database, rows: Rows) -> None:
+async def test_use_and_changes_are_written(database: Database, rows: Rows) -> None:
     used, unused = await rows.insert(), await rows.insert()
     async with database.transaction() as transaction:
         await record_use(transaction, [used.id])
         await change_connection(transaction, unused.id, status=ConnectionStatus.REVOKED)
-    assert (await rows.held(used.id)).connection.last_used_at is not None
-    after = (await rows.held(unused.id)).connection
+    assert (await rows.stored(used.id)).connection.last_used_at is not None
+    after = (await rows.stored(unused.id)).connection
     assert (after.last_used_at, after.status) == (None, ConnectionStatus.REVOKED)
 
 
-async def test_what_each_key_has_encrypted_is_counted(database: Database, rows: Rows) -> None:
+async def test_the_values_that_each_key_encrypted_are_counted(database: Database, rows: Rows) -> None:
     await rows.insert(TOKENS)
     await rows.insert(TokenSet(SecretStr("access"), None))
     assert await count_by_key(database) == {"test": 3}

@@ -17,7 +17,7 @@ async def lapsed(database: Database, of_each_tenant: int = 100) -> list[str]:
         return await find_expired_logins(transaction, of_each_tenant=of_each_tenant)
 
 
-async def test_logins_that_nobody_finished_are_found_of_each_tenant_the_oldest(database: Database, rows: Rows) -> None:
+async def test_the_oldest_expired_logins_of_each_tenant_are_found(database: Database, rows: Rows) -> None:
     of_many = [(await add(database, seconds_to_live=-number)).id for number in range(20, 10, -1)]
     of_others = [(await add(database, seconds_to_live=-1, tenant=tenant)).id for tenant in ("a", "z")]
     await add(database)
@@ -26,7 +26,7 @@ async def test_logins_that_nobody_finished_are_found_of_each_tenant_the_oldest(d
     assert await lapsed(database, of_each_tenant=2) == [of_others[0], *of_many[:2], of_others[1]]
 
 
-async def test_only_what_nobody_attends_to_is_overdue(database: Database, rows: Rows) -> None:
+async def test_sessions_with_a_valid_lease_are_not_overdue(database: Database, rows: Rows) -> None:
     await add(database)
     await add(database, seconds_to_live=-1)
     interrupted, attended, unconfirmed, awaited = [await add(database) for _ in range(4)]
@@ -43,7 +43,7 @@ async def test_only_what_nobody_attends_to_is_overdue(database: Database, rows: 
     assert list(await grants(database, limit=1)) == [unconfirmed.id]
 
 
-async def test_what_another_replica_works_on_or_has_ended_is_skipped(database: Database, rows: Rows) -> None:
+async def test_sessions_that_are_locked_or_ended_by_another_replica_are_skipped(database: Database, rows: Rows) -> None:
     login, grant = await add(database, seconds_to_live=-1), await add(database)
     await rows.change_session(grant.id, status=SessionStatus.EXCHANGING)
     found = await lapsed(database)

@@ -1,7 +1,6 @@
 """Removing what is old: nothing that is still needed goes, and the audit stays verifiable."""
 
 import asyncio
-from typing import Any
 
 import pytest
 import sqlalchemy.exc
@@ -11,7 +10,6 @@ from app.store import audit
 from app.store.audit_chain import Head, verify
 from app.store.enums import ConnectionStatus, InteractionStatus
 from app.store.postgresql.database import Database, Transaction
-from app.store.postgresql.database_time import seconds_from_now
 from app.store.retention import (
     Batch,
     delete_old_interactions,
@@ -21,17 +19,14 @@ from app.store.retention import (
     shorten_audit_log,
 )
 from app.store.tables import audit_events, connections, interactions, refresh_attempts, sessions, tokens
+from tests.support.audit import days_ago, insert_event
 from tests.support.replica import Replica
 from tests.support.rows import TENANT, Rows
 
 DAY = 86_400
 
 
-def days_ago(days: float) -> Any:
-    return seconds_from_now(-days * DAY)
-
-
-async def test_sessions_go_so_many_days_after_their_end(replica: Replica, rows: Rows) -> None:
+async def test_sessions_are_deleted_after_their_retention_time(replica: Replica, rows: Rows) -> None:
     old, young, pending = [await replica.start_login() for _ in range(3)]
     await rows.change_session(old.id, ended_at=days_ago(91))
     await rows.change_session(young.id, ended_at=days_ago(89))
@@ -41,7 +36,7 @@ async def test_sessions_go_so_many_days_after_their_end(replica: Replica, rows: 
     assert set(await rows.column(sessions, "id")) == {young.id, pending.id}
 
 
-async def test_a_session_that_somebody_works_on_is_left_for_the_next_time(replica: Replica, rows: Rows) -> None:
+async def test_a_locked_session_is_left_for_the_next_batch(replica: Replica, rows: Rows) -> None:
     one, other = [await replica.start_login() for _ in range(2)]
     for session in (one, other):
         await rows.change_session(session.id, ended_at=days_ago(91))
@@ -59,7 +54,7 @@ async def attempt(transaction: Transaction, connection_id: str, version: int, da
     )
 
 
-async def test_attempts_go_unless_they_tell_of_the_present_token(database: Database, rows: Rows) -> None:
+async def test_attempts_are_deleted_unless_they_concern_the_current_token(database: Database, rows: Rows) -> None:
     connection, revoked = await rows.insert(), await rows.insert()
     await rows.change_connection(connection.id, version=5)
     await rows.change_connection(revoked.id, version=5, status=ConnectionStatus.REVOKED)
@@ -78,7 +73,7 @@ async def test_attempts_go_unless_they_tell_of_the_present_token(database: Datab
     assert await rows.attempts(revoked.id) == [(6, None)]
 
 
-async def test_a_tombstone_goes_with_all_that_belongs_to_it(database: Database, rows: Rows) -> None:
+async def test_a_tombstone_is_deleted_with_its_rows_in_other_tables(database: Database, rows: Rows) -> None:
     old, young, active = [await rows.insert() for _ in range(3)]
     for connection, days in ((old, 31), (young, 29)):
         await rows.change_connection(connection.id, status=ConnectionStatus.REVOKED, revoked_at=days_ago(days))
@@ -90,7 +85,7 @@ async def test_a_tombstone_goes_with_all_that_belongs_to_it(database: Database, 
     assert await rows.count(refresh_attempts) == 0
 
 
-async def test_interactions_go_so_many_days_after_their_expiry(database: Database, rows: Rows) -> None:
+async def test_interactions_are_deleted_after_their_retention_time(database: Database, rows: Rows) -> None:
     async with database.transaction() as transaction:
         for name, days in (("old", 8), ("young", 6)):
             await transaction.execute(
@@ -110,29 +105,22 @@ async def test_interactions_go_so_many_days_after_their_expiry(database: Databas
     assert await rows.column(interactions, "id") == ["young"]
 
 
-async def deed(database: Database, days: float, tenant: str = TENANT) -> None:
-    """Have somebody do something so many days ago."""
-    async with database.transaction() as transaction:
-        values = {"tenant": tenant, "actor": "cal_1", "action": "a", "detail": {"days": days}}
-        await transaction.execute(insert(audit_events).values(**values, occurred_at=days_ago(days)))
-
-
 async def shorten(database: Database, *, days: int = 100, limit: int = 10, tenant: str = TENANT) -> Batch:
     async with database.transaction() as transaction:
         return await shorten_audit_log(transaction, tenant=tenant, days=days, limit=limit)
 
 
-async def head_of(database: Database, tenant: str = TENANT) -> Head:
+async def verified_head(database: Database, tenant: str = TENANT) -> Head:
     [chain] = await verify(database, tenant=tenant)
     assert chain.fault is None
     return chain.intact
 
 
-async def test_the_audit_is_verifiable_after_its_beginning_was_removed(database: Database, rows: Rows) -> None:
+async def test_the_audit_log_is_verifiable_after_its_oldest_events_were_deleted(database: Database, rows: Rows) -> None:
     for days in (120, 110, 101, 99, 120, 1):
-        await deed(database, days)
-    await deed(database, 200, tenant="another")
-    before = await head_of(database)
+        await insert_event(database, days)
+    await insert_event(database, 200, tenant="another")
+    before = await verified_head(database)
     assert await shorten(database, limit=2) == Batch(2, has_more=True)
     assert await shorten(database, limit=2) == Batch(1, has_more=False), "what is behind a young one stays"
     assert await shorten(database) == Batch(0, has_more=False)
@@ -140,28 +128,28 @@ async def test_the_audit_is_verifiable_after_its_beginning_was_removed(database:
     chains = {chain.intact.tenant: chain for chain in await verify(database, noted=[before])}
     assert (chains[TENANT].fault, chains[TENANT].removed, chains[TENANT].intact) == (None, 3, before)
     assert chains["another"].removed == 0
-    await deed(database, 0)
-    assert (await head_of(database)).position == 7
+    await insert_event(database, 0)
+    assert (await verified_head(database)).position == 7
     async with database.transaction() as transaction:
         page = await audit.list_events(transaction, TENANT, connection_id=None, limit=10, cursor=None)
     assert [event.position for event in page.items] == [4, 5, 6, 7]
 
 
-async def test_the_whole_audit_can_be_old(database: Database, rows: Rows) -> None:
+async def test_all_events_can_be_deleted_if_all_are_old(database: Database, rows: Rows) -> None:
     for _ in range(3):
-        await deed(database, 200)
-    head = await head_of(database)
+        await insert_event(database, 200)
+    head = await verified_head(database)
     assert (await shorten(database)).deleted == 3
     assert await rows.count(audit_events) == 0
-    assert await head_of(database) == head
-    await deed(database, 1)
-    assert (await head_of(database)).position == 4
+    assert await verified_head(database) == head
+    await insert_event(database, 1)
+    assert (await verified_head(database)).position == 4
 
 
-async def test_what_was_noted_of_the_removed_part_is_called_out(database: Database) -> None:
-    await deed(database, 200)
-    noted = await head_of(database)
-    await deed(database, 200)
+async def test_a_noted_head_of_the_deleted_part_is_reported(database: Database) -> None:
+    await insert_event(database, 200)
+    noted = await verified_head(database)
+    await insert_event(database, 200)
     await shorten(database)
     [chain] = await verify(database, noted=[noted])
     assert chain.fault is not None
@@ -171,17 +159,15 @@ async def test_what_was_noted_of_the_removed_part_is_called_out(database: Databa
 
 
 @pytest.mark.parametrize("days", [0, 1, 29])
-async def test_what_was_done_lately_is_not_removed_whatever_is_asked_for(
-    database: Database, rows: Rows, days: int
-) -> None:
-    await deed(database, 29)
+async def test_recent_events_are_never_deleted(database: Database, rows: Rows, days: int) -> None:
+    await insert_event(database, 29)
     assert await shorten(database, days=days) == Batch(0, has_more=False)
     assert await rows.count(audit_events) == 1
 
 
-async def test_a_broken_chain_is_not_made_to_look_whole(database: Database, rows: Rows) -> None:
+async def test_nothing_is_deleted_from_a_broken_chain(database: Database, rows: Rows) -> None:
     for _ in range(3):
-        await deed(database, 200)
+        await insert_event(database, 200)
     async with database.transaction() as transaction:
         await transaction.execute(text("SET LOCAL session_replication_role = replica"))
         await transaction.execute(update(audit_events).where(audit_events.c.id == 2).values(actor="somebody else"))
@@ -212,12 +198,12 @@ LINK = f"(SELECT position, hash FROM audit_chain WHERE position = {LAST})"
         "INSERT INTO audit_checkpoints (tenant, position, hash) VALUES ('another', 1, repeat('0', 64))",
     ],
 )
-async def test_nothing_else_removes_from_the_audit(database: Database, statement: str) -> None:
-    await deed(database, 200)
+async def test_no_other_statement_deletes_from_the_audit_log(database: Database, statement: str) -> None:
+    await insert_event(database, 200)
     await shorten(database)
     for _ in range(2):
-        await deed(database, 1)
+        await insert_event(database, 1)
     with pytest.raises(sqlalchemy.exc.DBAPIError, match="append-only"):
         async with database.transaction() as transaction:
             await transaction.execute(text(statement))
-    assert (await head_of(database)).position == 3
+    assert (await verified_head(database)).position == 3

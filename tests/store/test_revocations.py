@@ -32,14 +32,14 @@ async def count(database: Database) -> int:
         return await count_revocations(transaction)
 
 
-async def test_the_refresh_token_is_revoked_where_there_is_one(database: Database, key_ring: KeyRing) -> None:
+async def test_the_refresh_token_is_revoked_if_there_is_one(database: Database, key_ring: KeyRing) -> None:
     await order(database, key_ring)
     await order(database, key_ring, TokenSet(SecretStr("access"), None))
     taken = {one.token_type_hint: one.token.get_secret_value() for one in await take(database, key_ring)}
     assert taken == {"refresh_token": "refresh", "access_token": "access"}
 
 
-async def test_each_is_taken_by_one_replica_only(database: Database, key_ring: KeyRing) -> None:
+async def test_a_revocation_is_claimed_by_one_replica_only(database: Database, key_ring: KeyRing) -> None:
     for _ in range(6):
         await order(database, key_ring)
     taken = await asyncio.gather(*(take(database, key_ring, limit=2) for _ in range(5)))
@@ -50,14 +50,16 @@ async def test_each_is_taken_by_one_replica_only(database: Database, key_ring: K
     assert await take(database, key_ring) == []
 
 
-async def test_each_tenants_oldest_comes_before_anybodys_next(database: Database, key_ring: KeyRing) -> None:
+async def test_the_oldest_of_each_tenant_is_claimed_before_the_second_of_any(
+    database: Database, key_ring: KeyRing
+) -> None:
     for tenant in ("wild", "wild", "wild", "wild", "a", "z"):
         await order(database, key_ring, tenant=tenant)
     batches = [[one.tenant for one in await take(database, key_ring, limit=3)] for _ in range(2)]
     assert [sorted(batch) for batch in batches] == [["a", "wild", "z"], ["wild"] * 3]
 
 
-async def test_what_was_not_finished_comes_again_after_its_lease(database: Database, key_ring: KeyRing) -> None:
+async def test_an_unfinished_revocation_is_claimed_again_after_its_lease(database: Database, key_ring: KeyRing) -> None:
     await order(database, key_ring)
     (first,) = await take(database, key_ring, lease=-1)
     (second,) = await take(database, key_ring)
@@ -65,7 +67,9 @@ async def test_what_was_not_finished_comes_again_after_its_lease(database: Datab
     assert "refresh" not in repr(second).replace("refresh_token", "")
 
 
-async def test_what_was_postponed_waits_and_what_was_finished_is_gone(database: Database, key_ring: KeyRing) -> None:
+async def test_a_postponed_revocation_waits_and_a_finished_one_is_deleted(
+    database: Database, key_ring: KeyRing
+) -> None:
     await order(database, key_ring)
     (taken,) = await take(database, key_ring, lease=-1)
     async with database.transaction() as transaction:
@@ -77,7 +81,9 @@ async def test_what_was_postponed_waits_and_what_was_finished_is_gone(database: 
     assert await count(database) == 0
 
 
-async def test_one_that_cannot_be_read_does_not_hold_up_the_others(database: Database, key_ring: KeyRing) -> None:
+async def test_a_revocation_that_cannot_be_decrypted_does_not_block_the_others(
+    database: Database, key_ring: KeyRing
+) -> None:
     await order(database, KeyRing({"lost": bytes(32)}))
     await order(database, key_ring)
     assert [one.token.get_secret_value() for one in await take(database, key_ring)] == ["refresh"]

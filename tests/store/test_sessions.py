@@ -52,7 +52,7 @@ async def add(database: Database, *, seconds_to_live: int = 900, **values: Any) 
     return session
 
 
-async def test_a_session_is_its_tenants_only(database: Database) -> None:
+async def test_a_session_is_visible_to_its_tenant_only(database: Database) -> None:
     session = await add(database)
     assert session.status is SessionStatus.PENDING
     async with database.transaction() as transaction:
@@ -103,7 +103,7 @@ async def test_a_pending_session_whose_time_is_over_reads_as_expired(database: D
             assert [one.id for one in page.items] == expected
 
 
-async def test_an_idempotency_key_serves_one_session_of_a_caller(database: Database) -> None:
+async def test_a_caller_has_one_session_for_an_idempotency_key(database: Database) -> None:
     session = await add(database, idempotency_key="key")
     other = await add(database, idempotency_key="key", caller_id="cal_2")
     async with database.transaction() as transaction:
@@ -114,7 +114,7 @@ async def test_an_idempotency_key_serves_one_session_of_a_caller(database: Datab
         assert await get_session_by_idempotency_key(transaction, TENANT, "cal_1", "another") is None
 
 
-async def test_lists_are_of_one_tenant_and_in_pages(database: Database) -> None:
+async def test_a_tenants_sessions_are_listed_in_pages(database: Database) -> None:
     made = [(await add(database, user_id="a")).id for _ in range(3)]
     await add(database, user_id="b")
     await add(database, user_id="a", tenant="elsewhere")
@@ -126,7 +126,7 @@ async def test_lists_are_of_one_tenant_and_in_pages(database: Database) -> None:
     assert second.next_cursor is None
 
 
-async def test_an_end_erases_every_secret(database: Database) -> None:
+async def test_ending_a_session_erases_its_secrets(database: Database) -> None:
     session = await add(database)
     async with database.transaction() as transaction:
         await change_session(transaction, session.id, lease_until=seconds_from_now(100))
@@ -139,7 +139,7 @@ async def test_an_end_erases_every_secret(database: Database) -> None:
     assert (*secrets, ended.confirmation_code) == (None,) * 5
 
 
-async def test_a_session_can_be_erased(database: Database) -> None:
+async def test_a_session_can_be_deleted(database: Database) -> None:
     session = await add(database)
     async with database.transaction() as transaction:
         await delete_sessions(transaction, [session.id])

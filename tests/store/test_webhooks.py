@@ -9,7 +9,9 @@ from app.store.webhooks import count_webhooks, insert_webhook
 from tests.support.eventually import eventually
 
 
-async def test_whoever_adds_a_webhook_counts_those_that_are_being_added(database: Database, key_ring: KeyRing) -> None:
+async def test_the_count_includes_webhooks_that_are_being_added_concurrently(
+    database: Database, key_ring: KeyRing
+) -> None:
     async def count(tenant: str) -> int:
         async with database.transaction() as transaction:
             return await count_webhooks(transaction, tenant)

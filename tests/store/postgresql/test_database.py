@@ -16,7 +16,7 @@ TERMINATE = text(
 )
 
 
-async def test_a_block_that_ends_is_committed_and_one_that_raises_is_not(database: Database) -> None:
+async def test_a_transaction_is_committed_unless_its_block_raises(database: Database) -> None:
     async with database.transaction() as transaction:
         await transaction.execute(text("CREATE TABLE kept (value text)"))
     with pytest.raises(LookupError):
@@ -27,7 +27,7 @@ async def test_a_block_that_ends_is_committed_and_one_that_raises_is_not(databas
         assert (await transaction.execute(text("SELECT count(*) FROM kept"))).scalar_one() == 0
 
 
-async def test_an_outage_is_told_and_overcome(relay: Relay) -> None:
+async def test_an_outage_is_reported_and_survived(relay: Relay) -> None:
     database = Database(relay.url)
     await database.ping()
     await relay.cut()
@@ -49,7 +49,7 @@ async def test_a_connection_that_breaks_within_a_transaction_is_an_outage(relay:
     await database.close()
 
 
-async def test_a_backend_that_was_terminated_is_an_outage(database: Database, database_url: SecretStr) -> None:
+async def test_a_terminated_backend_is_an_outage(database: Database, database_url: SecretStr) -> None:
     killer = Database(database_url)
     with pytest.raises(DatabaseUnavailable):
         async with database.transaction() as transaction:
@@ -61,13 +61,13 @@ async def test_a_backend_that_was_terminated_is_an_outage(database: Database, da
     await killer.close()
 
 
-async def test_a_server_that_is_not_there_is_an_outage() -> None:
+async def test_an_unreachable_server_is_an_outage() -> None:
     database = Database(SecretStr("postgresql://broker@/postgres?host=/nowhere"))
     with pytest.raises(DatabaseUnavailable):
         await database.ping()
 
 
-async def test_a_pool_that_is_used_up_is_an_outage(database_url: SecretStr, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_exhausted_pool_is_an_outage(database_url: SecretStr, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.store.postgresql.database._POOL_TIMEOUT", 0.1)
     database = Database(database_url, pool_size=1)
     async with database.transaction():
@@ -90,7 +90,7 @@ async def test_a_pool_that_is_used_up_is_an_outage(database_url: SecretStr, monk
         ("syntax_error", False),
     ],
 )
-async def test_conditions_that_pass_are_told_from_faults_of_ours(
+async def test_transient_errors_are_distinguished_from_bugs(
     database: Database, condition: str, is_outage: bool
 ) -> None:
     with pytest.raises(DatabaseUnavailable if is_outage else sqlalchemy.exc.DBAPIError):
@@ -98,14 +98,14 @@ async def test_conditions_that_pass_are_told_from_faults_of_ours(
             await transaction.execute(text(f"DO $$ BEGIN RAISE {condition}; END $$"))
 
 
-async def test_errors_quote_no_parameters(database: Database) -> None:
+async def test_errors_do_not_quote_parameters(database: Database) -> None:
     with pytest.raises(sqlalchemy.exc.DBAPIError) as failed:
         async with database.transaction() as transaction:
             await transaction.execute(text("SELECT 1 / (:planted = 'x')::int"), {"planted": "planted-secret"})
     assert "planted-secret" not in str(failed.value)
 
 
-async def test_an_outage_is_told_apart_also_outside_sqlalchemy(database: Database) -> None:
+async def test_an_outage_is_recognized_outside_sqlalchemy_too(database: Database) -> None:
     with pytest.raises(DatabaseUnavailable):
         async with database.transaction():
             raise asyncpg.CannotConnectNowError("starting up")
@@ -114,27 +114,27 @@ async def test_an_outage_is_told_apart_also_outside_sqlalchemy(database: Databas
             raise asyncpg.UniqueViolationError("there already")
 
 
-async def test_many_wait_for_few_connections(database_url: SecretStr) -> None:
+async def test_many_transactions_share_few_connections(database_url: SecretStr) -> None:
     database = Database(database_url, pool_size=2)
     await asyncio.gather(*(database.ping() for _ in range(30)))
     await database.close()
 
 
 @pytest.mark.parametrize("condition", ["undefined_table", "undefined_column"])
-async def test_a_database_that_was_never_migrated_is_named(database: Database, condition: str) -> None:
+async def test_the_error_says_that_the_database_was_never_migrated(database: Database, condition: str) -> None:
     with pytest.raises(ConfigurationError, match="broker migrate"):
         async with database.transaction() as transaction:
             await transaction.execute(text(f"DO $$ BEGIN RAISE {condition}; END $$"))
 
 
 @pytest.mark.parametrize("part", ["broker@/nothing?", "nobody@/postgres?"])
-async def test_a_database_or_user_that_does_not_exist_is_named(postgresql: SecretStr, part: str) -> None:
+async def test_the_error_says_that_the_database_or_user_does_not_exist(postgresql: SecretStr, part: str) -> None:
     database = Database(SecretStr(postgresql.get_secret_value().replace("broker@/postgres?", part)))
     with pytest.raises(ConfigurationError, match="BROKER_DATABASE_URL"):
         await database.ping()
 
 
-async def test_an_address_that_cannot_be_read_is_named_and_not_shown() -> None:
+async def test_a_malformed_address_is_reported_without_quoting_it() -> None:
     database = Database(SecretStr("postgresql://user:planted-secret@db:port/broker"))
     with pytest.raises(ConfigurationError, match="BROKER_DATABASE_URL") as refused:
         await database.ping()
@@ -142,16 +142,14 @@ async def test_an_address_that_cannot_be_read_is_named_and_not_shown() -> None:
 
 
 @pytest.mark.parametrize("parameters", ["connect_timeout=5&keepalives=1&channel_binding=prefer", "gssencmode=prefer"])
-async def test_what_libpq_knows_and_the_driver_does_not_is_no_obstacle(
-    database_url: SecretStr, parameters: str
-) -> None:
+async def test_parameters_that_only_libpq_knows_are_accepted(database_url: SecretStr, parameters: str) -> None:
     url = database_url.get_secret_value()
     database = Database(SecretStr(f"{url}{'&' if '?' in url else '?'}{parameters}"))
     await database.ping()
     await database.close()
 
 
-async def test_a_parameter_that_nobody_knows_is_said_to_be_in_the_address(database_url: SecretStr) -> None:
+async def test_an_unknown_parameter_of_the_address_is_reported(database_url: SecretStr) -> None:
     url = database_url.get_secret_value()
     database = Database(SecretStr(f"{url}{'&' if '?' in url else '?'}bogus=1"))
     with pytest.raises(ConfigurationError, match="BROKER_DATABASE_URL"):

@@ -58,7 +58,7 @@ def test_a_second_process_joins_and_the_last_one_stops_it(home: Path) -> None:
     assert not EmbeddedPostgreSQL(home).is_running()
 
 
-def test_a_database_of_the_settings_is_used_instead(home: Path) -> None:
+def test_a_configured_database_is_used_instead(home: Path) -> None:
     settings = DatabaseSettings(database_url="postgresql://db/broker", data_dir=home)
     with database_address(settings) as url:
         assert url.get_secret_value() == "postgresql://db/broker"
@@ -74,12 +74,12 @@ def test_a_server_that_does_not_start_says_what_to_do(home: Path) -> None:
     assert "pg_ctl" in refused.value.detail
 
 
-def test_a_directory_that_only_its_owner_can_enter_will_do(home: Path) -> None:
+def test_a_directory_that_only_its_owner_can_enter_is_accepted(home: Path) -> None:
     home.chmod(0o700)
     with embedded_postgresql(home / "data"):
         pass
 
 
-def test_a_server_that_died_meanwhile_does_not_spoil_the_way_out(home: Path) -> None:
+def test_leaving_the_block_succeeds_if_the_server_has_died(home: Path) -> None:
     with embedded_postgresql(home):
         EmbeddedPostgreSQL(home).stop("immediate")

@@ -9,12 +9,12 @@ async def turn(database: Database, *, seconds: float = 60) -> bool:
         return await claim_job(transaction, "job", seconds=seconds)
 
 
-async def test_one_of_many_gets_the_turn(database: Database) -> None:
+async def test_one_of_many_replicas_claims_a_job(database: Database) -> None:
     assert sum(await asyncio.gather(*(turn(database) for _ in range(8)))) == 1
     assert not await turn(database)
 
 
-async def test_the_next_turn_is_due_when_the_last_one_said(database: Database) -> None:
+async def test_a_finished_job_is_due_after_the_given_time(database: Database) -> None:
     assert await turn(database)
     async with database.transaction() as transaction:
         assert await latest_result(transaction, "job") == {}
@@ -27,6 +27,6 @@ async def test_the_next_turn_is_due_when_the_last_one_said(database: Database) -
         assert await latest_result(transaction, "job") == {"found": 3}
 
 
-async def test_a_replica_that_is_lost_in_its_turn_is_followed(database: Database) -> None:
+async def test_the_job_of_a_lost_replica_can_be_claimed_after_its_lease(database: Database) -> None:
     assert await turn(database, seconds=0)
     assert await turn(database)

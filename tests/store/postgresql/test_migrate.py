@@ -36,25 +36,25 @@ def test_the_head_revision_is_that_of_the_migration_scripts() -> None:
     assert ScriptDirectory.from_config(configuration).get_heads() == [HEAD_REVISION]
 
 
-async def test_a_migration_makes_every_table(empty: Database) -> None:
+async def test_a_migration_creates_every_table(empty: Database) -> None:
     assert await current_revision(empty) is None
     assert await migrate(empty) == (None, HEAD_REVISION)
     assert await tables_of(empty) == {*metadata.tables, "alembic_version"}
     assert await current_revision(empty) == HEAD_REVISION
 
 
-async def test_a_second_migration_finds_nothing_to_do(empty: Database) -> None:
+async def test_a_second_migration_changes_nothing(empty: Database) -> None:
     await migrate(empty)
     assert await migrate(empty) == (HEAD_REVISION, HEAD_REVISION)
 
 
-async def test_replicas_may_migrate_at_once(empty: Database) -> None:
+async def test_replicas_can_migrate_concurrently(empty: Database) -> None:
     results = await asyncio.gather(*(migrate(empty) for _ in range(3)))
     assert sorted(before is None for before, _ in results) == [False, False, True]
     assert {after for _, after in results} == {HEAD_REVISION}
 
 
-async def test_migrations_can_be_taken_back_and_made_again(empty: Database) -> None:
+async def test_migrations_can_be_downgraded_and_repeated(empty: Database) -> None:
     await migrate(empty)
 
     def downgrade(connection: Connection) -> None:
@@ -69,7 +69,7 @@ async def test_migrations_can_be_taken_back_and_made_again(empty: Database) -> N
     assert await migrate(empty) == (None, HEAD_REVISION)
 
 
-async def test_the_migrations_make_what_the_code_expects(database: Database) -> None:
+async def test_the_migrated_schema_is_that_of_the_table_definitions(database: Database) -> None:
     def differences(connection: Connection) -> list[object]:
         context = MigrationContext.configure(
             connection, opts={"compare_server_default": True, "compare_type": True, "target_metadata": metadata}

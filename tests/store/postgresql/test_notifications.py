@@ -54,7 +54,7 @@ async def hears(notifications: Notifications, database: Database, heard: Heard, 
     assert notifications.is_listening
 
 
-async def test_a_change_is_heard_once_it_is_committed(listening: Notifications, database: Database) -> None:
+async def test_a_change_is_notified_when_it_is_committed(listening: Notifications, database: Database) -> None:
     heard = observed(listening)
     async with listening.subscribed("connection:1") as mine, listening.subscribed("connection:2") as other:
         async with database.transaction() as transaction:
@@ -65,7 +65,7 @@ async def test_a_change_is_heard_once_it_is_committed(listening: Notifications, 
     assert heard == ["connection:1"]
 
 
-async def test_a_change_that_is_rolled_back_is_not_heard(listening: Notifications, database: Database) -> None:
+async def test_a_change_that_is_rolled_back_is_not_notified(listening: Notifications, database: Database) -> None:
     heard = observed(listening)
     with pytest.raises(LookupError):
         async with database.transaction() as transaction:
@@ -75,7 +75,7 @@ async def test_a_change_that_is_rolled_back_is_not_heard(listening: Notification
     assert "connection:1" not in heard
 
 
-async def test_all_who_wait_are_woken_and_nobody_is_kept(listening: Notifications, database: Database) -> None:
+async def test_all_subscribers_are_woken_and_none_is_kept(listening: Notifications, database: Database) -> None:
     async with listening.subscribed("session:1") as first, listening.subscribed("session:1") as second:
         await tell(database, "session:1")
         await asyncio.wait_for(asyncio.gather(first.wait(), second.wait()), 20)
@@ -84,7 +84,7 @@ async def test_all_who_wait_are_woken_and_nobody_is_kept(listening: Notification
         assert not later.is_set()
 
 
-async def test_the_start_announces_that_anything_may_have_been_missed(database: Database) -> None:
+async def test_the_start_announces_that_notifications_may_have_been_missed(database: Database) -> None:
     notifications = Notifications(database)
     heard = observed(notifications)
     async with running(notifications):
@@ -92,7 +92,7 @@ async def test_the_start_announces_that_anything_may_have_been_missed(database: 
     assert not notifications.is_listening
 
 
-async def test_a_backend_that_was_terminated_is_replaced_and_the_gap_is_announced(
+async def test_a_terminated_backend_is_replaced_and_the_gap_is_announced(
     listening: Notifications, database: Database
 ) -> None:
     heard = observed(listening)
@@ -104,7 +104,7 @@ async def test_a_backend_that_was_terminated_is_replaced_and_the_gap_is_announce
     await hears(listening, database, heard, "connection:2")
 
 
-async def test_an_outage_is_overcome(relay: Relay, database: Database) -> None:
+async def test_an_outage_is_survived(relay: Relay, database: Database) -> None:
     notifications = Notifications(Database(relay.url))
     async with running(notifications):
         heard = observed(notifications)
@@ -120,7 +120,7 @@ async def test_an_outage_is_overcome(relay: Relay, database: Database) -> None:
         assert heard[0] is None
 
 
-async def test_a_database_that_is_not_there_yet_is_waited_for(relay: Relay, database: Database) -> None:
+async def test_a_database_that_starts_later_is_waited_for(relay: Relay, database: Database) -> None:
     await relay.cut()
     notifications = Notifications(Database(relay.url))
     task = asyncio.create_task(notifications.run())
@@ -133,14 +133,14 @@ async def test_a_database_that_is_not_there_yet_is_waited_for(relay: Relay, data
         await task
 
 
-async def test_waiting_ends_with_the_event_or_with_the_time() -> None:
+async def test_waiting_ends_with_the_event_or_the_timeout() -> None:
     event = asyncio.Event()
     await wait_for_event(event, 0.01)
     event.set()
     await wait_for_event(event, 1_000)
 
 
-async def test_no_connection_is_left_behind(database: Database, database_url: SecretStr) -> None:
+async def test_no_connection_is_leaked(database: Database, database_url: SecretStr) -> None:
     async with running(Notifications(Database(database_url))):
         pass
 
@@ -153,5 +153,5 @@ async def test_no_connection_is_left_behind(database: Database, database_url: Se
     await eventually(nobody_listens)
 
 
-def test_topics_are_told_apart() -> None:
+def test_topics_are_distinct() -> None:
     assert len({connection_topic("1"), session_topic("1"), caller_topic("1"), connection_topic("2")}) == 4

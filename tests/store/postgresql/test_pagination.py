@@ -35,7 +35,7 @@ async def pages_of(database: Database, *, limit: int, **filters: Any) -> list[li
             return pages
 
 
-async def test_pages_hold_everything_once_newest_first(database: Database, rows: Rows) -> None:
+async def test_pages_have_every_row_once_newest_first(database: Database, rows: Rows) -> None:
     made = [(await rows.insert()).id for _ in range(5)]
     for limit, sizes in ((1, [1] * 5), (2, [2, 2, 1]), (5, [5]), (200, [5])):
         pages = await pages_of(database, limit=limit)
@@ -43,7 +43,7 @@ async def test_pages_hold_everything_once_newest_first(database: Database, rows:
         assert [one for page in pages for one in page] == made[::-1]
 
 
-async def test_rows_of_one_moment_are_neither_lost_nor_repeated(database: Database, rows: Rows) -> None:
+async def test_rows_with_equal_times_are_neither_lost_nor_repeated(database: Database, rows: Rows) -> None:
     made = {(await rows.insert()).id for _ in range(5)}
     for one in made:
         await rows.change_connection(one, created_at=datetime(2025, 1, 1, tzinfo=UTC))
@@ -51,7 +51,7 @@ async def test_rows_of_one_moment_are_neither_lost_nor_repeated(database: Databa
     assert sorted(one for page in pages for one in page) == sorted(made)
 
 
-async def test_rows_that_come_between_two_pages_repeat_none(database: Database, rows: Rows) -> None:
+async def test_rows_inserted_between_two_pages_repeat_none(database: Database, rows: Rows) -> None:
     made = [(await rows.insert()).id for _ in range(3)]
     async with database.transaction() as transaction:
         first = await list_connections(transaction, TENANT, user_id=None, status=None, limit=2, cursor=None)
@@ -63,7 +63,7 @@ async def test_rows_that_come_between_two_pages_repeat_none(database: Database, 
     assert [one.id for one in (*first.items, *second.items)] == made[::-1]
 
 
-async def test_lists_are_filtered_and_of_one_tenant(database: Database, rows: Rows) -> None:
+async def test_lists_are_filtered_by_tenant_user_and_status(database: Database, rows: Rows) -> None:
     mine, other = await rows.insert(user_id="a"), await rows.insert(user_id="b")
     await rows.insert(user_id="a", tenant="elsewhere")
     await rows.change_connection(other.id, status=ConnectionStatus.REVOKED)
@@ -90,14 +90,14 @@ NOW = "2025-01-01T00:00:00+00:00"
         *(encoded([NOW, "a\x00"]), encoded([NOW, "a", "b"]), encoded(["", "a"])),
     ],
 )
-def test_a_cursor_of_another_make_is_refused(cursor: str) -> None:
+def test_a_malformed_cursor_is_rejected(cursor: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         read_cursor(cursor)
     assert refused.value.code == "invalid_cursor"
 
 
 @given(st.text())
-def test_no_cursor_can_do_more_than_be_refused(text: str) -> None:
+def test_any_text_as_cursor_is_accepted_or_rejected(text: str) -> None:
     for cursor in (text, base64.urlsafe_b64encode(text.encode()).decode(), encoded([NOW, text]), encoded([text, "a"])):
         with contextlib.suppress(InvalidRequest):
             read_cursor(cursor)
@@ -113,18 +113,18 @@ def test_no_cursor_can_do_more_than_be_refused(text: str) -> None:
     ],
     ids=["nested", "surrogate", "too early", "too late"],
 )
-async def test_a_cursor_that_the_database_cannot_take_is_refused(database: Database, cursor: str) -> None:
+async def test_a_cursor_that_the_database_cannot_store_is_rejected(database: Database, cursor: str) -> None:
     with pytest.raises(InvalidRequest):
         async with database.transaction() as transaction:
             await list_connections(transaction, TENANT, user_id=None, status=None, limit=1, cursor=cursor)
 
 
-def test_a_cursor_is_read_back() -> None:
+def test_a_cursor_is_decoded_to_its_position() -> None:
     created_at = datetime(2025, 1, 1, 12, 30, 0, 123456, tzinfo=UTC)
     assert decode_cursor(encode_cursor([created_at.isoformat(), "con_1"]), row_position) == (created_at, "con_1")
 
 
-async def test_the_audit_is_read_oldest_first(database: Database) -> None:
+async def test_the_audit_log_is_listed_oldest_first(database: Database) -> None:
     async with database.transaction() as transaction:
         for number in range(5):
             await audit.record(
@@ -150,7 +150,7 @@ async def test_the_audit_is_read_oldest_first(database: Database) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["x", "é", "LTE", base64.urlsafe_b64encode(str(2**63).encode()).decode()])
-async def test_a_cursor_of_another_make_is_refused_by_the_audit_too(database: Database, cursor: str) -> None:
+async def test_a_malformed_cursor_of_the_audit_log_is_rejected(database: Database, cursor: str) -> None:
     async with database.transaction() as transaction:
         with pytest.raises(InvalidRequest):
             await audit.list_events(transaction, TENANT, connection_id=None, limit=2, cursor=cursor)

@@ -55,7 +55,7 @@ default_pool_size = 3
             process.wait(10)
 
 
-async def test_the_whole_journey_goes_through_a_transaction_pooler(
+async def test_the_whole_journey_works_through_a_transaction_pooler(
     bank_url: str, database_url: SecretStr, pooled_url: SecretStr, bank: SandboxClient, tmp_path: Path
 ) -> None:
     def settings_of(name: str) -> Settings:
