@@ -1,4 +1,4 @@
-"""The audit: written with the deed, in order, and never changed."""
+"""Audit events are inserted with the action, in the order of the commits, and never changed."""
 
 from typing import Any
 
@@ -110,7 +110,7 @@ async def test_the_database_refuses_to_change_the_audit_log(database: Database, 
 
 @pytest.fixture
 async def restricted(database: Database, database_url: SecretStr) -> Any:
-    """The database as a role meets it that may do no more with the audit than it needs."""
+    """The database for a role that has only the privileges on the audit log that the broker needs."""
     role = new_id("role")
     async with database.transaction() as owner:
         await owner.execute(text(f"CREATE ROLE {role} LOGIN"))

@@ -58,7 +58,7 @@ async def test_the_chain_is_locked_after_all_other_locks_of_a_transaction(databa
         async with database.transaction() as second:
             await second.execute(text("SELECT pg_advisory_xact_lock(1)"))
             await record_event(second)
-        # Were the chain locked by the first one since its event, each would wait for the other now.
+        # If the first transaction had locked the chain when it inserted its event, this would be a deadlock.
         await first.execute(text("SELECT pg_advisory_xact_lock(1)"))
     assert await verify(database) == [Chain(await head_of(database))]
 
@@ -68,14 +68,14 @@ async def test_the_hash_can_be_computed_outside_the_database(database: Database)
         await record_event(transaction, action='naïve "quotes" \\ \n\x01 🦆', number=1, text="é")
     async with database.transaction() as transaction:
         [event] = (await audit.list_events(transaction, "default", connection_id=None, limit=1, cursor=None)).items
-    moment = f"{event.occurred_at.timestamp():.6f}"
+    time = f"{event.occurred_at.timestamp():.6f}"
     content = json.dumps(
         [
-            *(START, 1, event.id, "default", "the moment", "cal_1", event.action, None, "con_1", event.request_id),
+            *(START, 1, event.id, "default", "the time", "cal_1", event.action, None, "con_1", event.request_id),
             {"text": "é", "number": 1},
         ],
         ensure_ascii=False,
-    ).replace('"the moment"', moment)
+    ).replace('"the time"', time)
     assert event.hash == hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -169,9 +169,9 @@ async def test_the_chains_of_other_tenants_stay_valid(database: Database) -> Non
 
 
 REWRITTEN = [
-    # The last events and all trace of them.
+    # The last events are deleted with their entries, and the head is set back.
     ((*REMOVE_TAIL, SET_BACK), "the chain was cut off; it went to 6 at least", 5),
-    # A change, and the chain from there on computed anew.
+    # An event is changed, and the chain is recomputed from there on.
     (
         (
             f"UPDATE audit_events SET actor = 'x' WHERE id = {THIRD}",
@@ -180,7 +180,7 @@ REWRITTEN = [
         "the entry is not the one that was noted",
         6,
     ),
-    # Everything.
+    # Everything is deleted.
     (
         ("DELETE FROM audit_events", "DELETE FROM audit_chain", "DELETE FROM audit_heads"),
         "the chain was cut off; it went to 6 at least",

@@ -57,7 +57,7 @@ async def test_a_tenant_has_at_most_one_caller_of_a_name(database: Database) -> 
         assert await find_callers(transaction, caller.id, tenant="elsewhere") == []
         assert (await list_callers(transaction, tenant="default", limit=9, cursor=None)).items == [caller]
         everyone = (await list_callers(transaction, tenant=None, limit=9, cursor=None)).items
-        assert {one.id for one in everyone} == {caller.id, other.id}
+        assert {found.id for found in everyone} == {caller.id, other.id}
 
 
 async def test_an_id_is_never_mistaken_for_another_callers_name(database: Database) -> None:

@@ -39,7 +39,7 @@ async def test_a_users_connections_are_found(database: Database, rows: Rows) -> 
     await rows.insert(user_id="a", tenant="elsewhere")
     async with database.transaction() as transaction:
         found = await lock_connections_of_user(transaction, TENANT, "a")
-    assert {one.id for one in found} == {one.id for one in mine}
+    assert {connection.id for connection in found} == {connection.id for connection in mine}
 
 
 async def test_tokens_are_encrypted_for_their_version(database: Database, rows: Rows, key_ring: KeyRing) -> None:

@@ -54,7 +54,7 @@ async def test_sessions_that_are_locked_or_ended_by_another_replica_are_skipped(
         assert await lock_expired_logins(transaction, found) == []
         assert await grants(database) == {}
     async with database.transaction() as transaction:
-        assert [one.id for one in await lock_expired_logins(transaction, found)] == [login.id]
+        assert [session.id for session in await lock_expired_logins(transaction, found)] == [login.id]
     await rows.change_session(login.id, status=SessionStatus.EXCHANGING)
     async with database.transaction() as transaction:
         assert await lock_expired_logins(transaction, found) == []

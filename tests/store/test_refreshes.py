@@ -20,7 +20,7 @@ from tests.support.rows import Rows
 
 
 async def test_a_claim_is_exclusive(protocol: RefreshProtocol, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Just after the server's start another rule would hide what the lease does.
+    # The grace period after the start of the server would hide the effect of the lease.
     monkeypatch.setattr("app.store.refreshes._GRACE_PERIOD_SECONDS", 0.0)
     claims = [claim for claim in await asyncio.gather(*(protocol.claim() for _ in range(20))) if claim]
     (claim,) = claims
@@ -138,7 +138,7 @@ async def test_an_attempt_overtaken_by_a_late_save_may_have_spent_the_token(
     first = await protocol.claim_when_free(lease=-1)
     await protocol.claim_when_free(lease=-1)
     assert await protocol.save(first) is SaveResult.STORED
-    # The second may have presented the used token, so a refusal of the new one would be no word of the user's.
+    # The second may have presented the old token, so a rejection of the new one does not mean a withdrawn consent.
     assert (await protocol.claim_when_free(version=2)).follows_unknown
     assert await rows.attempts(protocol.connection_id) == [(1, "refreshed"), (1, "unknown"), (2, None)]
 

@@ -1,4 +1,4 @@
-"""Removing what is old: nothing that is still needed goes, and the audit stays verifiable."""
+"""Old rows are deleted, rows that are still needed are kept, and the audit log stays verifiable."""
 
 import asyncio
 

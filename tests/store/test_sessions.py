@@ -100,7 +100,7 @@ async def test_a_pending_session_whose_time_is_over_reads_as_expired(database: D
     async with database.transaction() as transaction:
         for status, expected in ((SessionStatus.EXPIRED, [session.id]), (SessionStatus.PENDING, [])):
             page = await list_sessions(transaction, TENANT, user_id=None, status=status, limit=9, cursor=None)
-            assert [one.id for one in page.items] == expected
+            assert [found.id for found in page.items] == expected
 
 
 async def test_a_caller_has_one_session_for_an_idempotency_key(database: Database) -> None:
@@ -121,8 +121,8 @@ async def test_a_tenants_sessions_are_listed_in_pages(database: Database) -> Non
     async with database.transaction() as transaction:
         first = await list_sessions(transaction, TENANT, user_id="a", status=None, limit=2, cursor=None)
         second = await list_sessions(transaction, TENANT, user_id="a", status=None, limit=2, cursor=first.next_cursor)
-        assert {one.id for one in await lock_sessions_of_user(transaction, TENANT, "a", limit=10)} == set(made)
-    assert [one.id for one in (*first.items, *second.items)] == made[::-1]
+        assert {found.id for found in await lock_sessions_of_user(transaction, TENANT, "a", limit=10)} == set(made)
+    assert [found.id for found in (*first.items, *second.items)] == made[::-1]
     assert second.next_cursor is None
 
 

@@ -1,4 +1,4 @@
-"""One tenant's requests leave some of the connections to the others."""
+"""The requests of one tenant cannot use all pooled connections."""
 
 import asyncio
 
@@ -17,13 +17,13 @@ async def test_a_tenant_that_uses_up_its_share_delays_no_other_tenant(database_u
     holding: list[int] = []
     may_end = asyncio.Event()
 
-    async def hold(tenant: str) -> None:
+    async def occupy(tenant: str) -> None:
         async with database.transaction(ForTenant(tenant)) as transaction:
             await transaction.execute(text("SELECT 1"))
             holding.append(1)
             await may_end.wait()
 
-    wild = [asyncio.create_task(hold("wild")) for _ in range(20)]
+    wild = [asyncio.create_task(occupy("wild")) for _ in range(20)]
 
     async def are_at_work() -> bool:
         return len(holding) == 2

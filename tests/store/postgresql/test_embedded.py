@@ -17,7 +17,7 @@ from app.store.postgresql.embedded import EmbeddedPostgreSQL, embedded_postgresq
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A directory that an unprivileged server can enter, with a blank and an umlaut in its name."""
+    """A directory that an unprivileged server can enter, with a space and an umlaut in its name."""
     directory = Path(tempfile.mkdtemp(prefix="broker tests ä "))
     directory.chmod(0o755)
     yield directory
@@ -32,7 +32,7 @@ async def test_it_keeps_its_data_and_stops_with_its_last_user(home: Path) -> Non
         async with database.transaction() as transaction:
             await transaction.execute(text("CREATE TABLE kept (value text)"))
 
-        # What a power cut does; the next start recovers.
+        # Stops like a power failure. The next start recovers.
         server.stop("immediate")
         assert not server.is_running()
         server.start()

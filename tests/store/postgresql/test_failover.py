@@ -1,4 +1,4 @@
-"""PostgreSQL fails over to a standby, which the same address names: the broker goes on by itself."""
+"""The broker survives a failover to a standby that its address names too."""
 
 import asyncio
 import tempfile
@@ -21,7 +21,7 @@ def socket_of(server: EmbeddedPostgreSQL) -> str:
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[EmbeddedPostgreSQL, EmbeddedPostgreSQL]]:
+def servers() -> Iterator[tuple[EmbeddedPostgreSQL, EmbeddedPostgreSQL]]:
     """A primary and its standby."""
     with tempfile.TemporaryDirectory(prefix="broker-failover-") as directory:
         Path(directory).chmod(0o755)
@@ -39,8 +39,8 @@ def pair() -> Iterator[tuple[EmbeddedPostgreSQL, EmbeddedPostgreSQL]]:
                 server.stop("immediate")
 
 
-async def test_a_failover_is_survived(pair: tuple[EmbeddedPostgreSQL, EmbeddedPostgreSQL]) -> None:
-    primary, standby = pair
+async def test_a_failover_is_survived(servers: tuple[EmbeddedPostgreSQL, EmbeddedPostgreSQL]) -> None:
+    primary, standby = servers
     hosts = f"{socket_of(primary)},{socket_of(standby)}"
     address = f"postgresql://broker@/postgres?host={hosts}&port=5432,5432&target_session_attrs=read-write"
     database = Database(SecretStr(address), pool_size=2)
@@ -50,7 +50,7 @@ async def test_a_failover_is_survived(pair: tuple[EmbeddedPostgreSQL, EmbeddedPo
             await transaction.execute(text("INSERT INTO notes VALUES ('before')"))
         await eventually(lambda: _has_replicated(standby))
         await asyncio.to_thread(primary.stop, "immediate")
-        # The standby answers, and takes no writes: that is an outage, and no fault of ours.
+        # The standby answers but is read-only, which is an outage and not a bug.
         for _ in range(2):
             with pytest.raises(DatabaseUnavailable):
                 await database.ping()

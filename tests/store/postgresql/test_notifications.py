@@ -40,17 +40,17 @@ async def listening(database: Database) -> AsyncIterator[Notifications]:
         yield notifications
 
 
-async def tell(database: Database, topic: str) -> None:
+async def notify_topic(database: Database, topic: str) -> None:
     async with database.transaction() as transaction:
         await notify(transaction, topic)
 
 
 async def hears(notifications: Notifications, database: Database, heard: Heard, topic: str) -> None:
-    async def told() -> bool:
-        await tell(database, topic)
+    async def is_notified() -> bool:
+        await notify_topic(database, topic)
         return topic in heard
 
-    await eventually(told)
+    await eventually(is_notified)
     assert notifications.is_listening
 
 
@@ -77,9 +77,9 @@ async def test_a_change_that_is_rolled_back_is_not_notified(listening: Notificat
 
 async def test_all_subscribers_are_woken_and_none_is_kept(listening: Notifications, database: Database) -> None:
     async with listening.subscribed("session:1") as first, listening.subscribed("session:1") as second:
-        await tell(database, "session:1")
+        await notify_topic(database, "session:1")
         await asyncio.wait_for(asyncio.gather(first.wait(), second.wait()), 20)
-    await tell(database, "session:1")
+    await notify_topic(database, "session:1")
     async with listening.subscribed("session:1") as later:
         assert not later.is_set()
 
@@ -149,7 +149,7 @@ async def test_no_connection_is_leaked(database: Database, database_url: SecretS
         async with database.transaction() as transaction:
             return bool((await transaction.execute(text(f"SELECT count(*) = 1 FROM {activity}"))).scalar_one())
 
-    # The one that asks has the word in its own query.
+    # This connection has the word in its own query.
     await eventually(nobody_listens)
 
 

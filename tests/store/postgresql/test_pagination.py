@@ -18,7 +18,7 @@ from tests.support.rows import TENANT, Rows
 
 
 async def pages_of(database: Database, *, limit: int, **filters: Any) -> list[list[str]]:
-    """Walk through all pages of connections."""
+    """Return the ids on each page of connections."""
     pages: list[list[str]] = []
     cursor: str | None = None
     while True:
@@ -40,15 +40,15 @@ async def test_pages_have_every_row_once_newest_first(database: Database, rows: 
     for limit, sizes in ((1, [1] * 5), (2, [2, 2, 1]), (5, [5]), (200, [5])):
         pages = await pages_of(database, limit=limit)
         assert [len(page) for page in pages] == sizes
-        assert [one for page in pages for one in page] == made[::-1]
+        assert [row_id for page in pages for row_id in page] == made[::-1]
 
 
 async def test_rows_with_equal_times_are_neither_lost_nor_repeated(database: Database, rows: Rows) -> None:
     made = {(await rows.insert()).id for _ in range(5)}
-    for one in made:
-        await rows.change_connection(one, created_at=datetime(2025, 1, 1, tzinfo=UTC))
+    for connection_id in made:
+        await rows.change_connection(connection_id, created_at=datetime(2025, 1, 1, tzinfo=UTC))
     pages = await pages_of(database, limit=2)
-    assert sorted(one for page in pages for one in page) == sorted(made)
+    assert sorted(row_id for page in pages for row_id in page) == sorted(made)
 
 
 async def test_rows_inserted_between_two_pages_repeat_none(database: Database, rows: Rows) -> None:
@@ -60,7 +60,7 @@ async def test_rows_inserted_between_two_pages_repeat_none(database: Database, r
         second = await list_connections(
             transaction, TENANT, user_id=None, status=None, limit=2, cursor=first.next_cursor
         )
-    assert [one.id for one in (*first.items, *second.items)] == made[::-1]
+    assert [connection.id for connection in (*first.items, *second.items)] == made[::-1]
 
 
 async def test_lists_are_filtered_by_tenant_user_and_status(database: Database, rows: Rows) -> None:

@@ -1,4 +1,4 @@
-"""By way of PgBouncer in transaction mode, a real one: `make pgbouncer` fetches it and runs this."""
+"""The broker works through PgBouncer in transaction mode. `make pgbouncer` installs PgBouncer and runs this."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not PGBOUNCER, reason="needs PgBouncer; `make pg
 
 @pytest.fixture
 def pooled_url(database_url: SecretStr) -> Iterator[SecretStr]:
-    """The address of this test's database by way of a pooler with fewer connections than the broker wants."""
+    """The address of a PgBouncer before this test's database, with fewer connections than the broker's pool."""
     direct = urlsplit(database_url.get_secret_value())
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -45,7 +45,7 @@ default_pool_size = 3
 """
         )
         assert PGBOUNCER is not None
-        # It refuses to run as root.
+        # PgBouncer refuses to run as root.
         user = "nobody" if os.geteuid() == 0 else None
         process = subprocess.Popen([PGBOUNCER, str(configuration)], user=user, stderr=subprocess.DEVNULL)
         try:
