@@ -30,7 +30,7 @@ class CallerRecord:
 
     @property
     def audit_ids(self) -> dict[str, str]:
-        """What the audit log names it by."""
+        """The ids that identify it in the audit log."""
         return {"caller_id": self.id}
 
 
@@ -49,7 +49,7 @@ class ApiKeyRecord:
 
     @property
     def audit_ids(self) -> dict[str, str]:
-        """What the audit log names it by."""
+        """The ids that identify it in the audit log."""
         return {"caller_id": self.caller_id, "key_id": self.id}
 
 

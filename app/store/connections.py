@@ -47,7 +47,7 @@ class Connection:
 
     @property
     def audit_ids(self) -> dict[str, str]:
-        """What the audit log names it by."""
+        """The ids that identify it in the audit log."""
         return {"connection_id": self.id}
 
 

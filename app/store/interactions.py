@@ -37,7 +37,7 @@ class Interaction:
 
     @property
     def audit_ids(self) -> dict[str, str]:
-        """What the audit log names it by."""
+        """The ids that identify it in the audit log."""
         return {"connection_id": self.connection_id, "interaction_id": self.id}
 
 
@@ -57,7 +57,7 @@ class NewInteraction:
 
     @property
     def audit_ids(self) -> dict[str, str]:
-        """What the audit log names it by."""
+        """The ids that identify it in the audit log."""
         return {"connection_id": self.connection_id, "interaction_id": self.id}
 
 

@@ -59,7 +59,7 @@ class Claim:
 
     @property
     def audit_ids(self) -> dict[str, str]:
-        """What the audit log names it by."""
+        """The ids that identify it in the audit log."""
         return {"connection_id": self.connection_id}
 
 

@@ -58,7 +58,7 @@ class Session:
 
     @property
     def audit_ids(self) -> dict[str, str]:
-        """What the audit log names it by."""
+        """The ids that identify it in the audit log."""
         return {"session_id": self.id}
 
 
@@ -90,7 +90,7 @@ class NewSession:
 
     @property
     def audit_ids(self) -> dict[str, str]:
-        """What the audit log names it by."""
+        """The ids that identify it in the audit log."""
         return {"session_id": self.id}
 
 

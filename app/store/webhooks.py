@@ -29,7 +29,7 @@ class Webhook:
 
     @property
     def audit_ids(self) -> dict[str, str]:
-        """What the audit log names it by."""
+        """The ids that identify it in the audit log."""
         return {"webhook_id": self.id}
 
 
