@@ -20,12 +20,16 @@ import app.webhooks.build as webhooks
 from app.bank.bank import Bank, open_bank
 from app.base.clock import Clock, SystemClock
 from app.base.encryption import KeyRing
+from app.callers.body_budget import BodyLimits
+from app.callers.failure_throttle import ThrottleLimits
+from app.callers.registry import MAX_KEYS
 from app.concurrency.background_tasks import BackgroundTasks, log_unexpected_error
 from app.concurrency.shutdown import ShutdownSignal
 from app.core import Core
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.login.build import BROWSER_TIMEOUT
 from app.login.return_urls import ReturnUrls
+from app.login.session_lease import LeaseTimes
 from app.observability.logs import get_logger
 from app.oidc.transport import bank_client
 from app.settings import Settings
@@ -35,6 +39,7 @@ from app.store.postgresql.address import database_address
 from app.store.postgresql.database import Database
 from app.store.postgresql.notifications import Notifications
 from app.store.postgresql.schema import require_schema
+from app.webhooks.dispatcher import DispatchTimes
 
 # At a stop, the server first gives requests this long to end, and the broker then its refreshes: together less than
 # the 30 seconds after which orchestrators kill a process.
@@ -60,9 +65,27 @@ class Runtime:
     maintenance: maintenance.MaintenanceServices
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeOptions:
+    """Times and limits that operators cannot set, but tests can."""
+
+    browser_timeout: float = BROWSER_TIMEOUT
+    """How many seconds a browser waits for the end of its login."""
+    refresh_wait: float | None = None
+    """How many seconds a request waits for a refresh, by default the time of two attempts."""
+    lease_times: LeaseTimes = LeaseTimes()
+    dispatch_times: DispatchTimes = DispatchTimes()
+    throttle_limits: ThrottleLimits = ThrottleLimits()
+    body_limits: BodyLimits = BodyLimits()
+    max_keys_per_caller: int = MAX_KEYS
+
+
 @asynccontextmanager
 async def open_runtime(
-    settings: Settings, shutdown: ShutdownSignal | None = None, clock: Clock | None = None
+    settings: Settings,
+    shutdown: ShutdownSignal | None = None,
+    options: RuntimeOptions = RuntimeOptions(),
+    clock: Clock | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open the broker. Raises ConfigurationError if the database is not migrated or a key file cannot be used."""
     async with AsyncExitStack() as stack:
@@ -71,7 +94,7 @@ async def open_runtime(
         )
         http = await stack.enter_async_context(bank_client())
         bank = await stack.enter_async_context(open_bank(settings, http, core.clock))
-        runtime = await stack.enter_async_context(build_runtime(core, bank, settings, http))
+        runtime = await stack.enter_async_context(build_runtime(core, bank, settings, http, options))
         periodic = runtime.maintenance
         await stack.enter_async_context(
             _running(
@@ -95,23 +118,27 @@ async def build_runtime(
     bank: Bank,
     settings: Settings,
     http: httpx.AsyncClient,
-    *,
-    browser_timeout: float = BROWSER_TIMEOUT,
-    refresh_wait: float | None = None,
+    options: RuntimeOptions = RuntimeOptions(),
 ) -> AsyncIterator[Runtime]:
-    """Build every topic, bottom up, and keep their caches in step with the database. Nothing runs yet.
-
-    `browser_timeout`: how many seconds a browser waits for the end of its login. `refresh_wait`: how many seconds a
-    request waits for a refresh, by default the time of two attempts.
-    """
-    usage, return_urls = LastUsedTimes(), ReturnUrls(settings.return_urls)
-    caller_services = callers.build(core, settings, http, usage)
-    refresh_services = refresh.build(core, bank, settings, usage, max_wait=refresh_wait)
+    """Build every topic, bottom up, and keep their caches in step with the database. Nothing runs yet."""
+    last_used, return_urls = LastUsedTimes(), ReturnUrls(settings.return_urls)
+    caller_services = callers.build(
+        core,
+        settings,
+        http,
+        last_used,
+        throttle_limits=options.throttle_limits,
+        body_limits=options.body_limits,
+        max_keys=options.max_keys_per_caller,
+    )
+    refresh_services = refresh.build(core, bank, settings, last_used, max_wait=options.refresh_wait)
     tokens = refresh_services.tokens
-    login_services = login.build(core, bank, settings, return_urls, browser_timeout=browser_timeout)
+    login_services = login.build(
+        core, bank, settings, return_urls, browser_timeout=options.browser_timeout, lease_times=options.lease_times
+    )
     connection_services = connections.build(core, bank, tokens)
     query_services = query.build(bank, tokens)
-    async with webhooks.build(core, settings) as webhook_services:
+    async with webhooks.build(core, settings, dispatch_times=options.dispatch_times) as webhook_services:
         runtime = Runtime(
             settings=settings,
             core=core,
@@ -129,9 +156,9 @@ async def build_runtime(
                 settings,
                 login=login_services,
                 refresh=refresh_services,
-                revoker=connection_services.revocation_worker,
+                revocation_worker=connection_services.revocation_worker,
                 authenticator=caller_services.authenticator,
-                usage=usage,
+                last_used=last_used,
             ),
         )
         _keep_caches_current(runtime)
@@ -142,7 +169,7 @@ async def build_runtime(
 async def _open_core(settings: Settings, shutdown: ShutdownSignal, clock: Clock) -> AsyncIterator[Core]:
     key_ring = KeyRing.parse(settings.encryption_keys.get_secret_value())
     with database_address(settings) as url:
-        database = Database(url, by_way_of_pooler=settings.database_listen_url is not None)
+        database = Database(url, through_pooler=settings.database_listen_url is not None)
         try:
             await _wait_for_schema(database, shutdown)
             await require_keys(database, key_ring)
@@ -173,11 +200,11 @@ def _keep_caches_current(runtime: Runtime) -> None:
         kind, _, identifier = (topic or "").partition(":")
         if topic is None:
             tokens.invalidate_all()
-            authenticator.forget_all()
+            authenticator.invalidate_all()
         elif kind == "connection":
             tokens.invalidate(identifier)
         elif kind == "caller":
-            authenticator.forget(identifier)
+            authenticator.invalidate(identifier)
 
     notifications = runtime.core.notifications
     notifications.observe(forget)

@@ -63,7 +63,7 @@ async def _examine(settings: Settings) -> list[Finding]:
         _caller_share(settings),
     ]
     with database_address(settings) as url:
-        database = Database(url, pool_size=2, by_way_of_pooler=settings.database_listen_url is not None)
+        database = Database(url, pool_size=2, through_pooler=settings.database_listen_url is not None)
         try:
             reachable = await _attempt(
                 "database", "check BROKER_DATABASE_URL and that PostgreSQL runs", _reachable(database)

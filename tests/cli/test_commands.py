@@ -244,7 +244,7 @@ class TestDoctor:
         try:
             address = re.sub("//[^@]*@", f"//{role}@", database_url.get_secret_value())
             finished = cli("doctor", BROKER_DATABASE_URL=address)
-            assert f'(PostgreSQL says: too many connections for role "{role}" (53300))' in finished.out
+            assert f'(PostgreSQL: too many connections for role "{role}" (53300))' in finished.out
         finally:
             await database.execute(f"DROP ROLE {role}")
             await database.close()

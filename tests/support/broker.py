@@ -21,6 +21,7 @@ from app.base.randomness import new_id
 from app.callers.permissions import Permission
 from app.callers.registry import CallerRegistry
 from app.main import create_app
+from app.runtime import RuntimeOptions
 from app.settings import Settings
 from app.store.callers import CallerRecord
 from app.store.postgresql.database import Database
@@ -134,13 +135,13 @@ class Broker:
 
 
 @asynccontextmanager
-async def served(settings: Settings) -> AsyncIterator[Broker]:
+async def served(settings: Settings, options: RuntimeOptions = RuntimeOptions()) -> AsyncIterator[Broker]:
     """Serve a broker on a free port, as `broker serve` does, from a thread with a loop of its own."""
     assert settings.database_url is not None
     listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings),
+            create_app(settings, options),
             log_config=None,
             access_log=False,
             http=StrictHttpProtocol,
@@ -160,7 +161,7 @@ async def served(settings: Settings) -> AsyncIterator[Broker]:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     key_ring = KeyRing.parse(settings.encryption_keys.get_secret_value())
-    database = Database(settings.database_url, by_way_of_pooler=settings.database_listen_url is not None)
+    database = Database(settings.database_url, through_pooler=settings.database_listen_url is not None)
 
     async def has_started() -> bool:
         assert thread.is_alive(), "the broker did not start"
