@@ -32,11 +32,11 @@ from app.api.routes import (
 from app.api.trusted_proxies import TrustedProxies
 from app.concurrency.shutdown import ShutdownSignal, stop_when_supervisor_ends
 from app.errors import BrokerError
-from app.maintenance.key_reload import reloading_keys
+from app.maintenance.key_reload import key_reload_on_sighup
 from app.observability.logs import configure_logs, get_logger
 from app.observability.metrics import is_multiprocess, serve_metrics
 from app.observability.opentelemetry_export import export_traces
-from app.runtime import open_runtime
+from app.runtime import RuntimeOptions, open_runtime
 from app.settings import Settings, load_settings
 
 logger = get_logger(__name__)
@@ -53,7 +53,7 @@ def application() -> ASGIApp:
     return app
 
 
-def create_app(settings: Settings) -> ASGIApp:
+def create_app(settings: Settings, options: RuntimeOptions = RuntimeOptions()) -> ASGIApp:
     """Build the application. Its start opens the runtime, its end closes it."""
     api = create_api(
         with_metrics=settings.metrics_port is None,
@@ -61,7 +61,7 @@ def create_app(settings: Settings) -> ASGIApp:
         path_prefix=settings.path_prefix,
     )
     shutdown = ShutdownSignal()
-    app: ASGIApp = Application(api, settings, shutdown)
+    app: ASGIApp = Application(api, settings, shutdown, options)
     if settings.trusted_proxies:
         return TrustedProxies(app, settings.trusted_proxies)
     return app
@@ -100,9 +100,12 @@ def _operation_id(route: APIRoute) -> str:
 class Application:
     """Opens the runtime, sends queries to their own endpoint, and all else to the web framework."""
 
-    def __init__(self, api: FastAPI, settings: Settings, shutdown: ShutdownSignal) -> None:
+    def __init__(
+        self, api: FastAPI, settings: Settings, shutdown: ShutdownSignal, options: RuntimeOptions = RuntimeOptions()
+    ) -> None:
         self._api = api
         self._settings = settings
+        self._options = options
         self._shutdown = shutdown
         self._prefix = settings.path_prefix
         self._departures = Departures()
@@ -135,7 +138,8 @@ class Application:
             # First, so that it is told of what ends last.
             await stack.enter_async_context(export_traces(os.environ))
             try:
-                self._api.state.runtime = await stack.enter_async_context(open_runtime(self._settings, self._shutdown))
+                runtime = open_runtime(self._settings, self._shutdown, self._options)
+                self._api.state.runtime = await stack.enter_async_context(runtime)
                 if self._settings.metrics_port is not None and not is_multiprocess():
                     stack.enter_context(serve_metrics(self._settings.metrics_port))
             except BrokerError as error:
@@ -147,7 +151,7 @@ class Application:
                     {"type": "lifespan.startup.failed", "message": "the broker cannot start: see the line above"}
                 )
                 return
-            stack.enter_context(reloading_keys(self._api.state.runtime.core))
+            stack.enter_context(key_reload_on_sighup(self._api.state.runtime.core))
             logger.info("started", public_url=self._settings.public_url)
             await send({"type": "lifespan.startup.complete"})
             await receive()

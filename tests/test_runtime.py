@@ -131,7 +131,7 @@ async def test_a_refresh_under_way_is_finished_before_the_end(
     async with served(settings) as broker:
         connection_id = await asked(broker)
     async with served(settings) as broker:
-        assert (await broker.rows.held(connection_id)).connection.version == 2
+        assert (await broker.rows.stored(connection_id)).connection.version == 2
     assert not list((tmp_path / "spool").glob("*.refresh"))
 
 

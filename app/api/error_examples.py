@@ -49,7 +49,7 @@ NOT_REFRESHABLE = Refusal(errors.Conflict, "not_refreshable", "the user did not 
 WEBHOOK_NOT_FOUND = Refusal(errors.NotFound, "webhook_not_found", "there is no such webhook")
 DELIVERY_NOT_FOUND = Refusal(errors.NotFound, "delivery_not_found", "there is no such delivery, or no longer")
 TOO_MANY_WEBHOOKS = Refusal(errors.Conflict, "too_many_webhooks", "a tenant may have 20 webhooks; delete one")
-TOO_MANY_KEYS = Refusal(errors.Conflict, "too_many_keys", "a caller may have 100 living keys; revoke one")
+TOO_MANY_KEYS = Refusal(errors.Conflict, "too_many_keys", "a caller may have 100 usable keys; revoke one")
 WEBHOOK_URL_NOT_ALLOWED = Refusal(
     errors.UnprocessableRequest, "webhook_url_not_allowed", "the address is none that events may be sent to"
 )

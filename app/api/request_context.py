@@ -70,8 +70,8 @@ async def admit(runtime: Runtime, scope: Scope, authorization: str) -> Admission
 
 def keep(runtime: Runtime, admission: Admission, scope: Scope, size: int) -> None:
     """Count `size` bytes of a body that are in memory until `dismiss`. Raises RateLimited or BrokerUnavailable."""
-    bodies = runtime.callers.bodies
-    bodies.take(admission.tenant, size)
+    bodies = runtime.callers.body_budget
+    bodies.reserve(admission.tenant, size)
     _, kept = scope.get(_KEPT, (None, 0))
     scope[_KEPT] = (bodies, kept + size)
 
@@ -85,5 +85,5 @@ def dismiss(scope: Scope) -> str | None:
         limits.leave(admission.tenant, admission.id)
     if _KEPT in scope:
         bodies, kept = scope[_KEPT]
-        bodies.give_back(admission.tenant, kept)
+        bodies.release(admission.tenant, kept)
     return admission.id

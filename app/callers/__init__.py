@@ -1,4 +1,4 @@
-"""The services that call the broker: API keys, service tokens, permissions and limits.
+"""The services that call the broker: their API keys, service tokens, permissions and limits.
 
 Imports `oidc`, `store`, `settings` and the basics.
 """

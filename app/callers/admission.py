@@ -1,7 +1,7 @@
-"""Whether the caller of a request is still admitted: asked at its start, and again after everything that took time.
+"""Checks that the caller of a request is still admitted: when the request starts, and again after each wait.
 
-A request may wait for its body, for a database connection or for the bank. A caller whose key was revoked meanwhile
-must not go on, so each request carries one `Admission` and confirms it after each wait.
+A request may wait for its body, for a database connection or for the bank. If the caller's key is revoked meanwhile,
+the request must not continue. So each request carries an `Admission` and confirms it after each wait.
 """
 
 import time
@@ -12,12 +12,12 @@ from app.errors import UnauthorizedCaller
 from app.store.callers import is_key_usable
 from app.store.postgresql.database import Transaction
 
-# How long an admission is valid without a further look, in seconds: a revoked caller is refused within this time.
-ADMISSION_LIFETIME = 0.5
+# How long an admission is valid without another check: a revoked caller is rejected within this time.
+ADMISSION_LIFETIME_SECONDS = 0.5
 
 
 class Admission:
-    """One request's caller, admitted until it is found to be revoked, disabled or expired.
+    """The caller of one request, admitted until it turns out to be revoked, disabled or expired.
 
     It is passed to `Database.transaction` as the requester, which confirms it at the start of each transaction.
     """
@@ -32,12 +32,12 @@ class Admission:
 
     @property
     def id(self) -> str:
-        """The caller's id: the actor in the audit."""
+        """The caller's id, which is the actor in the audit log."""
         return self.caller.id
 
     @property
     def tenant(self) -> str:
-        """The caller's tenant: the only rows that it can see."""
+        """The caller's tenant. The caller sees no other tenant's rows."""
         return self.caller.tenant
 
     def require(self, permission: Permission) -> None:
@@ -45,11 +45,11 @@ class Admission:
         self.caller.require(permission)
 
     async def confirm(self, transaction: Transaction | None = None) -> None:
-        """Raise UnauthorizedCaller if the caller has been refused since the last look, at most 0.5 s ago.
+        """Raise UnauthorizedCaller if the caller is no longer admitted. Checks at most every 0.5 s.
 
-        Within a transaction the database is asked through it: a second connection might never become free.
+        Within a transaction the check uses that transaction: a second connection might never become free.
         """
-        if time.perf_counter() - self._confirmed_at < ADMISSION_LIFETIME:
+        if time.perf_counter() - self._confirmed_at < ADMISSION_LIFETIME_SECONDS:
             return
         if transaction is None:
             await self._authenticator.authenticate(self._authorization)

@@ -1,4 +1,4 @@
-"""Reading the audit: who did what, one tenant at a time."""
+"""Lists the audit log of a tenant."""
 
 from app.callers.admission import Admission
 from app.core import Core

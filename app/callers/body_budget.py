@@ -1,34 +1,41 @@
-"""How much of long bodies is kept in memory at once, so that nobody fills it with what is only half sent."""
+"""Limits the memory that long request bodies occupy, so that half-sent ones cannot fill it."""
 
 from collections import Counter
+from dataclasses import dataclass
 
 from app.errors import BrokerUnavailable, RateLimited
 
-MOST = 201_326_592
-MOST_OF_TENANT = 67_108_864
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """How many bytes of long bodies are kept in memory."""
+
+    total: int = 201_326_592
+    per_tenant: int = 67_108_864
 
 
 class BodyBudget:
-    """Counts bytes, of all and by tenant."""
+    """Counts the bytes of long bodies, per tenant and in total."""
 
-    def __init__(self, most: int = MOST, most_of_tenant: int = MOST_OF_TENANT) -> None:
-        self._most = most
-        self._most_of_tenant = most_of_tenant
-        self._kept: Counter[str] = Counter()
-        self._in_all = 0
+    def __init__(self, limits: BodyLimits = BodyLimits()) -> None:
+        self._limits = limits
+        self._by_tenant: Counter[str] = Counter()
+        self._total = 0
 
-    def take(self, tenant: str, size: int) -> None:
-        """Count `size` bytes more. Raises RateLimited or BrokerUnavailable, and counts nothing then."""
-        if self._kept[tenant] + size > self._most_of_tenant:
-            raise RateLimited("long bodies of this tenant are under way; let some end", retry_after=1)
-        if self._in_all + size > self._most:
-            raise BrokerUnavailable("too many long bodies are under way", code="too_many_queries", retry_after=1)
-        self._kept[tenant] += size
-        self._in_all += size
+    def reserve(self, tenant: str, size: int) -> None:
+        """Add `size` bytes, to be released later. Raises RateLimited or BrokerUnavailable, and then adds nothing."""
+        if self._by_tenant[tenant] + size > self._limits.per_tenant:
+            raise RateLimited(
+                "this tenant is sending too many long bodies; wait until some requests have ended", retry_after=1
+            )
+        if self._total + size > self._limits.total:
+            raise BrokerUnavailable("too many long bodies are being received", code="too_many_queries", retry_after=1)
+        self._by_tenant[tenant] += size
+        self._total += size
 
-    def give_back(self, tenant: str, size: int) -> None:
-        """Count `size` bytes less."""
-        self._in_all -= size
-        self._kept[tenant] -= size
-        if not self._kept[tenant]:
-            del self._kept[tenant]
+    def release(self, tenant: str, size: int) -> None:
+        """Subtract `size` bytes."""
+        self._total -= size
+        self._by_tenant[tenant] -= size
+        if not self._by_tenant[tenant]:
+            del self._by_tenant[tenant]

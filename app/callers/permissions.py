@@ -1,10 +1,10 @@
-"""What a caller can be allowed to do."""
+"""The permissions of callers."""
 
 from enum import StrEnum
 
 
 class Permission(StrEnum):
-    """What a caller can be allowed."""
+    """A permission that can be granted to a caller."""
 
     SESSIONS_READ = "sessions:read"
     SESSIONS_WRITE = "sessions:write"

@@ -1,4 +1,4 @@
-"""Making and withdrawing callers and their keys."""
+"""Creates and disables callers, and creates and revokes their API keys."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from app.store import audit
 from app.store.callers import (
     ApiKeyRecord,
     CallerRecord,
-    count_living_keys,
+    count_usable_keys,
     disable_caller,
     find_callers,
     hashing_key,
@@ -28,29 +28,31 @@ from app.store.postgresql.database import Database, Requester, Transaction
 from app.store.postgresql.pagination import Page
 
 DEFAULT_TENANT = "default"
-MOST_KEYS = 100
-_LONGEST_NAME = 255
-_ID_MARK = "cal_"
+MAX_KEYS = 100
+_MAX_NAME_LENGTH = 255
+_ID_PREFIX = "cal_"
 
 
 class CallerRegistry:
-    """Makes and withdraws callers and their keys. `actor` is who does it, for the audit.
+    """Manages callers and their keys. `actor` is the id that the audit log names.
 
-    A `reference` is an id or a name. Without a tenant, a name that several tenants know raises Conflict.
+    A `reference` is a caller's id or name. Without a tenant, a name that several tenants use raises Conflict.
     """
 
-    def __init__(self, database: Database, key_ring: KeyRing) -> None:
+    def __init__(self, database: Database, key_ring: KeyRing, *, max_keys: int = MAX_KEYS) -> None:
+        """`max_keys`: how many usable keys a caller may have."""
         self._database = database
         self._key_ring = key_ring
+        self._max_keys = max_keys
 
     async def create(
         self, *, tenant: str, name: str, permissions: list[str], actor: str, requester: Requester | None = None
     ) -> tuple[CallerRecord, SecretStr]:
-        """Make a caller with a first key, which is shown this once. Raises InvalidRequest or Conflict."""
-        if not 0 < len(name) <= _LONGEST_NAME or not is_storable_in_postgresql(name):
-            raise InvalidRequest(f"a caller's name has 1 to {_LONGEST_NAME} characters")
-        if name.startswith(_ID_MARK):
-            raise InvalidRequest(f"a caller's name must not begin with {_ID_MARK}, as ids do")
+        """Create a caller with a first key, and return the key this once. Raises InvalidRequest or Conflict."""
+        if not 0 < len(name) <= _MAX_NAME_LENGTH or not is_storable_in_postgresql(name):
+            raise InvalidRequest(f"a caller's name has 1 to {_MAX_NAME_LENGTH} characters")
+        if name.startswith(_ID_PREFIX):
+            raise InvalidRequest(f"a caller's name must not begin with {_ID_PREFIX}, as ids do")
         allowed = [permission.value for permission in Permission]
         if unknown := sorted(set(permissions) - set(allowed)):
             raise InvalidRequest(f"unknown permission {unknown[0]!r}; there are {', '.join(allowed)}")
@@ -83,14 +85,14 @@ class CallerRegistry:
         cursor: str | None = None,
         requester: Requester | None = None,
     ) -> Page[CallerRecord]:
-        """Return the callers of a tenant, or of all, the newest first."""
+        """Return the callers of a tenant, or of all tenants, newest first."""
         async with self._database.transaction(requester) as transaction:
             return await list_callers(transaction, tenant=tenant, limit=limit, cursor=cursor)
 
     async def disable(
         self, reference: str, *, tenant: str | None = None, actor: str, requester: Requester | None = None
     ) -> CallerRecord:
-        """Refuse a caller from now on. Raises NotFound."""
+        """Disable a caller: its keys are rejected from now on. Raises NotFound."""
         async with self._database.transaction(requester) as transaction:
             caller = await _existing(transaction, reference, tenant)
             await disable_caller(transaction, caller.id)
@@ -106,11 +108,11 @@ class CallerRegistry:
         actor: str,
         requester: Requester | None = None,
     ) -> tuple[ApiKeyRecord, SecretStr]:
-        """Add a key beside those that there are. Raises NotFound, or Conflict where there are too many."""
+        """Create another key. Raises NotFound, or Conflict if there are too many."""
         async with self._database.transaction(requester) as transaction:
             caller = await _existing(transaction, reference, tenant)
-            if await count_living_keys(transaction, caller.id) >= MOST_KEYS:
-                raise Conflict(f"a caller may have {MOST_KEYS} living keys; revoke one", code="too_many_keys")
+            if await count_usable_keys(transaction, caller.id) >= self._max_keys:
+                raise Conflict(f"a caller may have {self._max_keys} usable keys; revoke one", code="too_many_keys")
             return await self._add_key(transaction, caller, expires_at=expires_at, actor=actor)
 
     async def list_keys(
@@ -122,7 +124,7 @@ class CallerRegistry:
         cursor: str | None = None,
         requester: Requester | None = None,
     ) -> Page[ApiKeyRecord]:
-        """Return a caller's keys, the oldest first. Raises NotFound."""
+        """Return a caller's keys, oldest first. Raises NotFound."""
         async with self._database.transaction(requester) as transaction:
             caller = await _existing(transaction, reference, tenant)
             return await list_api_keys(transaction, caller.id, limit=limit, cursor=cursor)
@@ -130,7 +132,7 @@ class CallerRegistry:
     async def revoke_key(
         self, reference: str, key_id: str, *, tenant: str | None = None, actor: str, requester: Requester | None = None
     ) -> ApiKeyRecord:
-        """Refuse a key from now on. Raises NotFound."""
+        """Revoke a key: it is rejected from now on. Raises NotFound."""
         async with self._database.transaction(requester) as transaction:
             caller = await _existing(transaction, reference, tenant)
             revoked = await revoke_api_key(transaction, caller.id, key_id)
@@ -156,10 +158,10 @@ class CallerRegistry:
 
 
 async def _existing(transaction: Transaction, reference: str, tenant: str | None) -> CallerRecord:
-    found = await find_callers(transaction, reference, tenant=tenant)
-    if not found:
+    callers = await find_callers(transaction, reference, tenant=tenant)
+    if not callers:
         raise NotFound(f"there is no caller {reference}", code="caller_not_found")
-    if len(found) > 1:
-        tenants = ", ".join(caller.tenant for caller in found)
-        raise Conflict(f"the tenants {tenants} have a caller {reference} each; say which with --tenant, or give its id")
-    return found[0]
+    if len(callers) > 1:
+        tenants = ", ".join(caller.tenant for caller in callers)
+        raise Conflict(f"the tenants {tenants} each have a caller {reference}; choose one with --tenant, or use its id")
+    return callers[0]

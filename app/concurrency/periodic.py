@@ -13,7 +13,11 @@ logger = get_logger(__name__)
 
 
 async def run_periodically(
-    period: float, work: Callable[[], Awaitable[object]], *, sleep: Sleep = asyncio.sleep
+    period: float,
+    work: Callable[[], Awaitable[object]],
+    *,
+    pause_after_error: float = _PAUSE_AFTER_ERROR,
+    sleep: Sleep = asyncio.sleep,
 ) -> None:
     """Call `work` every `period` seconds until cancelled. Errors are logged, and `work` is called again after a pause.
 
@@ -29,8 +33,8 @@ async def run_periodically(
             if error.code != logged_code:
                 logger.warning("housekeeping_paused", work=work.__name__, code=error.code, reason=error.reason)
             logged_code = error.code
-            pause = _PAUSE_AFTER_ERROR
+            pause = pause_after_error
         except Exception:
             logger.exception("housekeeping_failed", work=work.__name__)
-            pause = _PAUSE_AFTER_ERROR
+            pause = pause_after_error
         await sleep(with_jitter(pause))

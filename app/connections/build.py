@@ -1,4 +1,4 @@
-"""Builds the services of connections."""
+"""Builds the connection services."""
 
 from dataclasses import dataclass
 
@@ -21,5 +21,9 @@ class ConnectionServices:
 
 def build(core: Core, bank: Bank, tokens: AccessTokens) -> ConnectionServices:
     """Build the services of one bank client."""
-    revoker = RevocationWorker(core, bank)
-    return ConnectionServices(ConnectionService(core, tokens=tokens), Disconnector(core, revoker=revoker), revoker)
+    revocation_worker = RevocationWorker(core, bank)
+    return ConnectionServices(
+        ConnectionService(core, tokens=tokens),
+        Disconnector(core, revocation_worker=revocation_worker),
+        revocation_worker,
+    )

@@ -1,4 +1,4 @@
-"""Disconnecting: unusable at once, revoked at the bank, erased here."""
+"""Disconnects connections: their tokens are erased at once, and then revoked at the bank."""
 
 import asyncio
 
@@ -21,37 +21,38 @@ from app.store.sessions import (
     lock_sessions_of_user,
 )
 
-# The bank is told before the answer, if it takes no longer than so many seconds.
-_PATIENCE = 1.0
-# So many rows of a kind are erased in one transaction.
-_BATCH = 500
+# How long a call waits for the revocation at the bank, which continues afterwards.
+_REVOCATION_TIMEOUT = 1.0  # seconds
+_BATCH_SIZE = 500
 
 
 class Disconnector:
-    """Ends connections for good. A tombstone stays, so that the id is never taken for unknown."""
+    """Ends connections permanently. A tombstone remains, so that the id is still recognised."""
 
-    def __init__(self, core: Core, *, revoker: RevocationWorker) -> None:
+    def __init__(self, core: Core, *, revocation_worker: RevocationWorker, batch_size: int = _BATCH_SIZE) -> None:
+        """`batch_size`: how many rows of a kind are erased in one transaction."""
         self._tasks = core.tasks
         self._database = core.database
         self._key_ring = core.key_ring
-        self._revoker = revoker
-        self._erasing: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._revocation_worker = revocation_worker
+        self._batch_size = batch_size
+        self._erasures: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def disconnect(self, caller: Admission, connection_id: str) -> None:
-        """End one connection; again is no error. Raises ConnectionNotFound."""
+        """End a connection. It may have ended already. Raises ConnectionNotFound."""
         tenant, actor = caller.tenant, caller.id
         async with self._database.transaction(caller) as transaction:
-            awaiting = await lock_sessions_awaiting_confirmation(transaction, tenant, connection_id)
+            sessions = await lock_sessions_awaiting_confirmation(transaction, tenant, connection_id)
             connection = await lock_connection(transaction, tenant, connection_id)
             if connection is None:
                 raise ConnectionNotFound
-            for session in awaiting:
-                await self._call_off(transaction, session, actor=actor)
+            for session in sessions:
+                await self._fail(transaction, session, actor=actor)
             await revoke_connection(transaction, self._key_ring, connection, actor=actor, reason="disconnected")
         await self._revoke_soon(tenant, [connection_id])
 
-    async def _call_off(self, transaction: Transaction, session: Session, *, actor: str) -> None:
-        """End a login that nobody can confirm any more, and its grant, which would live on at the bank."""
+    async def _fail(self, transaction: Transaction, session: Session, *, actor: str) -> None:
+        """End a login that can no longer be confirmed, and revoke its tokens, which would stay valid at the bank."""
         await revoke_stored_token_response(transaction, self._key_ring, session, reason="disconnected")
         await end_session(transaction, session.id, SessionStatus.FAILED, error_code=ConnectionRevoked.default_code)
         await audit.record(
@@ -64,38 +65,39 @@ class Disconnector:
         )
 
     async def erase_user(self, caller: Admission, user_id: str) -> None:
-        """End all of a user's connections, and erase the sessions. Nothing to erase is no error.
+        """End all connections of a user, and erase the user's sessions. There may be nothing to erase.
 
-        Asked again meanwhile, one that begins after that is shared: each would only wait for the rows of the other.
+        Concurrent calls share one erasure that starts after all of them: separate ones would only wait for each other's
+        row locks. The erasure that is already running may have missed rows, so a call waits for it and starts another.
         """
         tenant, actor = caller.tenant, caller.id
         user = (tenant, user_id)
-        if (earlier := self._erasing.get(user)) is not None:
-            await asyncio.wait({earlier})
-        task = self._erasing.get(user)
+        if (running := self._erasures.get(user)) is not None:
+            await asyncio.wait({running})
+        task = self._erasures.get(user)
         if task is None:
-            task = self._erasing[user] = self._tasks.spawn(self._erase(tenant, user_id, actor), "erasure of a user")
-            task.add_done_callback(lambda _: self._erasing.pop(user, None))
+            task = self._erasures[user] = self._tasks.spawn(self._erase(tenant, user_id, actor), "erasure of a user")
+            task.add_done_callback(lambda _: self._erasures.pop(user, None))
         await asyncio.shield(task)
 
     async def _erase(self, tenant: str, user_id: str, actor: str) -> None:
-        is_much_left = True
-        while is_much_left:
+        has_more = True
+        while has_more:
             async with self._database.transaction(ForTenant(tenant)) as transaction:
-                sessions = await lock_sessions_of_user(transaction, tenant, user_id, limit=_BATCH)
+                sessions = await lock_sessions_of_user(transaction, tenant, user_id, limit=self._batch_size)
                 for session in sessions:
                     await revoke_stored_token_response(transaction, self._key_ring, session, reason="user_erased")
                 await delete_sessions(transaction, [session.id for session in sessions])
-                # Locked before their queues, as by whoever writes down what has become of a connection.
+                # Locked before their webhook queues, in the same order as elsewhere, so that no deadlock can occur.
                 connections = await lock_connections_of_user(transaction, tenant, user_id)
-                deliveries = await erase_deliveries_of_user(transaction, tenant, user_id, limit=_BATCH)
-                # With the last of what there may be ever so much of, as the word of their end must outlast it.
-                is_much_left = max(len(sessions), deliveries) == _BATCH
-                if not is_much_left:
-                    await self._end(transaction, connections, tenant, user_id, actor)
+                deliveries = await erase_deliveries_of_user(transaction, tenant, user_id, limit=self._batch_size)
+                # The connections end with the last batch, because the events about their end must not be erased.
+                has_more = max(len(sessions), deliveries) == self._batch_size
+                if not has_more:
+                    await self._end_connections(transaction, connections, tenant, user_id, actor)
         await self._revoke_soon(tenant, [connection.id for connection in connections])
 
-    async def _end(
+    async def _end_connections(
         self, transaction: Transaction, connections: list[Connection], tenant: str, user_id: str, actor: str
     ) -> None:
         await erase_interactions_of_user(transaction, tenant, user_id)
@@ -105,6 +107,7 @@ class Disconnector:
         await audit.record(transaction, "user.erased", tenant=tenant, actor=actor)
 
     async def _revoke_soon(self, tenant: str, connection_ids: list[str]) -> None:
-        """Tell the bank now, if it listens; it goes on without us, and is told again until it has."""
-        task = self._tasks.spawn(self._revoker.revoke_due(connection_ids, requester=ForTenant(tenant)), "revocation")
-        await asyncio.wait({task}, timeout=_PATIENCE)
+        """Start the revocation at the bank, and wait for it briefly. It is retried until it succeeds."""
+        revoking = self._revocation_worker.revoke_due(connection_ids, requester=ForTenant(tenant))
+        task = self._tasks.spawn(revoking, "revocation")
+        await asyncio.wait({task}, timeout=_REVOCATION_TIMEOUT)

@@ -1,4 +1,4 @@
-"""Telling the bank to revoke tokens, until it has said yes."""
+"""Revokes tokens at the bank, with retries until the bank confirms it."""
 
 from app.bank.bank import Bank
 from app.concurrency.backoff import exponential_backoff
@@ -9,16 +9,16 @@ from app.observability.metrics import REVOCATIONS
 from app.store.postgresql.database import Requester
 from app.store.revocations import Revocation, claim_due_revocations, delete_revocation, postpone_revocation
 
-_TIMEOUT = 5.0
-# Longer than all revocations of one round can take.
-_LEASE = 60.0
-_BATCH = 10
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 600.0
+_TIMEOUT = 5.0  # seconds
+_BATCH_SIZE = 10
+# Longer than all revocations of one batch can take.
+_LEASE = 60.0  # seconds
+_INITIAL_PAUSE, _MAX_PAUSE = 1.0, 600.0  # seconds
 logger = get_logger(__name__)
 
 
 class RevocationWorker:
-    """Works off the revocations that are due."""
+    """Sends the queued revocations that are due."""
 
     def __init__(self, core: Core, bank: Bank) -> None:
         self._database = core.database
@@ -26,13 +26,13 @@ class RevocationWorker:
         self._token_endpoint = bank.token_endpoint
 
     async def revoke_due(self, connection_ids: list[str] | None = None, *, requester: Requester | None = None) -> int:
-        """Send what is due, of these connections if any are named, and return how many there were.
+        """Send one batch of due revocations, and return its size. `connection_ids` limits it to these connections.
 
-        A bank that fails is asked again later.
+        A revocation that fails becomes due again later.
         """
         async with self._database.transaction(requester) as transaction:
             due = await claim_due_revocations(
-                transaction, self._key_ring, lease=_LEASE, limit=_BATCH, connection_ids=connection_ids
+                transaction, self._key_ring, lease=_LEASE, limit=_BATCH_SIZE, connection_ids=connection_ids
             )
         for revocation in due:
             await self._revoke(revocation)
@@ -42,7 +42,7 @@ class RevocationWorker:
         try:
             await self._token_endpoint.revoke(revocation.token, revocation.token_type_hint, timeout_seconds=_TIMEOUT)
         except BankError as error:
-            pause = exponential_backoff(revocation.attempts, initial=_FIRST_PAUSE, maximum=_LONGEST_PAUSE)
+            pause = exponential_backoff(revocation.attempts, initial=_INITIAL_PAUSE, maximum=_MAX_PAUSE)
             pause = max(pause, error.retry_after or 0.0)
             logger.warning("revocation_postponed", revocation_id=revocation.id, code=error.code, seconds=round(pause))
             REVOCATIONS.labels(outcome=error.code).inc()

@@ -19,7 +19,8 @@ from app.store.enums import ConnectionStatus, EventType
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.revocations import enqueue_revocation
-from app.store.sessions import Session, session_associated_data
+from app.store.session_secrets import session_associated_data
+from app.store.sessions import Session
 
 logger = get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""Connections, as callers see them."""
+"""Reads connections for callers, and returns their access tokens."""
 
 from app.callers.admission import Admission
 from app.core import Core
@@ -12,21 +12,21 @@ from app.store.postgresql.pagination import Page
 
 
 class ConnectionService:
-    """Reads connections, of one tenant at a time, and hands out their tokens."""
+    """Reads the connections of a tenant, and returns their tokens to callers."""
 
     def __init__(self, core: Core, *, tokens: AccessTokens) -> None:
         self._database = core.database
         self._tokens = tokens
 
-    async def hand_out(self, caller: Admission, connection_id: str, *, min_ttl: float) -> UsableToken:
-        """Return a token to a caller, and write down who got it.
+    async def access_token(self, caller: Admission, connection_id: str, *, min_ttl: float) -> UsableToken:
+        """Return a token for the caller's own use, and record that in the audit log.
 
-        Raises what `AccessTokens.get` raises, and Conflict for a token that works with the broker's key only.
+        Raises the errors of `AccessTokens.get`, and Conflict if the token is bound to a key of the broker.
         """
         token = await self._tokens.get(caller.tenant, connection_id, min_ttl=min_ttl)
         if token.proof_key is not None:
             raise Conflict(
-                "the bank has bound the token to a key of the broker's; send queries by way of the broker",
+                "the bank has bound the token to a key of the broker; send queries through the broker",
                 code="token_bound",
             )
         async with self._database.transaction(caller) as transaction:

@@ -1,4 +1,4 @@
-"""Steps of a query or payment that a user has to complete at the bank in a browser.
+"""Steps of a query or payment that a user has to complete in a browser at the bank.
 
 Imports `query`, `refresh`, `login` and what they may import.
 """

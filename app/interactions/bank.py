@@ -1,7 +1,7 @@
-"""The bank wants to see its user: `USER_INTERACTION_REQUIRED`, and what became of it.
+"""The bank's side of an interaction, which it demands with the error `USER_INTERACTION_REQUIRED`.
 
-Stitch names a page of its own and an id. The user is sent to that page with `redirect_uri` appended, and comes back
-without a word of what was decided; `node(id)` tells that.
+The error contains an id and the address of a page at the bank. The user is sent to that page with `redirect_uri`
+appended. The redirect back does not say what the user decided; the query `node(id)` does (Stitch's documentation).
 """
 
 import json
@@ -16,24 +16,24 @@ query InteractionStatus($id: ID!) {
 }
 """
 _DEFAULT_PORTS = {"https": 443, "http": 80}
-_DECIDED = {"complete": True, "failed": False}
+_IS_APPROVED = {"complete": True, "failed": False}
 
 
 def interaction_address(interaction_url: str, *, issuer: str, redirect_uri: str) -> str:
-    """Return where to send the browser. Raises UnprocessableRequest for an address that is not the issuer's.
+    """Return the address to send the browser to. Raises UnprocessableRequest unless it is at the issuer.
 
-    Otherwise whoever may start interactions could have the broker lead users anywhere.
+    Otherwise a caller that may start interactions could use the broker to redirect users anywhere.
     """
-    if not _is_of(issuer, interaction_url):
+    if not _is_at(issuer, interaction_url):
         raise UnprocessableRequest(
-            f"interaction_url must be an address at {issuer}, as `userInteractionUrl` in the bank's error has it",
+            f"interaction_url must be an address at {issuer}, as in `userInteractionUrl` of the bank's error",
             code="interaction_url_not_allowed",
         )
     parts = urlsplit(interaction_url)
-    # However it is spelt: the bank may read names without regard to case, or part them at semicolons.
+    # In any spelling: the bank may ignore the case of parameter names, or separate parameters by semicolons.
     if "#" in interaction_url or "redirect_uri" in unquote_plus(parts.query).lower():
         raise UnprocessableRequest(
-            "give interaction_url as the bank gave it, without redirect_uri and fragment",
+            "send interaction_url as the bank sent it, without redirect_uri and fragment",
             code="interaction_url_not_allowed",
         )
     separator = "&" if parts.query else "?"
@@ -41,25 +41,25 @@ def interaction_address(interaction_url: str, *, issuer: str, redirect_uri: str)
 
 
 def status_query(interaction_id: str) -> bytes:
-    """Return the body of the GraphQL request that asks for an interaction's status."""
+    """Return the body of the GraphQL request for an interaction's status."""
     return json.dumps({"query": _QUERY, "variables": {"id": interaction_id}}).encode()
 
 
-def read_decision(body: bytes, interaction_id: str) -> bool | None:
-    """Tell whether the user has gone through with it; None where the answer does not say."""
+def parse_decision(body: bytes, interaction_id: str) -> bool | None:
+    """Return whether the user has approved the interaction, or None if the response does not say."""
     try:
-        answer = parse_json(body)
+        result = parse_json(body)
     except ValueError:
         return None
-    match answer:
-        case {"data": {"node": {"id": said_of, "status": str(status)}}} if said_of == interaction_id:
-            return _DECIDED.get(status.lower())
+    match result:
+        case {"data": {"node": {"id": node_id, "status": str(status)}}} if node_id == interaction_id:
+            return _IS_APPROVED.get(status.lower())
         case _:
             return None
 
 
-def _is_of(issuer: str, url: str) -> bool:
-    # What browsers read otherwise than we do must not pass: backslashes, blanks, control characters.
+def _is_at(issuer: str, url: str) -> bool:
+    # Browsers parse backslashes, spaces and control characters differently, so none of them is allowed.
     if not url.isascii() or not url.isprintable() or "\\" in url or " " in url:
         return False
     try:
@@ -69,6 +69,6 @@ def _is_of(issuer: str, url: str) -> bool:
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
-    """Return what RFC 6454 section 4 compares."""
+    """Return the origin of a URL (RFC 6454 section 4)."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)

@@ -82,7 +82,7 @@ class InteractionBrowserFlow:
                 "nothing was started in this browser; start again from the app that you came from",
                 code="other_browser",
             )
-        await asyncio.gather(*(self._outcomes.ask(interaction) for interaction in pending))
+        await asyncio.gather(*(self._outcomes.check(interaction) for interaction in pending))
         async with self._database.transaction() as transaction:
             current = await interactions_of_browser(transaction, digests)
         pending_ids = {interaction.id for interaction in pending}

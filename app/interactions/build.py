@@ -1,4 +1,4 @@
-"""Builds the services of interactions."""
+"""Builds the interaction services."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ from app.interactions.service import InteractionService
 from app.login.return_urls import ReturnUrls
 from app.settings import Settings
 
-# How long the bank's answer about an interaction is waited for, in seconds.
-OUTCOME_TIMEOUT = 8.0
+# How long a request waits for the bank's response about an interaction.
+OUTCOME_TIMEOUT = 8.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class InteractionServices:
-    """Interactions as callers see them, and as browsers do."""
+    """Interactions, as seen by callers and by browsers."""
 
     service: InteractionService
     browser: InteractionBrowserFlow

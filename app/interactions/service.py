@@ -1,4 +1,4 @@
-"""Interactions, as callers see them: a link to what the bank wants of its user, and what became of it."""
+"""Starts interactions for callers, which get a link for the user, and later the outcome."""
 
 from dataclasses import dataclass
 
@@ -26,13 +26,13 @@ from app.store.interactions import (
 from app.store.postgresql.notifications import interaction_topic
 from app.store.postgresql.wait_for_change import ShouldContinue, wait_for_change
 
-_ASK_AGAIN = 1.0
+_POLLING_INTERVAL = 1.0  # seconds
 RETURN_PATH = "/connect/interactions"
 
 
 @dataclass(frozen=True, slots=True)
-class InteractionRequired:
-    """What the bank's error says, and where the browser goes afterwards."""
+class RequiredInteraction:
+    """The interaction that an error of the bank requires, and the address to which the browser goes afterwards."""
 
     interaction_url: str
     interaction_id: str
@@ -40,7 +40,7 @@ class InteractionRequired:
 
 
 class InteractionService:
-    """Starts and follows interactions."""
+    """Starts and reads interactions."""
 
     def __init__(
         self, core: Core, *, outcomes: InteractionOutcomes, return_urls: ReturnUrls, settings: Settings
@@ -56,38 +56,38 @@ class InteractionService:
         self._base_url = settings.base_url
         self._time_to_live = settings.session_ttl
 
-    async def start(self, caller: Admission, connection_id: str, wanted: InteractionRequired) -> Interaction:
-        """Make a link to the bank's page. Raises UnprocessableRequest, ConnectionNotFound or Conflict."""
-        new, ticket = new_id("int"), random_urlsafe_text()
+    async def start(self, caller: Admission, connection_id: str, required: RequiredInteraction) -> Interaction:
+        """Create a link to the bank's page. Raises UnprocessableRequest, ConnectionNotFound or Conflict."""
+        broker_id, ticket = new_id("int"), random_urlsafe_text()
         async with self._database.transaction(caller) as transaction:
             connection = await get_connection(transaction, caller.tenant, connection_id)
             if connection is None:
                 raise ConnectionNotFound
             require_active(connection)
             url = interaction_address(
-                wanted.interaction_url, issuer=self._issuer, redirect_uri=f"{self._base_url}{RETURN_PATH}"
+                required.interaction_url, issuer=self._issuer, redirect_uri=f"{self._base_url}{RETURN_PATH}"
             )
-            if wanted.return_url is not None:
-                self._return_urls.require(wanted.return_url)
+            if required.return_url is not None:
+                self._return_urls.require(required.return_url)
             new_interaction = NewInteraction(
-                id=new,
+                id=broker_id,
                 tenant=caller.tenant,
                 user_id=connection.user_id,
                 connection_id=connection_id,
-                interaction_id=wanted.interaction_id,
-                bank_url=self._key_ring.encrypt(SecretStr(url), interaction_associated_data("bank_url", new)),
-                ticket=self._key_ring.encrypt(SecretStr(ticket), interaction_associated_data("ticket", new)),
+                interaction_id=required.interaction_id,
+                bank_url=self._key_ring.encrypt(SecretStr(url), interaction_associated_data("bank_url", broker_id)),
+                ticket=self._key_ring.encrypt(SecretStr(ticket), interaction_associated_data("ticket", broker_id)),
                 ticket_digest=sha256_hex(ticket),
-                return_url=wanted.return_url,
+                return_url=required.return_url,
             )
             await insert_interaction(transaction, new_interaction, seconds_to_live=self._time_to_live)
             await audit.record(transaction, "interaction.started", of=new_interaction, actor=caller.id)
-            started = await get_interaction(transaction, new)
+            started = await get_interaction(transaction, broker_id)
         assert started is not None
         return started
 
     def link(self, interaction: Interaction) -> str | None:
-        """Return the address that a pending interaction begins at. Raises DecryptionError."""
+        """Return the address at which a user starts a pending interaction. Raises DecryptionError."""
         if interaction.ended_at is not None or interaction.ticket is None:
             return None
         ticket = self._key_ring.decrypt(interaction.ticket, interaction_associated_data("ticket", interaction.id))
@@ -97,28 +97,29 @@ class InteractionService:
         self,
         caller: Admission,
         connection_id: str,
-        interaction: str,
+        interaction_id: str,
         *,
         wait: float = 0,
         should_continue: ShouldContinue | None = None,
     ) -> Interaction:
-        """Return an interaction; with `wait`, as soon as it has ended or after so many seconds. Raises NotFound."""
+        """Return an interaction; with `wait`, once it has ended, or after `wait` seconds. Raises NotFound."""
         deadline = self._clock.monotonic() + wait
-        async with self._notifications.subscribed(interaction_topic(interaction)) as changed:
+        async with self._notifications.subscribed(interaction_topic(interaction_id)) as changed:
             while True:
                 changed.clear()
                 async with self._database.transaction(caller) as transaction:
-                    found = await get_interaction(
-                        transaction, interaction, tenant=caller.tenant, connection_id=connection_id
+                    interaction = await get_interaction(
+                        transaction, interaction_id, tenant=caller.tenant, connection_id=connection_id
                     )
-                if found is None:
+                if interaction is None:
                     raise NotFound("there is no such interaction", code="interaction_not_found")
-                if found.ended_at is None and found.returned_at is not None and await self._outcomes.ask(found, caller):
+                has_ended, has_returned = interaction.ended_at is not None, interaction.returned_at is not None
+                if not has_ended and has_returned and await self._outcomes.check(interaction, caller):
                     continue
-                left = deadline - self._clock.monotonic()
-                if found.ended_at is not None or left <= 0 or self._shutdown.is_set:
-                    return found
-                # The bank tells nobody when it has decided.
-                pause = left if found.returned_at is None else min(left, _ASK_AGAIN)
+                seconds_left = deadline - self._clock.monotonic()
+                if has_ended or seconds_left <= 0 or self._shutdown.is_set:
+                    return interaction
+                # The bank does not notify the broker of the user's decision.
+                pause = min(seconds_left, _POLLING_INTERVAL) if has_returned else seconds_left
                 if not await wait_for_change(self._notifications, changed, pause, should_continue):
-                    return found
+                    return interaction

@@ -9,7 +9,7 @@ from app.login.confirmation import Confirmations
 from app.login.connect_links import ConnectLinks
 from app.login.link_account import AccountLinker
 from app.login.return_urls import ReturnUrls
-from app.login.session_lease import SessionLease
+from app.login.session_lease import LeaseTimes, SessionLease
 from app.login.sessions import LoginSessions
 from app.login.token_response import TokenResponses
 from app.settings import Settings
@@ -29,13 +29,20 @@ class LoginServices:
     token_responses: TokenResponses
     callback: CallbackHandler
     confirmation: Confirmations
+    lease: SessionLease
 
 
 def build(
-    core: Core, bank: Bank, settings: Settings, return_urls: ReturnUrls, *, browser_timeout: float = BROWSER_TIMEOUT
+    core: Core,
+    bank: Bank,
+    settings: Settings,
+    return_urls: ReturnUrls,
+    *,
+    browser_timeout: float = BROWSER_TIMEOUT,
+    lease_times: LeaseTimes = LeaseTimes(),
 ) -> LoginServices:
     """Build the services of one bank client."""
-    account_linker, lease = AccountLinker(core, bank), SessionLease(core)
+    account_linker, lease = AccountLinker(core, bank), SessionLease(core, lease_times)
     spool = LoginSpool(settings.data_dir / "spool", core.key_ring)
     token_responses = TokenResponses(core, spool=spool, account_linker=account_linker, lease=lease)
     return LoginServices(
@@ -47,4 +54,5 @@ def build(
             core, bank, token_responses=token_responses, lease=lease, browser_timeout=browser_timeout
         ),
         confirmation=Confirmations(core, account_linker=account_linker),
+        lease=lease,
     )

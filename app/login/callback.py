@@ -11,7 +11,7 @@ from app.base.hashing import sha256_hex
 from app.core import Core
 from app.errors import BankError, BankRateLimited, BankUnreachable, InvalidRequest, LoginError
 from app.login.browser_binding import is_bound_to
-from app.login.session_lease import LEASE, SessionLease
+from app.login.session_lease import SessionLease
 from app.login.token_response import TokenResponses
 from app.observability.logs import get_logger
 from app.oidc.authorization_response import (
@@ -26,15 +26,8 @@ from app.store import audit
 from app.store.enums import SessionStatus
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import seconds_from_now
-from app.store.sessions import (
-    Session,
-    change_session,
-    end_session,
-    get_session,
-    lock_session_by_state,
-    proof_key_of,
-    session_associated_data,
-)
+from app.store.session_secrets import proof_key_of, session_associated_data
+from app.store.sessions import Session, change_session, end_session, get_session, lock_session_by_state
 
 _EXCHANGE_TIMEOUT = 20.0  # seconds
 logger = get_logger(__name__)
@@ -113,7 +106,10 @@ class CallbackHandler:
                 await _end_without_code(transaction, session, response, is_foreign=is_foreign)
             else:
                 await change_session(
-                    transaction, session.id, status=SessionStatus.EXCHANGING, lease_until=seconds_from_now(LEASE)
+                    transaction,
+                    session.id,
+                    status=SessionStatus.EXCHANGING,
+                    lease_until=seconds_from_now(self._lease.seconds),
                 )
             used_up = await get_session(transaction, session.id)
         assert used_up is not None

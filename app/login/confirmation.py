@@ -11,7 +11,8 @@ from app.login.link_account import AccountLinker
 from app.store import audit
 from app.store.connections import change_connection, lock_connection
 from app.store.enums import ConnectionStatus, SessionStatus
-from app.store.sessions import Session, end_session, get_session, lock_session, session_associated_data
+from app.store.session_secrets import session_associated_data
+from app.store.sessions import Session, end_session, get_session, lock_session
 
 
 class Confirmations:

@@ -15,7 +15,8 @@ from app.errors import BankError
 from app.login.browser_binding import is_bound_to, link_unknown, link_unusable, opened_in_another_browser
 from app.store.enums import SessionStatus
 from app.store.postgresql.database import Transaction
-from app.store.sessions import Session, change_session, lock_session_by_ticket, session_associated_data
+from app.store.session_secrets import session_associated_data
+from app.store.sessions import Session, change_session, lock_session_by_ticket
 
 SecretOf = Callable[[str], str | None]
 # A link is pushed no more often than this, however often it is opened: pushing spends the broker's rate limit at the

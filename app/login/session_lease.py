@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from app.concurrency.background_tasks import log_unexpected_error
@@ -13,16 +14,25 @@ from app.observability.logs import get_logger
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import Session, change_session
 
-LEASE = 30.0  # seconds
-_RETRY_PAUSE = 1.0  # seconds
 Result = TypeVar("Result")
 logger = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTimes:
+    """Times in seconds: how long a lease lasts unless it is renewed, and the pause before a request is retried."""
+
+    lease: float = 30.0
+    retry_pause: float = 1.0
 
 
 class SessionLease:
     """Renews the leases of the sessions that this replica works on."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, times: LeaseTimes = LeaseTimes()) -> None:
+        self.seconds = times.lease
+        """How long a lease lasts."""
+        self._retry_pause = times.retry_pause
         self._database = core.database
         self._clock = core.clock
 
@@ -42,7 +52,7 @@ class SessionLease:
                 try:
                     return await work()
                 except retry_on as error:
-                    pause = max(with_jitter(_RETRY_PAUSE), error.retry_after or 0.0)
+                    pause = max(with_jitter(self._retry_pause), error.retry_after or 0.0)
                     if self._clock.monotonic() + pause > deadline:
                         raise
                     logger.warning("login_waits_for_bank", session_id=session.id, code=error.code)
@@ -61,9 +71,9 @@ class SessionLease:
 
     async def _renew_lease(self, session: Session) -> None:
         while True:
-            await asyncio.sleep(LEASE / 3)
+            await asyncio.sleep(self.seconds / 3)
             try:
                 async with self._database.transaction() as transaction:
-                    await change_session(transaction, session.id, lease_until=seconds_from_now(LEASE))
+                    await change_session(transaction, session.id, lease_until=seconds_from_now(self.seconds))
             except (DatabaseUnavailable, ConfigurationError):
                 logger.warning("waiting_for_database", about=session.id)

@@ -30,6 +30,7 @@ from app.store.postgresql.database import Transaction
 from app.store.postgresql.notifications import session_topic
 from app.store.postgresql.pagination import Page
 from app.store.postgresql.wait_for_change import ShouldContinue, wait_for_change
+from app.store.session_secrets import session_associated_data
 from app.store.sessions import (
     NewSession,
     Session,
@@ -39,7 +40,6 @@ from app.store.sessions import (
     insert_session,
     list_sessions,
     lock_session,
-    session_associated_data,
 )
 
 

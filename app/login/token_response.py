@@ -13,12 +13,13 @@ from app.connections.revoke import revoke_token_response
 from app.core import Core
 from app.errors import BankError, LoginError
 from app.login.link_account import AccountLinker
-from app.login.session_lease import LEASE, SessionLease
+from app.login.session_lease import SessionLease
 from app.observability.logs import get_logger
 from app.spool.logins import LoginSpool, UnsavedTokenResponse
 from app.store.enums import SessionStatus
 from app.store.postgresql.database_time import seconds_from_now
-from app.store.sessions import Session, change_session, get_session, lock_session, session_associated_data
+from app.store.session_secrets import session_associated_data
+from app.store.sessions import Session, change_session, get_session, lock_session
 
 # Retention never removes a session that is younger than this, in seconds.
 _MIN_SESSION_RETENTION = 86_400.0
@@ -125,6 +126,6 @@ class TokenResponses:
                 token_response=sealed,
                 exchanged_at=seconds_from_now(-age),
                 code_verifier=None,
-                lease_until=seconds_from_now(LEASE),
+                lease_until=seconds_from_now(self._lease.seconds),
             )
             return await get_session(transaction, unsaved.session_id)

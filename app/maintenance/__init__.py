@@ -1,4 +1,4 @@
-"""Work that runs on its own: housekeeping, retention, gauges, and reloading the encryption keys.
+"""Work that no request starts: housekeeping, retention, gauges, and reloading the encryption keys.
 
 Imports the topics whose data it maintains.
 """

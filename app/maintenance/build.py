@@ -1,4 +1,4 @@
-"""Builds the services that run periodically."""
+"""Builds the maintenance services."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from app.store.last_used import LastUsedTimes
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceServices:
-    """What runs on every replica without a request."""
+    """Periodic work of every replica."""
 
     housekeeping: Housekeeping
     retention: Retention
@@ -32,20 +32,20 @@ def build(
     *,
     login: LoginServices,
     refresh: RefreshServices,
-    revoker: RevocationWorker,
+    revocation_worker: RevocationWorker,
     authenticator: CallerAuthenticator,
-    usage: LastUsedTimes,
+    last_used: LastUsedTimes,
 ) -> MaintenanceServices:
     """Build the services."""
-    ages = RetentionPeriods(
+    periods = RetentionPeriods(
         sessions=settings.session_retention_days,
         refreshes=settings.refresh_retention_days,
         tombstones=settings.tombstone_retention_days,
         audit=settings.audit_retention_days,
     )
     return MaintenanceServices(
-        Housekeeping(core, login=login, revoker=revoker, usage=usage),
-        Retention(core.database, ages),
+        Housekeeping(core, login=login, revocation_worker=revocation_worker, last_used=last_used),
+        Retention(core.database, periods),
         Gauges(core, bank, tokens=refresh.tokens, authenticator=authenticator, spool=refresh.spool),
-        usage,
+        last_used,
     )

@@ -1,6 +1,6 @@
-"""What the metrics tell that no event counts: how full things are, and how many connections there are.
+"""Measures what no single event shows: how full pools and caches are, and how many connections there are.
 
-Written down every few seconds rather than when somebody asks, so that several workers can be added up.
+The metrics are set every few seconds and not when they are scraped, so that the values of all workers can be added up.
 """
 
 import asyncio
@@ -29,17 +29,17 @@ from app.store.enums import ConnectionStatus, RefreshCause, RefreshOutcome, Sess
 from app.store.postgresql.job_lease import claim_job, finish_job, latest_result
 from app.store.revocations import count_revocations
 
-_PERIOD = 5.0
-_COUNT_PERIOD = 15.0
-_COUNT = "count"
-_LONGEST_COUNT = 60.0
-# Counting reads a whole index. It rests for a hundred times as long as it took, so it is one part in a hundred of
-# what one of the database's processors does, however much there is to count.
-_SHORTEST_REST, _REST = 60.0, 100
+_MEASURE_PERIOD_SECONDS = 5.0
+_COUNT_PERIOD_SECONDS = 15.0
+_COUNT_JOB = "count"
+_COUNT_LEASE_SECONDS = 60.0
+# Counting reads a whole index. The pause after it is a hundred times as long as the count took, so that it uses one
+# percent of one processor of the database, however many rows there are.
+_MIN_PAUSE_SECONDS, _PAUSE_FACTOR = 60.0, 100
 
 
 class Gauges:
-    """Measures this replica, and the database for all of them."""
+    """Sets the gauges of this replica, and those that count rows of the database."""
 
     def __init__(
         self, core: Core, bank: Bank, *, tokens: AccessTokens, authenticator: CallerAuthenticator, spool: RefreshSpool
@@ -52,48 +52,48 @@ class Gauges:
 
     async def run(self) -> None:
         """Measure and count until cancelled."""
-        self.begin_at_zero()
+        self.initialize_counters()
         async with asyncio.TaskGroup() as group:
-            group.create_task(run_periodically(_PERIOD, self.measure))
-            group.create_task(run_periodically(_COUNT_PERIOD, self.count))
+            group.create_task(run_periodically(_MEASURE_PERIOD_SECONDS, self.measure))
+            group.create_task(run_periodically(_COUNT_PERIOD_SECONDS, self.count))
 
-    def begin_at_zero(self) -> None:
-        """Show what has not happened yet: in a counter that begins with an event Prometheus sees no increase."""
+    def initialize_counters(self) -> None:
+        """Set counters to 0: Prometheus sees no increase in a counter that first appears with its first event."""
         for outcome, cause in itertools.product(RefreshOutcome, RefreshCause):
             REFRESHES.labels(outcome=outcome, cause=cause)
         for status in SessionStatus:
             SESSIONS.labels(status=status)
 
     async def measure(self) -> None:
-        """Write down how full everything of this replica is."""
+        """Set the gauges of this replica's pools, caches and spool."""
         DATABASE_CONNECTIONS.labels(state="in_use").set(self._database.in_use)
         DATABASE_CONNECTIONS.labels(state="idle").set(self._database.idle)
         BANK_CONNECTIONS.labels(state="in_use").set(self._pool.busy)
         BANK_CONNECTIONS.labels(state="idle").set(self._pool.idle)
         BANK_WAITING.set(self._pool.waiting)
         CACHE_ENTRIES.labels(cache="connections").set(self._tokens.cached)
-        CACHE_ENTRIES.labels(cache="callers").set(self._authenticator.remembered)
+        CACHE_ENTRIES.labels(cache="callers").set(self._authenticator.cached)
         self._spool.update_metric()
 
     async def count(self) -> None:
-        """Count what is in the database where no other replica has done so of late, and tell the latest count."""
-        began = time.perf_counter()
+        """Count rows, unless a replica has done so recently, and set the gauges to the latest result."""
+        started_at = time.perf_counter()
         async with self._database.transaction() as transaction:
-            mine = await claim_job(transaction, _COUNT, seconds=_LONGEST_COUNT)
-            counted = None if mine else await latest_result(transaction, _COUNT)
-        if counted is None:
+            is_claimed = await claim_job(transaction, _COUNT_JOB, seconds=_COUNT_LEASE_SECONDS)
+            result = None if is_claimed else await latest_result(transaction, _COUNT_JOB)
+        if result is None:
             async with self._database.transaction() as transaction:
-                counted = {
+                result = {
                     "connections": await count_connections(transaction),
                     "revocations": await count_revocations(transaction),
                 }
-                rest = max(_SHORTEST_REST, (time.perf_counter() - began) * _REST)
-                await finish_job(transaction, _COUNT, next_in=rest, result=counted)
-        if counted:
-            _tell(counted["connections"], counted["revocations"])
+                pause = max(_MIN_PAUSE_SECONDS, (time.perf_counter() - started_at) * _PAUSE_FACTOR)
+                await finish_job(transaction, _COUNT_JOB, next_in=pause, result=result)
+        if result:
+            _set_gauges(result["connections"], result["revocations"])
 
 
-def _tell(connections: Mapping[str, int], revocations: int) -> None:
+def _set_gauges(connections: Mapping[str, int], revocations: int) -> None:
     for status in ConnectionStatus:
         CONNECTIONS.labels(status=status).set(connections.get(status, 0))
     REVOCATIONS_WAITING.set(revocations)

@@ -1,13 +1,14 @@
-"""Periodic work: ends overdue logins, sends due revocations, and writes what was used when."""
+"""Ends overdue logins, sends due revocations, and records when connections and API keys were last used."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from app.concurrency.periodic import run_periodically
 from app.connections.revocation_worker import RevocationWorker
 from app.core import Core
 from app.errors import DatabaseUnavailable
 from app.login.build import LoginServices
-from app.login.session_lease import LEASE
 from app.observability.logs import get_logger
 from app.observability.metrics import OUTBOX_AGE_SECONDS, OUTBOX_EVENTS
 from app.store import audit
@@ -18,41 +19,64 @@ from app.store.overdue_sessions import find_expired_logins, lock_expired_logins,
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import Session, change_session, end_session
 
-_PERIOD_SECONDS = 1.0
-_LAST_USED_PERIOD_SECONDS = 10.0
-_OUTBOX_PERIOD_SECONDS = 15.0
 _SESSIONS_PER_TRANSACTION = 100
-# A round expires only this many logins of each tenant, so that no tenant delays the others.
+# One run expires at most this many logins of each tenant, so that no tenant delays the others.
 _EXPIRED_PER_TENANT = 200
 _DELIVERIES_PER_TRANSACTION = 1_000
 logger = get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class HousekeepingPeriods:
+    """How often each kind of work is done, and the pause after an error, in seconds."""
+
+    sessions: float = 1.0
+    revocations: float = 1.0
+    last_used: float = 10.0
+    outbox: float = 15.0
+    after_error: float = 5.0
+
+
 class Housekeeping:
     """Runs on every replica. Rows that one replica works on are skipped by the others."""
 
-    def __init__(self, core: Core, *, login: LoginServices, revoker: RevocationWorker, usage: LastUsedTimes) -> None:
+    def __init__(
+        self,
+        core: Core,
+        *,
+        login: LoginServices,
+        revocation_worker: RevocationWorker,
+        last_used: LastUsedTimes,
+        periods: HousekeepingPeriods = HousekeepingPeriods(),
+        sessions_per_transaction: int = _SESSIONS_PER_TRANSACTION,
+    ) -> None:
         self._database = core.database
         self._tasks = core.tasks
-        self._completion = login.callback
-        self._confirmations = login.confirmation
-        self._revoker = revoker
-        self._usage = usage
+        self._login = login
+        self._revocation_worker = revocation_worker
+        self._last_used = last_used
+        self._periods = periods
+        self._sessions_per_transaction = sessions_per_transaction
 
     async def run(self) -> None:
         """Run until cancelled."""
+        periods = self._periods
+        all_work: list[tuple[float, Callable[[], Awaitable[None]]]] = [
+            (periods.sessions, self.resume_overdue_logins),
+            (periods.sessions, self.expire_logins),
+            (periods.revocations, self._revoke),
+            (periods.last_used, self.flush_last_used),
+            (periods.outbox, self.clean_up_outbox),
+        ]
         async with asyncio.TaskGroup() as group:
-            group.create_task(run_periodically(_PERIOD_SECONDS, self.resume_overdue_logins))
-            group.create_task(run_periodically(_PERIOD_SECONDS, self.expire_logins))
-            group.create_task(run_periodically(_PERIOD_SECONDS, self._revoke))
-            group.create_task(run_periodically(_LAST_USED_PERIOD_SECONDS, self.flush_last_used))
-            group.create_task(run_periodically(_OUTBOX_PERIOD_SECONDS, self.tend_outbox))
+            for period, work in all_work:
+                group.create_task(run_periodically(period, work, pause_after_error=periods.after_error))
 
     async def flush_last_used(self) -> None:
-        """Write which connections and API keys were used."""
-        await self._usage.flush(self._database)
+        """Write the times at which connections and API keys were last used."""
+        await self._last_used.flush(self._database)
 
-    async def tend_outbox(self) -> None:
+    async def clean_up_outbox(self) -> None:
         """Delete the deliveries of deleted webhooks, and measure the waiting ones."""
         deleted = 1
         while deleted:
@@ -64,16 +88,17 @@ class Housekeeping:
         OUTBOX_AGE_SECONDS.set(age)
 
     async def resume_overdue_logins(self) -> None:
-        """Resume the logins of lost replicas, and withdraw links that were not confirmed in time."""
-        while await self._resume_batch() == _SESSIONS_PER_TRANSACTION:
+        """Resume the logins of lost replicas, and expire links that were not confirmed in time."""
+        while await self._resume_batch() == self._sessions_per_transaction:
             pass
 
     async def _resume_batch(self) -> int:
+        lease = self._login.lease.seconds
         async with self._database.transaction() as transaction:
-            sessions = await lock_overdue_grants(transaction, limit=_SESSIONS_PER_TRANSACTION)
+            sessions = await lock_overdue_grants(transaction, limit=self._sessions_per_transaction)
             for session in sessions:
                 if session.status is SessionStatus.EXCHANGING:
-                    await change_session(transaction, session.id, lease_until=seconds_from_now(LEASE))
+                    await change_session(transaction, session.id, lease_until=seconds_from_now(lease))
         for session in sessions:
             try:
                 await self._resume(session)
@@ -85,11 +110,11 @@ class Housekeeping:
         return len(sessions)
 
     async def expire_logins(self) -> None:
-        """End pending logins whose time is over."""
+        """End pending logins that have expired."""
         async with self._database.transaction() as transaction:
             session_ids = await find_expired_logins(transaction, of_each_tenant=_EXPIRED_PER_TENANT)
-        for start in range(0, len(session_ids), _SESSIONS_PER_TRANSACTION):
-            await self._expire(session_ids[start : start + _SESSIONS_PER_TRANSACTION])
+        for start in range(0, len(session_ids), self._sessions_per_transaction):
+            await self._expire(session_ids[start : start + self._sessions_per_transaction])
 
     async def _expire(self, session_ids: list[str]) -> None:
         async with self._database.transaction() as transaction:
@@ -102,10 +127,10 @@ class Housekeeping:
     async def _resume(self, session: Session) -> None:
         if session.status is SessionStatus.EXCHANGING:
             logger.warning("login_resumed", session_id=session.id)
-            self._tasks.spawn(self._completion.resume(session), f"login {session.id}")
+            self._tasks.spawn(self._login.callback.resume(session), f"login {session.id}")
         else:
-            await self._confirmations.expire(session)
+            await self._login.confirmation.expire(session)
 
     async def _revoke(self) -> None:
-        while await self._revoker.revoke_due():
+        while await self._revocation_worker.revoke_due():
             pass

@@ -1,4 +1,4 @@
-"""SIGHUP: take the encryption keys from their file anew, without a pause."""
+"""Reloads the encryption keys on SIGHUP, without a restart."""
 
 import asyncio
 import contextlib
@@ -16,8 +16,8 @@ logger = get_logger(__name__)
 
 
 @contextmanager
-def reloading_keys(core: Core) -> Iterator[None]:
-    """Reload the keys at each SIGHUP. Only a main thread may hear of it; elsewhere, as in tests, nothing is changed."""
+def key_reload_on_sighup(core: Core) -> Iterator[None]:
+    """Reload the keys at each SIGHUP during the block. Does nothing outside the main thread, which receives signals."""
     loop = asyncio.get_running_loop()
     try:
         loop.add_signal_handler(signal.SIGHUP, lambda: core.tasks.spawn(reload_keys(core), "reload of the keys"))
@@ -28,18 +28,18 @@ def reloading_keys(core: Core) -> Iterator[None]:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
-        # What comes now comes too late, and must not end the process before its work is done.
+        # A later SIGHUP must not end the process before its work is done.
         with contextlib.suppress(ValueError):
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 async def reload_keys(core: Core) -> None:
-    """Take over the ring that the settings have now; one that cannot be used is told of, and changes nothing."""
+    """Replace the key ring by that of the settings. If it cannot be used, log an error and keep the current one."""
     try:
-        ring = load_key_ring()
-        await require_keys(core.database, ring)
+        key_ring = load_key_ring()
+        await require_keys(core.database, key_ring)
     except BrokerError as error:
         logger.error("keys_not_reloaded", detail=error.detail)  # noqa: TRY400
         return
-    core.key_ring.replace_with(ring)
-    logger.info("keys_reloaded", keys=list(ring.key_ids))
+    core.key_ring.replace_with(key_ring)
+    logger.info("keys_reloaded", keys=list(key_ring.key_ids))

@@ -27,7 +27,6 @@ from app.store.retention import (
 _JOB = "retention"
 _CHECK_PERIOD_SECONDS = 60.0
 _RUN_PERIOD_SECONDS = 3_600.0
-# Longer than a batch and the pause after it.
 _LEASE_SECONDS = 120.0
 _BATCH_SIZE = 500
 # Webhook deliveries can be inspected and repeated for this long after they ended.
@@ -38,7 +37,7 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RetentionPeriods:
-    """For how many days each kind of row is kept after its end. 0 keeps it forever."""
+    """How many days each kind of row is kept after its end. 0 keeps it forever."""
 
     sessions: int
     refreshes: int
@@ -55,20 +54,30 @@ class DeleteBatch(Protocol):
 
 
 class Retention:
-    """Deletes what is too old, once an hour."""
+    """Deletes old rows once an hour."""
 
-    def __init__(self, database: Database, periods: RetentionPeriods) -> None:
+    def __init__(
+        self,
+        database: Database,
+        periods: RetentionPeriods,
+        *,
+        lease_seconds: float = _LEASE_SECONDS,
+        batch_size: int = _BATCH_SIZE,
+    ) -> None:
+        """The lease must be longer than a batch and the pause after it."""
         self._database = database
         self._periods = periods
+        self._lease_seconds = lease_seconds
+        self._batch_size = batch_size
 
     async def run(self) -> None:
         """Run until cancelled."""
         await run_periodically(_CHECK_PERIOD_SECONDS, self.sweep)
 
     async def sweep(self) -> None:
-        """Delete what is too old, if the job is due and no other replica does it. Raises DatabaseUnavailable."""
+        """Delete old rows, if the job is due and no other replica runs it. Raises DatabaseUnavailable."""
         async with self._database.transaction() as transaction:
-            if not await claim_job(transaction, _JOB, seconds=_LEASE_SECONDS):
+            if not await claim_job(transaction, _JOB, seconds=self._lease_seconds):
                 return
         periods = self._periods
         deleted = {
@@ -105,8 +114,8 @@ class Retention:
         while has_more:
             started = time.perf_counter()
             async with self._database.transaction() as transaction:
-                batch = await delete_batch(transaction, days=days, limit=_BATCH_SIZE, after=after)
-                await renew_job(transaction, _JOB, seconds=_LEASE_SECONDS)
+                batch = await delete_batch(transaction, days=days, limit=self._batch_size, after=after)
+                await renew_job(transaction, _JOB, seconds=self._lease_seconds)
             REMOVED.labels(kind=kind).inc(batch.deleted)
             total, after, has_more = total + batch.deleted, batch.last_id, batch.has_more
             if has_more:

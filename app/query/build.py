@@ -1,4 +1,4 @@
-"""Builds the services of the query path."""
+"""Builds the query services."""
 
 from dataclasses import dataclass
 
@@ -18,5 +18,5 @@ class QueryServices:
 
 def build(bank: Bank, tokens: AccessTokens) -> QueryServices:
     """Build the services of one bank client."""
-    documents = MutationDetector()
-    return QueryServices(documents, QueryProxy(bank, tokens=tokens, documents=documents))
+    mutations = MutationDetector()
+    return QueryServices(mutations, QueryProxy(bank, tokens=tokens, mutations=mutations))

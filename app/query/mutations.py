@@ -1,7 +1,7 @@
-"""Tells queries from mutations, by parsing each distinct document once.
+"""Tells GraphQL queries from mutations, by parsing each distinct document once.
 
-The strictest reading counts: whatever a server could take for a mutation is one. Parsing holds up everybody's queries,
-so what one request may have parsed is bounded before it is, and tenants take turns.
+The strictest reading counts: what any server could take for a mutation is one. Parsing blocks the event loop, so the
+size of what one request may have parsed is limited, and tenants take turns.
 """
 
 import hashlib
@@ -11,135 +11,138 @@ from app.base.strict_json import parse_json
 from app.errors import InvalidRequest, RequestTooLarge
 from app.query.fair_queue import FairQueue
 
-# Of one request, all its documents together: what they hold at most, which takes tens of milliseconds to parse.
-MOST_DOCUMENTS = 20
-MOST_DOCUMENT_BYTES = 65_536
-MOST_TOKENS = 4_000
-# Objects and lists, which take longest to read for their bytes.
-MOST_BRACKETS = 20_000
-_REMEMBERED = 1_000
-# Others name a document that is not there (`id`, `documentId`), or are another server's spelling of these (`Query`).
+# Limits for all documents of one request together. Parsing that much takes tens of milliseconds.
+MAX_DOCUMENTS = 20
+MAX_DOCUMENT_BYTES = 65_536
+MAX_TOKENS = 4_000
+# Objects and lists: for their size, they take the longest to parse.
+MAX_BRACKETS = 20_000
+_CACHE_SIZE = 1_000
+# Any other member may refer to a stored document (`id`, `documentId`) or be another spelling of these (`Query`).
 _MEMBERS = frozenset(("query", "variables", "operationName", "extensions"))
-_PERSISTED = "persistedquery"
-# What ends a line, and so a comment, for some readers and not for others: the specification of 2015 had two of them.
-_ODD_LINE_ENDS = frozenset("\u2028\u2029\x85\v\f\0")
+_PERSISTED_QUERY = "persistedquery"
+# Some parsers take these for the end of a line, and so of a comment. The 2015 specification included two of them.
+_DISPUTED_LINE_ENDS = frozenset("\u2028\u2029\x85\v\f\0")
 Value = TypeVar("Value")
 
 
-class _Parsed(NamedTuple):
+class _ParsedDocument(NamedTuple):
     tokens: int
-    """Comments included."""
+    """The number of tokens, including comments."""
     may_mutate: bool
 
 
 class MutationDetector:
     """Tells queries from mutations."""
 
-    def __init__(self) -> None:
-        self._queue = FairQueue()
-        # By digest: a body may hold what is not to be kept.
-        self._judged: dict[bytes, bool] = {}
-        self._parsed: dict[bytes, _Parsed] = {}
+    def __init__(self, queue: FairQueue | None = None) -> None:
+        self._queue = queue or FairQueue()
+        # By digest, because a body may contain personal data that must not be kept.
+        self._bodies: dict[bytes, bool] = {}
+        self._documents: dict[bytes, _ParsedDocument] = {}
 
     async def may_mutate(self, tenant: str, caller_id: str, body: bytes) -> bool:
-        """Tell whether any operation of a caller's request body, or of a batch of them, is or may be no mere query.
+        """Return whether any operation in a request body, or in a batch of requests, is or may be a mutation.
 
-        What cannot be told counts as a mutation: a document that does not parse here, or that the bank knows by a
-        reference; and one that holds a mutation does, whichever of its operations is meant. Raises InvalidRequest where
-        the body is no GraphQL request at all, RequestTooLarge where it is too much to be looked into, and
-        BrokerUnavailable where others' bodies took too long.
+        A document that does not parse here, or that the bank has stored, counts as a mutation; so does a document that
+        contains a mutation, whichever operation is selected. Raises InvalidRequest if the body is not a GraphQL
+        request, RequestTooLarge if it exceeds the limits, and BrokerUnavailable if the tenant's turn does not come.
         """
-        # The same bodies come again and again: many have no variables, and the connection is not in them.
-        # Of each tenant apart: how long an answer takes must not tell what values others have sent with a document.
+        # The same body often comes again: many have no variables, and the connection is not part of it. The cache is
+        # per tenant, or the response time would reveal which values other tenants have sent with a document.
         digest = hashlib.sha256(f"{tenant}\0".encode() + body).digest()
-        known = self._judged.get(digest)
-        if known is None:
+        may_mutate = self._bodies.get(digest)
+        if may_mutate is None:
             async with self._queue.turn(tenant, caller_id):
-                known = self._judge(body)
-            _remember(self._judged, digest, known)
-        return known
+                may_mutate = self._inspect(body)
+            _cache(self._bodies, digest, may_mutate)
+        return may_mutate
 
-    def _judge(self, body: bytes) -> bool:
-        requests = _read(body)
-        # Each is looked at, so that a batch is refused for any part of it that is no request.
-        documents = [_document_of(one) for one in requests]
-        texts = [text.encode("utf-8", "surrogatepass") for text in documents if text is not None]
-        if sum(map(len, texts)) > MOST_DOCUMENT_BYTES:
-            raise _too_large(f"the `query` texts of a request may have {MOST_DOCUMENT_BYTES} bytes together")
+    def _inspect(self, body: bytes) -> bool:
+        # All requests are validated, so that a batch is rejected for any invalid one.
+        documents = [_document_of(request) for request in _parse_body(body)]
+        texts = [document.encode("utf-8", "surrogatepass") for document in documents if document is not None]
+        if sum(map(len, texts)) > MAX_DOCUMENT_BYTES:
+            raise _too_large(f"the `query` strings of a request may have {MAX_DOCUMENT_BYTES} bytes together")
         may_mutate = len(texts) < len(documents)
-        tokens_left = MOST_TOKENS
+        tokens_left = MAX_TOKENS
         for text in texts:
-            parsed = self._parse(text, tokens_left)
+            parsed = self._parse_document(text, tokens_left)
             tokens_left -= parsed.tokens
             may_mutate = may_mutate or parsed.may_mutate
         return may_mutate
 
-    def _parse(self, text: bytes, most_tokens: int) -> _Parsed:
+    def _parse_document(self, text: bytes, max_tokens: int) -> _ParsedDocument:
         digest = hashlib.sha256(text).digest()
-        known = self._parsed.get(digest)
-        if known is None:
-            known = _parse(text.decode("utf-8", "surrogatepass"), most_tokens)
-            # What has more than all that a request may have is refused the next time without a look.
-            if known.tokens <= most_tokens or most_tokens == MOST_TOKENS:
-                _remember(self._parsed, digest, known)
-        if known.tokens > most_tokens:
-            raise _too_large(f"the `query` texts of a request may have {MOST_TOKENS} tokens together")
-        return known
+        parsed = self._documents.get(digest)
+        if parsed is None:
+            parsed = _parse_document(text.decode("utf-8", "surrogatepass"), max_tokens)
+            # A document that exceeds the limit of a whole request is cached too: it is rejected without parsing next.
+            if parsed.tokens <= max_tokens or max_tokens == MAX_TOKENS:
+                _cache(self._documents, digest, parsed)
+        if parsed.tokens > max_tokens:
+            raise _too_large(f"the `query` strings of a request may have {MAX_TOKENS} tokens together")
+        return parsed
 
 
-def _remember(memory: dict[bytes, Value], digest: bytes, value: Value) -> None:
-    if len(memory) >= _REMEMBERED:
-        del memory[next(iter(memory))]
-    memory[digest] = value
+def _cache(cache: dict[bytes, Value], digest: bytes, value: Value) -> None:
+    if len(cache) >= _CACHE_SIZE:
+        del cache[next(iter(cache))]
+    cache[digest] = value
 
 
-def _read(body: bytes) -> list[object]:
-    """Return the requests of a body: one, or those of a batch."""
-    if body.count(b"{") + body.count(b"[") > MOST_BRACKETS:
-        raise _too_large(f"a request may hold {MOST_BRACKETS} objects and lists")
+def _parse_body(body: bytes) -> list[object]:
+    """Return the request in a body, or all requests of a batch."""
+    if body.count(b"{") + body.count(b"[") > MAX_BRACKETS:
+        raise _too_large(f"a request may contain {MAX_BRACKETS} objects and lists")
     try:
         request = parse_json(body, strict=True)
     except ValueError as error:
-        raise InvalidRequest("the body must be JSON, with `query`, `variables`, `operationName` each once") from error
+        raise InvalidRequest(
+            "the body must be JSON, with `query`, `variables` and `operationName` at most once each"
+        ) from error
     if not isinstance(request, list):
         return [request]
     if not request:
         raise InvalidRequest("the batch is empty")
-    if len(request) > MOST_DOCUMENTS:
-        raise _too_large(f"a batch may have {MOST_DOCUMENTS} requests")
+    if len(request) > MAX_DOCUMENTS:
+        raise _too_large(f"a batch may have {MAX_DOCUMENTS} requests")
     return request
 
 
 def _document_of(request: object) -> str | None:
-    """Return the text of a request's document; None where the request may be for another than that."""
+    """Return the document of a request, or None if the bank may take the request to be for another document."""
     if not isinstance(request, dict):
         raise InvalidRequest("the body must be an object with `query`, or a list of such objects")
     query, name, extensions = request.get("query"), request.get("operationName"), request.get("extensions")
     if not request.keys() <= _MEMBERS or (query is None and extensions is not None):
         return None
     if not isinstance(query, str):
-        raise InvalidRequest("`query` must be a text")
+        raise InvalidRequest("`query` must be a string")
     if name is not None and not isinstance(name, str):
-        raise InvalidRequest("`operationName` must be a text")
+        raise InvalidRequest("`operationName` must be a string")
     if extensions is not None and not isinstance(extensions, dict):
         raise InvalidRequest("`extensions` must be an object")
-    return None if any(name.casefold() == _PERSISTED for name in extensions or ()) else query
+    return None if any(name.casefold() == _PERSISTED_QUERY for name in extensions or ()) else query
 
 
-def _parse(text: str, most_tokens: int) -> _Parsed:
-    # Imported with the first query, because a start need not wait for it.
+def _parse_document(text: str, max_tokens: int) -> _ParsedDocument:
+    # Imported with the first query, so that it does not delay the start.
     from graphql import GraphQLError, OperationDefinitionNode, OperationType, Source  # noqa: PLC0415
     from graphql.language.parser import Parser  # noqa: PLC0415
 
-    ends_lines_elsewhere = not _ODD_LINE_ENDS.isdisjoint(text)
-    parser = Parser(Source(text), no_location=True, max_lexical_tokens=most_tokens)
+    has_disputed_line_end = not _DISPUTED_LINE_ENDS.isdisjoint(text)
+    parser = Parser(Source(text), no_location=True, max_lexical_tokens=max_tokens)
     try:
         document = parser.parse_document()
     except (GraphQLError, RecursionError):
-        return _Parsed(parser.token_count, may_mutate=True)
-    operations = {part.operation for part in document.definitions if isinstance(part, OperationDefinitionNode)}
-    return _Parsed(parser.token_count, may_mutate=ends_lines_elsewhere or operations != {OperationType.QUERY})
+        return _ParsedDocument(parser.token_count, may_mutate=True)
+    operations = {
+        definition.operation for definition in document.definitions if isinstance(definition, OperationDefinitionNode)
+    }
+    may_mutate = has_disputed_line_end or operations != {OperationType.QUERY}
+    return _ParsedDocument(parser.token_count, may_mutate=may_mutate)
 
 
-def _too_large(bound: str) -> RequestTooLarge:
-    return RequestTooLarge(f"{bound}; send smaller documents, or fewer at once", code="query_too_complex")
+def _too_large(limit: str) -> RequestTooLarge:
+    return RequestTooLarge(f"{limit}; send smaller documents, or fewer in one request", code="query_too_complex")

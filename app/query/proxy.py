@@ -1,8 +1,8 @@
-"""A query to the bank with the connection's token, and its answer as it comes.
+"""Sends a query to the bank with the connection's token, and returns the response as a stream.
 
-A refused token is replaced once and the query repeated, mutations too: what was refused was not run. A mutation of
-which the bank refuses a field may have been, and is not repeated. Nothing else is sent twice once it may have been
-sent; only a connection that could not be opened is tried again.
+A rejected token is replaced once and the request repeated, mutations too: the bank has not run it. If the bank rejected
+the token of a mutation during its execution, the mutation may have been run and is not repeated. Apart from that, only
+a request whose connection could not be opened is sent again: it cannot have reached the bank.
 """
 
 from collections.abc import AsyncIterator
@@ -27,18 +27,18 @@ from app.observability.trace_context import current_trace_context
 from app.observability.tracing import span
 from app.query.mutations import MutationDetector
 from app.query.sender import Sender
-from app.query.token_expiry import LONGEST_REFUSAL, Refusal, may_be_refusal, refusal_in
+from app.query.token_rejection import MAX_REJECTION_BYTES, TokenRejection, find_rejection, may_be_rejection
 from app.refresh.connection_cache import UsableToken
 from app.refresh.tokens import AccessTokens
 
 _ATTRIBUTES = {"http.request.method": "POST"}
 _NO_LINES = header_lines(())
-# What a query that got no answer is counted as.
-_BECAME: dict[type[HttpClientError], str] = {ConnectError: "unreachable", PoolExhausted: "not_sent"}
+# The metric's status label for a request without a response.
+_STATUS_OF_ERROR: dict[type[HttpClientError], str] = {ConnectError: "unreachable", PoolExhausted: "not_sent"}
 
 
-class BankAnswer:
-    """An answer under way. To be closed by its owner."""
+class BankResponse:
+    """The bank's response, whose body may still be arriving. The caller closes it."""
 
     __slots__ = ("_response", "token_version")
 
@@ -56,28 +56,28 @@ class BankAnswer:
         return self._response.header(name)
 
     @property
-    def fields(self) -> list[tuple[bytes, bytes]]:
-        """The header fields in their order, names in lower case."""
+    def header_fields(self) -> list[tuple[bytes, bytes]]:
+        """The header fields in their order, with lower-case names."""
         return self._response.header_fields
 
-    async def refusal(self) -> Refusal:
-        """Tell whether the bank calls the token expired; looks at no more than the beginning of the body."""
+    async def token_rejection(self) -> TokenRejection:
+        """Return whether the bank rejected the token as expired. Reads at most the beginning of the body."""
         response = self._response
         if response.status != 200:
-            return Refusal.OF_THE_REQUEST if response.status == 401 else Refusal.NONE
-        if not may_be_refusal(response.header("content-type") or "", response.content_length):
-            return Refusal.NONE
-        beginning = await response.peek(LONGEST_REFUSAL)
-        if not response.is_complete or len(beginning) > LONGEST_REFUSAL:
-            return Refusal.NONE
-        return refusal_in(beginning, response.header("content-encoding"))
+            return TokenRejection.REQUEST_ERROR if response.status == 401 else TokenRejection.NONE
+        if not may_be_rejection(response.header("content-type") or "", response.content_length):
+            return TokenRejection.NONE
+        beginning = await response.peek(MAX_REJECTION_BYTES)
+        if not response.is_complete or len(beginning) > MAX_REJECTION_BYTES:
+            return TokenRejection.NONE
+        return find_rejection(beginning, response.header("content-encoding"))
 
-    def whole(self) -> bytes | None:
-        """Return the body where all of it has come already, else None."""
+    def read_if_complete(self) -> bytes | None:
+        """Return the body if all of it has arrived, else None."""
         return self._response.read_if_complete()
 
-    async def body(self) -> AsyncIterator[bytes]:
-        """Give the body as the bank sent it, compressed or not. Raises BankError where it breaks off."""
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Yield the body as the bank sent it, compressed or not. Raises BankError if the connection is lost."""
         try:
             async for chunk in self._response.stream():
                 yield chunk
@@ -85,106 +85,107 @@ class BankAnswer:
             raise BankError("the bank's answer broke off", code="bank_answer_broken") from error
 
     def close(self) -> None:
-        """Give up what has not come yet."""
+        """Discard the part of the body that has not been read."""
         self._response.close()
 
 
 class QueryProxy:
-    """Sends queries to the one GraphQL address of the settings."""
+    """Sends queries to the GraphQL URL of the settings."""
 
-    def __init__(self, bank: Bank, *, tokens: AccessTokens, documents: MutationDetector) -> None:
+    def __init__(self, bank: Bank, *, tokens: AccessTokens, mutations: MutationDetector) -> None:
         self._pool = bank.query_pool
         self._proofs = bank.query_proofs
         self._tokens = tokens
-        self._documents = documents
+        self._mutations = mutations
 
-    async def send(self, sender: Sender, connection_id: str, headers: HeaderLines, body: bytes) -> BankAnswer:
-        """Send a query and return the answer. `headers` go on as they are, beside the token.
+    async def send(self, sender: Sender, connection_id: str, headers: HeaderLines, body: bytes) -> BankResponse:
+        """Send a query with `headers` and the connection's token, and return the response.
 
-        Raises what `AccessTokens.get` and `Sender.confirm` raise, and BankError, BankTimeout or BrokerUnavailable.
+        Raises the errors of `AccessTokens.get` and `Sender.confirm`, and BankError, BankTimeout or BrokerUnavailable.
         """
         token = await self._tokens.get(sender.tenant, connection_id)
         await sender.confirm()
-        ask = self._ask if token.proof_key is None else self._ask_with_proof
-        answer, refusal = await ask(token, headers, body)
-        if refusal is Refusal.NONE:
-            return answer
+        send = self._send if token.proof_key is None else self._send_with_proof
+        response, rejection = await send(token, headers, body)
+        if rejection is TokenRejection.NONE:
+            return response
         may_have_run = False
         try:
-            may_have_run = refusal is Refusal.OF_A_FIELD and await self._may_mutate(sender, body)
+            may_have_run = rejection is TokenRejection.FIELD_ERROR and await self._may_mutate(sender, body)
             successor = await self._tokens.replace_rejected(sender.tenant, token)
             await sender.confirm()
         except BaseException as error:
-            # Of what may have run, the bank's own answer tells more.
+            # The bank's response says more about a mutation that may have run than this error does.
             if may_have_run and isinstance(error, BrokerError):
-                return answer
-            answer.close()
+                return response
+            response.close()
             raise
         if successor is None or may_have_run:
-            return answer
-        answer.close()
-        ask = self._ask if successor.proof_key is None else self._ask_with_proof
-        answer, refusal = await ask(successor, headers, body)
-        # Of an error of the bank's, nobody knows whether it had looked at the token.
-        if refusal is Refusal.NONE and answer.status == 200:
+            return response
+        response.close()
+        send = self._send if successor.proof_key is None else self._send_with_proof
+        response, rejection = await send(successor, headers, body)
+        # A response with another status does not show whether the bank checked the token.
+        if rejection is TokenRejection.NONE and response.status == 200:
             self._tokens.record_acceptance(successor)
-        return answer
+        return response
 
     async def _may_mutate(self, sender: Sender, body: bytes) -> bool:
         try:
-            return await self._documents.may_mutate(sender.tenant, sender.id, body)
+            return await self._mutations.may_mutate(sender.tenant, sender.id, body)
         except (InvalidRequest, BrokerUnavailable):
-            # Nobody knows: of one that may have run, the bank's answer tells more.
+            # It cannot be determined, so the request is treated as a mutation and not repeated.
             return True
 
-    async def _ask_with_proof(
+    async def _send_with_proof(
         self, token: UsableToken, headers: HeaderLines, body: bytes
-    ) -> tuple[BankAnswer, Refusal]:
-        """Send with a proof of the token's key; once more where the bank did not run it for the lack of its nonce."""
+    ) -> tuple[BankResponse, TokenRejection]:
+        """Send with a DPoP proof. Send again if the bank demands a nonce: it has not run the request (RFC 9449)."""
         assert token.proof_key is not None
         key, secret = token.proof_key, token.access_token
-        answer, refusal = await self._ask(token, self._proofs.with_proof(key, secret, headers), body)
-        if not self._proofs.requires_nonce(answer):
-            return answer, refusal
-        answer.close()
-        answer, refusal = await self._ask(token, self._proofs.with_proof(key, secret, headers), body)
-        return answer, Refusal.NONE if self._proofs.requires_nonce(answer) else refusal
+        response, rejection = await self._send(token, self._proofs.with_proof(key, secret, headers), body)
+        if not self._proofs.requires_nonce(response):
+            return response, rejection
+        response.close()
+        response, rejection = await self._send(token, self._proofs.with_proof(key, secret, headers), body)
+        return response, TokenRejection.NONE if self._proofs.requires_nonce(response) else rejection
 
-    async def _ask(self, token: UsableToken, headers: HeaderLines, body: bytes) -> tuple[BankAnswer, Refusal]:
-        """Send once. Returns the answer, and of what it refuses the token."""
+    async def _send(self, token: UsableToken, headers: HeaderLines, body: bytes) -> tuple[BankResponse, TokenRejection]:
+        """Send the request once, and check whether the bank rejected the token."""
         with span("POST graphql", SpanKind.CLIENT, _ATTRIBUTES) as sending:
-            # The trace stands beside the headers, which are kept: it is another one each time.
+            # Not part of `headers`, which are reused: each request has its own trace context.
             trace = current_trace_context()
             lines = (token.authorization, headers, header_lines(trace.headers()) if trace else _NO_LINES)
             try:
                 try:
                     response = await self._pool.post(lines, body)
                 except ConnectError:
-                    # The address may have moved to a server that is there.
+                    # The name may meanwhile resolve to a server that is available.
                     response = await self._pool.post(lines, body)
-                answer = BankAnswer(response, token.version)
+                bank_response = BankResponse(response, token.version)
                 try:
-                    refusal = await answer.refusal()
+                    rejection = await bank_response.token_rejection()
                 except BaseException:
-                    answer.close()
+                    bank_response.close()
                     raise
             except HttpClientError as error:
-                _counter(_BECAME.get(type(error), "no_answer")).inc()
-                raise _translate(error) from error
+                _counter(_STATUS_OF_ERROR.get(type(error), "no_answer")).inc()
+                raise _broker_error(error) from error
             _counter(response.status).inc()
             if sending.is_recording:
+                is_rejected = rejection is not TokenRejection.NONE
                 sending.set_attributes({"http.response.status_code": response.status})
-                if response.status >= 400 or refusal is not Refusal.NONE:
-                    sending.set_error("token_refused" if refusal is not Refusal.NONE else str(response.status))
-            return answer, refusal
+                if response.status >= 400 or is_rejected:
+                    sending.set_error("token_refused" if is_rejected else str(response.status))
+            return bank_response, rejection
 
 
-def _translate(error: HttpClientError) -> BrokerError:
+def _broker_error(error: HttpClientError) -> BrokerError:
     if isinstance(error, PoolExhausted):
-        return BrokerUnavailable("too many queries wait for the bank", code="too_many_queries", retry_after=1)
+        return BrokerUnavailable("too many queries are waiting for the bank", code="too_many_queries", retry_after=1)
     if isinstance(error, HttpTimeout):
         return BankTimeout("the bank did not answer in time")
-    return BankError("the bank cannot be reached, or broke off")
+    return BankError("the bank cannot be reached, or closed the connection")
 
 
 @lru_cache(maxsize=1_000)

@@ -1,4 +1,4 @@
-"""Who sends a query: a caller, by its `Admission`, or the broker itself."""
+"""The sender of a query: a caller, represented by its `Admission`, or the broker itself."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -7,7 +7,7 @@ from app.store.postgresql.database import Transaction
 
 
 class Sender(Protocol):
-    """Sends queries for one tenant. `app.callers.admission.Admission` is one."""
+    """Sends queries for one tenant. `app.callers.admission.Admission` is a sender."""
 
     @property
     def id(self) -> str:
@@ -16,20 +16,20 @@ class Sender(Protocol):
 
     @property
     def tenant(self) -> str:
-        """The only tenant whose connections can be used."""
+        """The tenant whose connections can be used."""
         ...
 
     async def confirm(self, transaction: Transaction | None = None) -> None:
-        """Raise UnauthorizedCaller if the caller has been refused meanwhile."""
+        """Raise UnauthorizedCaller if the caller is no longer admitted."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerSender:
-    """The broker itself, asking the bank something for a tenant."""
+    """The broker itself, which sends queries of its own for a tenant."""
 
     id: str
     tenant: str
 
     async def confirm(self, transaction: Transaction | None = None) -> None:
-        """Go on: nobody refuses the broker."""
+        """Do nothing: the broker is always admitted."""

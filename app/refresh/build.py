@@ -23,7 +23,7 @@ class RefreshServices:
 
 
 def build(
-    core: Core, bank: Bank, settings: Settings, usage: LastUsedTimes, *, max_wait: float | None = None
+    core: Core, bank: Bank, settings: Settings, last_used: LastUsedTimes, *, max_wait: float | None = None
 ) -> RefreshServices:
     """Build the services of one bank client."""
     spool = RefreshSpool(settings.data_dir / "spool", core.key_ring)
@@ -37,5 +37,5 @@ def build(
         max_wait=timing.lease + timing.deadline if max_wait is None else max_wait,
     )
     return RefreshServices(
-        AccessTokens(core, connections=connections, refreshes=refreshes, usage=usage), refresher, spool
+        AccessTokens(core, connections=connections, refreshes=refreshes, last_used=last_used), refresher, spool
     )

@@ -12,9 +12,9 @@ class AccessTokens:
     """Returns access tokens, and decides when one must be refreshed first."""
 
     def __init__(
-        self, core: Core, *, connections: ConnectionCache, refreshes: RefreshCoordinator, usage: LastUsedTimes
+        self, core: Core, *, connections: ConnectionCache, refreshes: RefreshCoordinator, last_used: LastUsedTimes
     ) -> None:
-        self._usage = usage
+        self._last_used = last_used
         self._clock = core.clock
         self._connections = connections
         self._refreshes = refreshes
@@ -27,14 +27,14 @@ class AccessTokens:
         """
         cached = self._connections.get_cached(tenant, connection_id)
         if cached is not None and self._clock.monotonic() + min_ttl < cached.fresh_until:
-            self._usage.connection_used(connection_id)
+            self._last_used.connection_used(connection_id)
             return token_of(cached)
         connection = await self._connections.get(tenant, connection_id)
         token = token_of(connection)
         if not self._is_valid_for(token, min_ttl):
             connection = await self._refresh_if_possible(tenant, connection)
             token = token_of(connection)
-        self._usage.connection_used(connection_id)
+        self._last_used.connection_used(connection_id)
         return token
 
     async def replace_rejected(self, tenant: str, rejected: UsableToken) -> UsableToken | None:

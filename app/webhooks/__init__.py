@@ -1,4 +1,4 @@
-"""Webhooks: registering them, signing events, and delivering events through the outbox.
+"""Webhooks: managing them, and delivering signed events from the outbox.
 
 Imports `callers`, `store`, `settings` and the basics.
 """

@@ -1,7 +1,7 @@
-"""Which addresses a webhook may lead to: a caller must not reach through the broker what it cannot reach itself.
+"""Restricts webhooks to public addresses, so that callers cannot reach internal services through the broker.
 
-Server-side request forgery is refused where it happens, when the socket is made: whatever a name resolved to, and
-however an address was spelled, this is what would be connected to.
+Server-side request forgery is prevented when the socket is created: this sees the address that is really connected to,
+whatever a name resolved to and however the address was written.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from aiohttp import AddrInfoType
 from app.webhooks.name_resolution import WebhookNameResolver
 
 IPAddress = IPv4Address | IPv6Address
-_NOT_PUBLIC = tuple(
+_BLOCKED_NETWORKS = tuple(
     ip_network(network)
     for network in (
         "::/96",  # IPv4-compatible (RFC 4291 section 2.5.5.1), which may stand for any IPv4 address
@@ -22,22 +22,22 @@ _NOT_PUBLIC = tuple(
         "fec0::/10",  # site-local (RFC 3879)
         "::ffff:0:0:0/96",  # IPv4-translated (RFC 2765)
         "3fff::/20",  # documentation (RFC 9637)
-        "192.0.0.0/24",  # protocol assignments (RFC 6890), where a cloud once had its metadata
+        "192.0.0.0/24",  # protocol assignments (RFC 6890); a cloud provider once served its metadata there
         "168.63.129.16/32",  # a public address that leads to the host of a virtual machine at Azure
     )
 )
-# All that is given out for the public so far (RFC 4291 section 2.4, IANA).
+# All public IPv6 addresses that have been allocated so far (RFC 4291 section 2.4, IANA).
 _PUBLIC_IPV6 = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052 section 2.1
-_RESOLVING = 2.0
+_RESOLUTION_TIMEOUT = 2.0  # seconds
 
 
 def host_of(url: str) -> str:
-    """Return the host of an address, a bracketed one without its brackets."""
+    """Return the host of a URL, an IPv6 address without its brackets."""
     return urlsplit(url).hostname or ""
 
 
-class AddressRefused(OSError):
+class AddressNotAllowed(OSError):
     """The address is not public, and not in a network that the settings allow."""
 
     def __init__(self) -> None:
@@ -45,50 +45,51 @@ class AddressRefused(OSError):
 
 
 class AddressGuard:
-    """Lets public addresses pass, and those of `allowed` networks."""
+    """Allows public addresses, and those in the `allowed` networks."""
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
         """`allowed`: networks such as `10.0.0.0/8`."""
         self._allowed = [ip_network(network) for network in allowed]
-        self.names = WebhookNameResolver()
+        self.resolver = WebhookNameResolver()
 
     def open_socket(self, address: AddrInfoType) -> socket.socket:
-        """Make the socket for one connection. Raises AddressRefused."""
-        family, kind, protocol, _, where = address
-        if not self._permits(str(where[0])):
-            raise AddressRefused
+        """Create the socket for one connection. Raises AddressNotAllowed."""
+        family, kind, protocol, _, destination = address
+        if not self._is_allowed(str(destination[0])):
+            raise AddressNotAllowed
         return socket.socket(family, kind, protocol)
 
-    async def permits_host(self, host: str) -> bool:
-        """Tell whether something that `host` stands for at the moment may be connected to.
+    async def allows_host(self, host: str) -> bool:
+        """Return whether `host` currently resolves to an allowed address.
 
-        What cannot be resolved now may be later, and is looked at again then; not so what cannot be a name at all.
+        A name that cannot be resolved now is allowed: it may be later, and its address is checked then. Text that
+        cannot be a host name is not allowed.
         """
         try:
-            async with asyncio.timeout(_RESOLVING):
-                found = await self.names.resolve(host)
+            async with asyncio.timeout(_RESOLUTION_TIMEOUT):
+                results = await self.resolver.resolve(host)
         except UnicodeError:
             return False
         except OSError:
             return True
-        return any(self._permits(one["host"]) for one in found)
+        return any(self._is_allowed(result["host"]) for result in results)
 
-    def _permits(self, text: str) -> bool:
+    def _is_allowed(self, text: str) -> bool:
         try:
-            address = _meant(ip_address(text.partition("%")[0]))
+            address = _effective_address(ip_address(text.partition("%")[0]))
         except ValueError:
             return False
         if any(address in network for network in self._allowed):
             return True
-        if any(address in network for network in _NOT_PUBLIC):
+        if any(address in network for network in _BLOCKED_NETWORKS):
             return False
         if isinstance(address, IPv6Address) and address not in _PUBLIC_IPV6:
             return False
         return address.is_global and not address.is_multicast
 
 
-def _meant(address: IPAddress) -> IPAddress:
-    """Return the IPv4 address that an IPv6 address stands for, where it does (RFC 4291, 3056, 6052)."""
+def _effective_address(address: IPAddress) -> IPAddress:
+    """Return the IPv4 address that is embedded in an IPv6 address, if any (RFC 4291, 3056, 6052)."""
     if isinstance(address, IPv4Address):
         return address
     if address in _NAT64:

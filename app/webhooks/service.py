@@ -1,4 +1,4 @@
-"""Webhooks, as callers see them."""
+"""Manages webhooks for their callers."""
 
 from pydantic import SecretStr
 
@@ -25,16 +25,16 @@ from app.store.webhooks import (
 from app.webhooks.address_guard import AddressGuard, host_of
 from app.webhooks.signing import new_secret
 
-# Every event is written once for each of them, in the transaction of the deed.
-MOST_WEBHOOKS = 20
-# A caller that is refused in the meantime must not have its webhook created much later.
+# An event is written once for each webhook, in the transaction that causes it.
+MAX_WEBHOOKS = 20
+# Short, so that no webhook is created long after its caller was revoked.
 _LOCK_TIMEOUT_SECONDS = 2.0
-# For how long both secrets sign. Seconds.
-SECRET_OVERLAP = 86_400.0
+# How long events are signed with the previous secret too.
+SECRET_OVERLAP_SECONDS = 86_400.0
 
 
 class WebhookService:
-    """Makes, shows and ends webhooks, of one tenant at a time."""
+    """Creates, reads and deletes the webhooks of a tenant."""
 
     def __init__(self, core: Core, *, guard: AddressGuard) -> None:
         self._database = core.database
@@ -44,12 +44,12 @@ class WebhookService:
         self._tenant_locks: KeyedSemaphore[str] = KeyedSemaphore()
 
     async def create(self, caller: Admission, url: str, events: list[EventType]) -> tuple[Webhook, SecretStr]:
-        """Make a webhook. Its secret is shown this once. Raises RateLimited, UnprocessableRequest or Conflict."""
-        await self._require_allowed_in_turn(caller.tenant, url)
+        """Create a webhook, and return its secret this once. Raises RateLimited, UnprocessableRequest or Conflict."""
+        await self._require_allowed_url(caller.tenant, url)
         webhook_id, secret = new_id("whk"), new_secret()
         async with self._database.transaction(caller) as transaction:
-            if await count_webhooks(transaction, caller.tenant) >= MOST_WEBHOOKS:
-                raise Conflict(f"a tenant may have {MOST_WEBHOOKS} webhooks; delete one", code="too_many_webhooks")
+            if await count_webhooks(transaction, caller.tenant) >= MAX_WEBHOOKS:
+                raise Conflict(f"a tenant may have {MAX_WEBHOOKS} webhooks; delete one", code="too_many_webhooks")
             webhook = await insert_webhook(
                 transaction,
                 self._key_ring,
@@ -73,18 +73,18 @@ class WebhookService:
             return await _existing(transaction, caller.tenant, webhook_id)
 
     async def delete(self, caller: Admission, webhook_id: str) -> None:
-        """Send nothing there any more. Raises NotFound."""
+        """Delete a webhook: it gets no more events. Raises NotFound."""
         async with self._database.transaction(caller) as transaction:
             webhook = await _existing(transaction, caller.tenant, webhook_id)
             await delete_webhook(transaction, webhook_id)
             await audit.record(transaction, "webhook.deleted", of=webhook, actor=caller.id)
 
     async def rotate_secret(self, caller: Admission, webhook_id: str) -> tuple[Webhook, SecretStr]:
-        """Draw a new secret, which is shown this once; the old one signs along for a day. Raises NotFound."""
+        """Replace the secret, and return the new one this once. For a day both sign events. Raises NotFound."""
         secret = new_secret()
         async with self._database.transaction(caller) as transaction:
             webhook = await _existing(transaction, caller.tenant, webhook_id)
-            await replace_secret(transaction, self._key_ring, webhook_id, secret, overlap=SECRET_OVERLAP)
+            await replace_secret(transaction, self._key_ring, webhook_id, secret, overlap=SECRET_OVERLAP_SECONDS)
             await audit.record(transaction, "webhook.secret_rotated", of=webhook, actor=caller.id)
             return await _existing(transaction, caller.tenant, webhook_id), secret
 
@@ -97,17 +97,22 @@ class WebhookService:
             return await list_deliveries(transaction, webhook_id, status=status, limit=limit, cursor=cursor)
 
     async def redeliver(self, caller: Admission, webhook_id: str, delivery_id: str) -> Delivery:
-        """Send a delivery again, or now instead of later. Raises NotFound."""
+        """Send a delivery again, or retry a failed one now. Raises NotFound."""
         async with self._database.transaction(caller) as transaction:
             webhook = await _existing(transaction, caller.tenant, webhook_id)
             await requeue_delivery(transaction, caller.tenant, webhook_id, delivery_id)
             await audit.record(transaction, "webhook.redelivered", of=webhook, actor=caller.id, delivery_id=delivery_id)
-            again = await get_delivery(transaction, webhook_id, delivery_id)
-            if again is None:
+            delivery = await get_delivery(transaction, webhook_id, delivery_id)
+            if delivery is None:
                 raise NotFound("there is no such delivery, or no longer", code="delivery_not_found")
-        return again
+        return delivery
 
-    async def _require_allowed_in_turn(self, tenant: str, url: str) -> None:
+    async def _require_allowed_url(self, tenant: str, url: str) -> None:
+        if not is_https_or_loopback(url):
+            raise UnprocessableRequest(
+                "the url must begin with https:// and contain no spaces and no user name; http:// is for loopback only",
+                code="webhook_url_not_allowed",
+            )
         try:
             await self._tenant_locks.acquire(tenant, timeout_seconds=_LOCK_TIMEOUT_SECONDS)
         except TimeoutError as error:
@@ -115,20 +120,13 @@ class WebhookService:
                 "other webhooks of this tenant are being created; try again in a few seconds", retry_after=2
             ) from error
         try:
-            await self._require_allowed(url)
+            is_allowed = await self._guard.allows_host(host_of(url))
         finally:
             self._tenant_locks.release(tenant)
-
-    async def _require_allowed(self, url: str) -> None:
-        if not is_https_or_loopback(url):
+        if not is_allowed:
             raise UnprocessableRequest(
-                "the url must begin with https://, and hold no blanks and no user name; http:// is for loopback only",
-                code="webhook_url_not_allowed",
-            )
-        if not await self._guard.permits_host(host_of(url)):
-            raise UnprocessableRequest(
-                "the url's host is no valid name, or leads to an address that is not public; have the operator allow "
-                "its network with BROKER_WEBHOOK_PRIVATE_NETWORKS",
+                "the url's host is not a valid name, or its address is not public; ask the operator to allow its "
+                "network with BROKER_WEBHOOK_PRIVATE_NETWORKS",
                 code="webhook_url_not_allowed",
             )
 

@@ -1,4 +1,4 @@
-"""Secrets and signatures, as https://www.standardwebhooks.com has them (version 1.0.0)."""
+"""Signs webhook messages according to Standard Webhooks 1.0.0 (https://www.standardwebhooks.com)."""
 
 import base64
 import hashlib
@@ -14,14 +14,14 @@ _SECRET_BYTES = 32
 
 
 def new_secret() -> SecretStr:
-    """Draw a secret: 256 random bits in base64, after `whsec_`."""
+    """Return a new secret: `whsec_`, then 256 random bits in base64."""
     return SecretStr(_PREFIX + base64.b64encode(random_bytes(_SECRET_BYTES)).decode())
 
 
 def signed_headers(secrets: Sequence[SecretStr], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """Return the three headers that a receiver checks: one signature for each secret.
+    """Return the three headers that a receiver checks, with one signature per secret.
 
-    `timestamp` is the moment of this attempt, in seconds since 1970.
+    `timestamp` is the time of this attempt in seconds since 1970.
     """
     signed = f"{message_id}.{timestamp}.".encode() + body
     return {

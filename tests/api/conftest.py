@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from app.runtime import RuntimeOptions
 from sandbox.client import SandboxClient
 from tests.conftest import ApiFactory
 from tests.support.broker import Api, Broker, Browser, served, settings_for
@@ -21,13 +22,14 @@ BrokerFactory = Callable[..., Awaitable[Broker]]
 
 @pytest.fixture
 async def brokers(bank_url: str, shared_database_url: SecretStr, tmp_path: Path) -> AsyncIterator[BrokerFactory]:
-    """Serves further brokers until the test ends. Options are settings, of which `database_url` is one."""
+    """Serves further brokers until the test ends. Options are settings, `database_url` and RuntimeOptions as `options`."""
     async with AsyncExitStack() as stack:
 
         async def serve(**changes: Any) -> Broker:
             database_url = changes.pop("database_url", shared_database_url)
+            options = changes.pop("options", RuntimeOptions())
             settings = settings_for(bank_url, database_url, changes.pop("data_dir", tmp_path), **changes)
-            return await stack.enter_async_context(served(settings))
+            return await stack.enter_async_context(served(settings, options))
 
         yield serve
 

@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from app.callers import throttle as guess_brake
 from app.callers.api_keys import _checksum, new_api_key
-from app.callers.throttle import AT_ONCE
+from app.callers.failure_throttle import ThrottleLimits
+from app.runtime import RuntimeOptions
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.answers import assert_problem
 from tests.support.broker import Api, Broker
 from tests.support.eventually import eventually
 
-GUESSES = AT_ONCE + 30
+UNDELAYED = ThrottleLimits().burst
+GUESSES = UNDELAYED + 30
 
 
 def guess_at(key: str) -> str:
@@ -24,11 +25,10 @@ def guess_at(key: str) -> str:
 
 
 @pytest.fixture
-async def own_broker(brokers: BrokerFactory, monkeypatch: pytest.MonkeyPatch) -> Broker:
+async def own_broker(brokers: BrokerFactory) -> Broker:
     """A broker that holds refusals for longer than a test takes."""
-    monkeypatch.setattr(guess_brake, "LONGEST", 600.0)
-    monkeypatch.setattr(guess_brake, "A_SECOND", 0.01)
-    return await brokers()
+    limits = ThrottleLimits(per_second=0.01, max_delay=600.0)
+    return await brokers(options=RuntimeOptions(throttle_limits=limits))
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def guesses(own_broker: Broker, victim: Api) -> AsyncIterator[list[asyncio
         ]
 
         async def are_as_far_as_they_get() -> bool:
-            return sum(task.done() for task in tasks) == AT_ONCE
+            return sum(task.done() for task in tasks) == UNDELAYED
 
         await eventually(are_as_far_as_they_get)
         yield tasks
@@ -61,7 +61,7 @@ async def guesses(own_broker: Broker, victim: Api) -> AsyncIterator[list[asyncio
 
 async def test_a_flood_of_guesses_is_slowed(guesses: list[asyncio.Task[httpx.Response]]) -> None:
     ended = [task for task in guesses if task.done()]
-    assert len(ended) == AT_ONCE
+    assert len(ended) == UNDELAYED
     for task in ended:
         assert_problem(task.result(), 401, "unauthorized_caller")
 
@@ -74,11 +74,11 @@ async def test_a_right_key_is_never_slowed(
     for api in (victim, newcomer, victim):
         assert (await api.get("/v1/connections")).status_code == 200
         assert (await api.query("con_unknown")).status_code == 404
-    assert sum(task.done() for task in guesses) == AT_ONCE
+    assert sum(task.done() for task in guesses) == UNDELAYED
 
 
 async def test_a_right_key_is_not_slowed_by_wrong_ones_of_its_own(own_broker: Broker, victim: Api) -> None:
-    for _ in range(AT_ONCE):
+    for _ in range(UNDELAYED):
         refused = await victim.get("/v1/connections", headers={"authorization": f"Bearer {guess_at(victim.api_key)}"})
         assert_problem(refused, 401, "unauthorized_caller")
         assert (await victim.get("/v1/connections")).status_code == 200

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.callers.body_budget import BodyBudget
+from app.callers.body_budget import BodyLimits
 from app.query.fair_queue import FairQueue
+from app.runtime import RuntimeOptions
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.bank import refreshes_at
@@ -71,14 +72,13 @@ def beginning(api: Api, connection_id: str, length: int) -> bytes:
 
 
 async def test_half_sent_bodies_fill_only_so_much_memory(
-    monkeypatch: pytest.MonkeyPatch,
     brokers: BrokerFactory,
     sign_up: ApiFactory,
     bank: SandboxClient,
     held: list[asyncio.StreamWriter],
 ) -> None:
-    monkeypatch.setattr("app.runtime.BodyBudget", lambda: BodyBudget(most=1_000_000, most_of_tenant=400_000))
-    broker = await brokers()
+    limits = BodyLimits(total=1_000_000, per_tenant=400_000)
+    broker = await brokers(options=RuntimeOptions(body_limits=limits))
     greedy, other = await sign_up(broker=broker), await sign_up(broker=broker)
     connection = await broker.rows.link(bank, tenant=greedy.tenant)
     answers = []
@@ -141,7 +141,7 @@ async def test_who_was_refused_while_the_bank_was_waited_for_gets_nothing(
     await eventually(is_at_the_bank)
     await broker.registry.disable(api.caller.id, actor="operator")
     assert (await asking).status_code == 401
-    assert (await broker.rows.held(connection.id)).connection.version == 2
+    assert (await broker.rows.stored(connection.id)).connection.version == 2
     assert (await bank.ledger()).totals.graphql_requests == {}
 
 

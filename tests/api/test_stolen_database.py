@@ -72,7 +72,7 @@ async def test_no_secret_is_in_a_dump(own_broker: Broker, victim: Api, bank: San
         pending = await victim.start()
         await browser.open(pending["connect_url"])
         cookies = [cookie.value or "" for cookie in browser.cookies.jar]
-    held = (await own_broker.rows.held(linked["connection_id"])).tokens
+    held = (await own_broker.rows.stored(linked["connection_id"])).tokens
     assert held is not None
     assert held.refresh_token is not None
     asked = parameters_of(pending["authorization_url"])

@@ -9,7 +9,7 @@ from app.callers.api_keys import new_api_key, parse_api_key
 KEY = "brk_AAAAAAAAAAAA_" + "B" * 43
 
 
-def test_a_new_key_is_read_back() -> None:
+def test_a_new_key_can_be_parsed() -> None:
     key = new_api_key()
     text = key.secret.get_secret_value()
     assert re.fullmatch(r"brk_[A-Za-z0-9]{12}_[A-Za-z0-9]{49}", text)
@@ -17,12 +17,12 @@ def test_a_new_key_is_read_back() -> None:
     assert parse_api_key(text) == key
 
 
-def test_keys_differ() -> None:
+def test_new_keys_differ() -> None:
     assert len({new_api_key().prefix for _ in range(50)}) == 50
 
 
 @given(st.data())
-def test_a_typing_error_does_not_pass(data: st.DataObject) -> None:
+def test_a_typo_is_detected(data: st.DataObject) -> None:
     text = new_api_key().secret.get_secret_value()
     position = data.draw(st.integers(min_value=0, max_value=len(text) - 1))
     replacement = data.draw(st.characters().filter(lambda character: character != text[position]))
@@ -30,12 +30,12 @@ def test_a_typing_error_does_not_pass(data: st.DataObject) -> None:
 
 
 @given(st.text())
-def test_other_texts_are_no_keys(text: str) -> None:
+def test_other_text_is_not_a_key(text: str) -> None:
     assert parse_api_key(text) is None
     assert parse_api_key(KEY + text) is None
 
 
-def test_a_key_with_something_after_it_is_none() -> None:
+def test_a_key_with_text_around_it_is_not_a_key() -> None:
     text = new_api_key().secret.get_secret_value()
     assert parse_api_key(text + "\n") is None
     assert parse_api_key(f" {text}") is None
@@ -48,6 +48,6 @@ def test_the_hash_depends_on_key_and_hashing_key() -> None:
     assert len({key.keyed_hash(first), key.keyed_hash(second), other.keyed_hash(first)}) == 3
 
 
-def test_a_key_does_not_print() -> None:
+def test_the_repr_of_a_key_does_not_reveal_it() -> None:
     key = new_api_key()
     assert key.secret.get_secret_value() not in repr(key)

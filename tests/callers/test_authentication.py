@@ -28,7 +28,7 @@ async def authenticate(replica: Replica, secret: SecretStr, scheme: str = "Beare
     return await replica.callers.authenticator.authenticate(f"{scheme} {secret.get_secret_value()}")
 
 
-async def is_refused(replica: Replica, secret: SecretStr) -> bool:
+async def is_rejected(replica: Replica, secret: SecretStr) -> bool:
     try:
         await authenticate(replica, secret)
     except UnauthorizedCaller:
@@ -47,17 +47,17 @@ async def test_a_key_authenticates_its_caller(replica: Replica) -> None:
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Basic abc", "Token x", "Bearer brk_x", "Bearer é"])
-async def test_what_is_no_key_is_refused(replica: Replica, authorization: str) -> None:
+async def test_an_invalid_header_is_rejected(replica: Replica, authorization: str) -> None:
     with pytest.raises(UnauthorizedCaller):
         await replica.callers.authenticator.authenticate(authorization)
 
 
-async def test_a_key_of_the_right_form_that_nobody_made_is_refused(replica: Replica) -> None:
+async def test_an_unknown_key_in_the_right_format_is_rejected(replica: Replica) -> None:
     with pytest.raises(UnauthorizedCaller):
         await authenticate(replica, new_api_key().secret)
 
 
-async def test_the_name_of_a_key_is_not_enough(replica: Replica, rows: Rows) -> None:
+async def test_the_prefix_of_a_key_is_not_enough(replica: Replica, rows: Rows) -> None:
     await make(replica)
     (prefix,) = await rows.column(api_keys, "prefix")
     guess = new_api_key()
@@ -77,7 +77,7 @@ async def test_no_key_is_stored(replica: Replica, rows: Rows) -> None:
     assert len(keyed_hash) == 64
 
 
-async def test_a_key_expires_also_while_it_is_remembered(replicas: ReplicaFactory) -> None:
+async def test_a_cached_key_expires_too(replicas: ReplicaFactory) -> None:
     replica = await replicas(cache_ttl=300)
     await make(replica)
     record, secret = await replica.callers.registry.create_key(
@@ -89,67 +89,67 @@ async def test_a_key_expires_also_while_it_is_remembered(replicas: ReplicaFactor
         await transaction.execute(past)
     await authenticate(replica, secret)
     replica.clock.advance(101)
-    assert await is_refused(replica, secret)
+    assert await is_rejected(replica, secret)
 
 
-async def test_a_revoked_key_is_refused_on_every_replica_and_others_are_not(replicas: ReplicaFactory) -> None:
+async def test_a_revoked_key_is_rejected_on_every_replica_and_other_keys_are_not(replicas: ReplicaFactory) -> None:
     first, second = await replicas(cache_ttl=300), await replicas(cache_ttl=300)
     kept = await make(first)
     record, secret = await first.callers.registry.create_key("shop", actor="operator")
     await authenticate(second, kept)
     await authenticate(second, secret)
     await first.callers.registry.revoke_key("shop", record.id, actor="operator")
-    await eventually(lambda: is_refused(second, secret))
+    await eventually(lambda: is_rejected(second, secret))
     await authenticate(second, kept)
 
 
-async def test_a_disabled_caller_is_refused_on_every_replica(replicas: ReplicaFactory) -> None:
+async def test_a_disabled_caller_is_rejected_on_every_replica(replicas: ReplicaFactory) -> None:
     first, second = await replicas(cache_ttl=300), await replicas(cache_ttl=300)
     secret = await make(first)
     await authenticate(second, secret)
     disabled = await first.callers.registry.disable("shop", actor="operator")
     assert disabled.disabled_at is not None
-    await eventually(lambda: is_refused(second, secret))
+    await eventually(lambda: is_rejected(second, secret))
     with pytest.raises(NotFound):
         await first.callers.registry.disable("nobody", actor="operator")
 
 
-async def test_without_notifications_a_key_is_remembered_no_longer_than_allowed(replicas: ReplicaFactory) -> None:
+async def test_without_notifications_a_key_is_cached_no_longer_than_the_cache_ttl(replicas: ReplicaFactory) -> None:
     replica, other = await replicas(listens=False, cache_ttl=5), await replicas()
     secret = await make(replica)
     await authenticate(replica, secret)
     await other.callers.registry.disable("shop", actor="operator")
     await authenticate(replica, secret)
     replica.clock.advance(6)
-    assert await is_refused(replica, secret)
+    assert await is_rejected(replica, secret)
 
 
-async def test_many_calls_with_one_key_look_it_up_once(replica: Replica) -> None:
+async def test_concurrent_requests_with_one_key_look_it_up_once(replica: Replica) -> None:
     secret = await make(replica)
     callers = await asyncio.gather(*(authenticate(replica, secret) for _ in range(50)))
     assert all(caller is callers[0] for caller in callers)
 
 
-async def test_blanks_make_no_other_key(replica: Replica) -> None:
+async def test_spaces_around_a_key_do_not_matter(replica: Replica) -> None:
     secret = await make(replica)
-    for blanks in range(1, 5):
-        await authenticate(replica, secret, "Bearer" + " " * blanks)
-        await replica.callers.authenticator.authenticate(f"Bearer {secret.get_secret_value()}" + " \t" * blanks)
-    assert replica.callers.authenticator.remembered == 1
+    for count in range(1, 5):
+        await authenticate(replica, secret, "Bearer" + " " * count)
+        await replica.callers.authenticator.authenticate(f"Bearer {secret.get_secret_value()}" + " \t" * count)
+    assert replica.callers.authenticator.cached == 1
 
 
-async def test_the_use_of_a_key_is_written_down(replica: Replica) -> None:
+async def test_the_last_use_of_a_key_is_recorded(replica: Replica) -> None:
     await authenticate(replica, await make(replica))
     await replica.maintenance.housekeeping.flush_last_used()
     (key,) = (await replica.callers.registry.list_keys("shop")).items
     assert key.last_used_at is not None
 
 
-async def test_a_caller_is_made_with_known_permissions_and_a_name_of_its_own(replica: Replica) -> None:
+async def test_a_caller_needs_known_permissions_and_a_unique_name(replica: Replica) -> None:
     await make(replica)
-    with pytest.raises(Conflict) as twice:
+    with pytest.raises(Conflict) as duplicate:
         await make(replica)
-    assert twice.value.code == "caller_exists"
+    assert duplicate.value.code == "caller_exists"
     await make(replica, tenant="elsewhere")
     with pytest.raises(InvalidRequest, match="'everything'"):
         await replica.callers.registry.create(tenant=TENANT, name="x", permissions=["everything"], actor="operator")
@@ -160,7 +160,7 @@ async def test_a_caller_is_made_with_known_permissions_and_a_name_of_its_own(rep
     assert await replica.callers.registry.find("shop", tenant=TENANT) == caller
 
 
-async def test_keys_are_their_callers_and_tenants_only(replica: Replica) -> None:
+async def test_a_key_belongs_to_one_caller_and_tenant(replica: Replica) -> None:
     await make(replica)
     await make(replica, "other")
     (key,) = (await replica.callers.registry.list_keys("shop")).items
@@ -175,7 +175,7 @@ async def test_keys_are_their_callers_and_tenants_only(replica: Replica) -> None
         await replica.callers.registry.find("shop", tenant="elsewhere")
 
 
-async def test_every_deed_is_audited_and_names_no_key(replica: Replica) -> None:
+async def test_every_change_is_audited_without_the_key(replica: Replica) -> None:
     secrets = [await make(replica)]
     record, secret = await replica.callers.registry.create_key("shop", actor="cal_admin")
     await replica.callers.registry.revoke_key("shop", record.id, actor="cal_admin")
@@ -189,4 +189,4 @@ async def test_every_deed_is_audited_and_names_no_key(replica: Replica) -> None:
         ("cal_admin", "key.revoked"),
         ("cal_admin", "caller.disabled"),
     ]
-    assert not any(one.get_secret_value() in str(page.items) for one in (*secrets, secret))
+    assert not any(created.get_secret_value() in str(page.items) for created in (*secrets, secret))

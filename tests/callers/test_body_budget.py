@@ -1,19 +1,19 @@
 import pytest
 
-from app.callers.body_budget import BodyBudget
+from app.callers.body_budget import BodyBudget, BodyLimits
 from app.errors import BrokerUnavailable, RateLimited
 
 
-def test_a_tenant_and_all_together_keep_only_so_much() -> None:
-    budget = BodyBudget(most=100, most_of_tenant=60)
-    budget.take("a", 60)
+def test_the_bytes_of_one_tenant_and_of_all_tenants_are_limited() -> None:
+    budget = BodyBudget(BodyLimits(total=100, per_tenant=60))
+    budget.reserve("a", 60)
     with pytest.raises(RateLimited):
-        budget.take("a", 1)
-    budget.take("b", 40)
+        budget.reserve("a", 1)
+    budget.reserve("b", 40)
     with pytest.raises(BrokerUnavailable):
-        budget.take("c", 1)
-    budget.give_back("a", 60)
-    budget.take("c", 60)
-    budget.give_back("b", 40)
-    budget.give_back("c", 60)
-    budget.take("a", 60)
+        budget.reserve("c", 1)
+    budget.release("a", 60)
+    budget.reserve("c", 60)
+    budget.release("b", 40)
+    budget.release("c", 60)
+    budget.reserve("a", 60)

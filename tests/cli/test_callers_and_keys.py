@@ -172,7 +172,7 @@ class TestKeys:
         finished = cli(*command, "payments", *more)
         assert (finished.status, finished.out) == (1, "")
         assert finished.err == (
-            "broker: the tenants default, shop have a caller payments each; say which with --tenant, or give its id\n"
+            "broker: the tenants default, shop each have a caller payments; choose one with --tenant, or use its id\n"
         )
         for reference in (["payments", *more, "--tenant", "shop"], [second["id"], *more]):
             assert cli(*command, *reference).status == 0

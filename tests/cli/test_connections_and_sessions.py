@@ -65,7 +65,7 @@ async def test_a_revoked_connection_is_revoked_at_the_bank_by_a_running_broker(
     connection = await rows.link(bank)
     finished = cli("connections", "revoke", connection.id)
     assert (finished.status, finished.out) == (0, f"revoked {connection.id}\n")
-    held = await rows.held(connection.id)
+    held = await rows.stored(connection.id)
     assert held.connection.status == "revoked"
     assert held.tokens is None
     again = cli("connections", "revoke", connection.id, "--json")

@@ -24,9 +24,9 @@ async def test_a_disconnected_connection_is_a_tombstone_without_tokens(
     connection = await rows.link(bank)
     for _ in range(2):
         await replica.connections.disconnect.disconnect(CALLER, connection.id)
-    held = await rows.held(connection.id)
-    assert (held.connection.status, held.tokens) == (ConnectionStatus.REVOKED, None)
-    assert (held.connection.refreshable, held.connection.access_token_expires_at) == (False, None)
+    stored = await rows.stored(connection.id)
+    assert (stored.connection.status, stored.tokens) == (ConnectionStatus.REVOKED, None)
+    assert (stored.connection.refreshable, stored.connection.access_token_expires_at) == (False, None)
     assert await living_families_at(bank) == 0
     assert (await bank.ledger()).totals.revocations == 1
     with pytest.raises(ConnectionRevoked):
@@ -60,7 +60,7 @@ async def test_a_bank_that_does_not_hear_is_told_again_later(
     with capture_log_events() as logs:
         await replica.connections.disconnect.disconnect(CALLER, connection.id)
     assert "revocation_postponed" in [line["event"] for line in logs]
-    assert (await rows.held(connection.id)).connection.status is ConnectionStatus.REVOKED
+    assert (await rows.stored(connection.id)).connection.status is ConnectionStatus.REVOKED
     assert await rows.count(revocations) == 1
     assert await replica.connections.revocation_worker.revoke_due() == 0
     async with replica.core.database.transaction() as transaction:
@@ -101,7 +101,7 @@ async def test_a_user_is_erased_with_connections_and_sessions(
     assert await rows.column(sessions, "id") == [other.id]
     for session in (linked, awaiting):
         assert session.connection_id is not None
-        connection = (await rows.held(session.connection_id)).connection
+        connection = (await rows.stored(session.connection_id)).connection
         assert (connection.status, connection.subject, connection.metadata) == (ConnectionStatus.REVOKED, "", {})
     assert await rows.count(tokens) == 0
     assert await living_families_at(bank) == 0
@@ -122,7 +122,7 @@ async def test_a_user_with_many_rows_is_erased_in_parts_and_once_however_often_i
     assert await rows.count(sessions) == 0
     assert await rows.count(webhook_deliveries) == await rows.count(webhook_queues) == 0
     assert linked.connection_id is not None
-    assert (await rows.held(linked.connection_id)).connection.status is ConnectionStatus.REVOKED
+    assert (await rows.stored(linked.connection_id)).connection.status is ConnectionStatus.REVOKED
     async with replica.core.database.transaction() as transaction:
         page = await audit.list_events(transaction, TENANT, connection_id=None, limit=200, cursor=None)
     # The first, and one that began after the others had asked.
@@ -134,13 +134,13 @@ async def test_another_tenants_user_of_the_same_name_is_left_alone(
 ) -> None:
     connection = await rows.link(bank, tenant="elsewhere")
     await replica.connections.disconnect.erase_user(CALLER, "user-1")
-    assert (await rows.held(connection.id)).connection.status is ConnectionStatus.ACTIVE
+    assert (await rows.stored(connection.id)).connection.status is ConnectionStatus.ACTIVE
 
 
 async def test_a_user_can_be_erased_though_a_key_is_lost(replica: Replica, bank: SandboxClient, rows: Rows) -> None:
     connection = await Rows(replica.core.database, KeyRing({"lost": bytes(32)})).insert()
     await replica.connections.disconnect.erase_user(CALLER, "user-1")
-    assert (await rows.held(connection.id)).connection.status is ConnectionStatus.REVOKED
+    assert (await rows.stored(connection.id)).connection.status is ConnectionStatus.REVOKED
 
 
 async def test_a_disconnection_does_not_wait_for_a_bank_that_hangs(

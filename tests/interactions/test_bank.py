@@ -5,7 +5,7 @@ import json
 import pytest
 
 from app.errors import UnprocessableRequest
-from app.interactions.bank import interaction_address, read_decision
+from app.interactions.bank import interaction_address, parse_decision
 
 ISSUER = "https://secure.stitch.example"
 BACK = "https://broker.example/connect/interactions"
@@ -61,9 +61,9 @@ def test_no_other_address_is_accepted(url: str) -> None:
     ],
 )
 def test_only_the_banks_word_about_this_interaction_counts(node: object, decision: bool | None) -> None:
-    assert read_decision(json.dumps({"data": {"node": node}}).encode(), "re/1") is decision
+    assert parse_decision(json.dumps({"data": {"node": node}}).encode(), "re/1") is decision
 
 
 @pytest.mark.parametrize("body", [b"", b"no", b"[]", b'{"data": null}', b'{"errors": [{"message": "x"}]}', b"\xff"])
 def test_an_answer_that_says_nothing_decides_nothing(body: bytes) -> None:
-    assert read_decision(body, "re/1") is None
+    assert parse_decision(body, "re/1") is None

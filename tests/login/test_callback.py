@@ -38,7 +38,7 @@ async def test_a_login_ends_with_a_usable_connection(replica: Replica, rows: Row
     assert session.connection_id is not None
     assert session.ended_at is not None
     assert (session.token_response, session.code_verifier, session.authorization_url) == (None, None, None)
-    connection = (await rows.held(session.connection_id)).connection
+    connection = (await rows.stored(session.connection_id)).connection
     assert connection.status is ConnectionStatus.ACTIVE
     assert (connection.user_id, connection.version, connection.refreshable) == ("user-1", 1, True)
     assert connection.subject == await bank.sub_of("thandi")
@@ -53,7 +53,7 @@ async def test_fewer_scopes_may_be_granted(replica: Replica, rows: Rows, bank: S
     location = await consent(bank, replica.authorization_url(session), scopes=["accounts"])
     ended = await replica.call_back(location)
     assert ended.connection_id is not None
-    connection = (await rows.held(ended.connection_id)).connection
+    connection = (await rows.stored(ended.connection_id)).connection
     assert (connection.scopes, connection.refreshable) == (["openid", "accounts"], False)
 
 
@@ -273,7 +273,7 @@ async def exchanging(replica: Replica, bank: SandboxClient) -> Session:
 
 
 async def test_an_outage_of_the_keys_is_waited_out(replicas: ReplicaFactory, bank: SandboxClient, rows: Rows) -> None:
-    replica = await replicas(browser_timeout=0.1)
+    replica = await replicas(options=IMPATIENT_BROWSER)
     await bank.set_faults(jwks={"status": 503})
     session = await exchanging(replica, bank)
     assert session.token_response is not None or await codes_exchanged(bank) <= 1
@@ -303,7 +303,7 @@ async def test_an_outage_in_each_step_leaves_a_login_no_more_time_than_one_does(
 async def test_an_outage_that_outlasts_the_session_fails_it_and_revokes(
     replicas: ReplicaFactory, bank: SandboxClient
 ) -> None:
-    replica = await replicas(browser_timeout=0.1)
+    replica = await replicas(options=IMPATIENT_BROWSER)
     await bank.set_faults(jwks={"status": 503})
     session = await exchanging(replica, bank)
     replica.clock.advance(1_000)
@@ -316,7 +316,7 @@ async def test_an_outage_that_outlasts_the_session_fails_it_and_revokes(
 async def test_an_outage_of_the_keys_that_outlasts_the_id_token_loses_nothing(
     replicas: ReplicaFactory, bank: SandboxClient
 ) -> None:
-    replica = await replicas(browser_timeout=0.1)
+    replica = await replicas(options=IMPATIENT_BROWSER)
     await bank.set_faults(jwks={"status": 503})
     session = await exchanging(replica, bank)
 
@@ -333,7 +333,7 @@ async def test_an_outage_of_the_keys_that_outlasts_the_id_token_loses_nothing(
 async def test_a_database_that_goes_away_after_the_exchange_costs_nothing(
     replicas: ReplicaFactory, relay: Relay, bank: SandboxClient
 ) -> None:
-    replica, onlooker = await replicas(database_url=relay.url, listens=False, browser_timeout=0.1), await replicas()
+    replica, onlooker = await replicas(database_url=relay.url, listens=False, options=IMPATIENT_BROWSER), await replicas()
     session = await replica.start_login()
     location = await consent(bank, replica.authorization_url(session))
     await bank.set_faults(token={"delay_after": 0.4})
@@ -358,7 +358,7 @@ async def interrupted(replica: Replica, rows: Rows, session: Session) -> None:
 async def test_a_login_that_was_interrupted_after_the_exchange_is_carried_on_by_another_replica(
     replicas: ReplicaFactory, rows: Rows, bank: SandboxClient
 ) -> None:
-    lost, other = await replicas(browser_timeout=0.1), await replicas()
+    lost, other = await replicas(options=IMPATIENT_BROWSER), await replicas()
     await bank.set_faults(jwks={"status": 503})
     session = await exchanging(lost, bank)
 
@@ -376,7 +376,7 @@ async def test_a_login_that_was_interrupted_after_the_exchange_is_carried_on_by_
 async def test_a_login_that_was_interrupted_during_the_exchange_fails_and_presents_no_code_again(
     replicas: ReplicaFactory, rows: Rows, bank: SandboxClient
 ) -> None:
-    lost, other = await replicas(browser_timeout=0.1), await replicas()
+    lost, other = await replicas(options=IMPATIENT_BROWSER), await replicas()
     await bank.set_faults(token={"delay": 5})
     session = await exchanging(lost, bank)
     await interrupted(lost, rows, session)
@@ -410,7 +410,7 @@ async def test_a_login_that_meets_a_fault_of_ours_ends_with_its_time_and_its_gra
 async def test_a_login_that_another_replica_has_given_up_revokes_what_it_got(
     replicas: ReplicaFactory, rows: Rows, bank: SandboxClient
 ) -> None:
-    slow, other = await replicas(browser_timeout=0.1), await replicas()
+    slow, other = await replicas(options=IMPATIENT_BROWSER), await replicas()
     await bank.set_faults(token={"delay_after": 1})
     session = await exchanging(slow, bank)
     await rows.change_session(session.id, lease_until=seconds_from_now(-1))
@@ -424,7 +424,7 @@ async def test_a_login_that_another_replica_has_given_up_revokes_what_it_got(
 
 
 async def test_an_ended_session_keeps_no_answer(replicas: ReplicaFactory, rows: Rows, bank: SandboxClient) -> None:
-    slow, other = await replicas(browser_timeout=0.1), await replicas()
+    slow, other = await replicas(options=IMPATIENT_BROWSER), await replicas()
     await bank.set_faults(token={"delay_after": 1})
     session = await exchanging(slow, bank)
     await rows.change_session(session.id, lease_until=seconds_from_now(-1))
@@ -437,7 +437,7 @@ async def test_an_ended_session_keeps_no_answer(replicas: ReplicaFactory, rows: 
 async def test_a_user_who_is_erased_during_a_login_leaves_no_living_tokens(
     replicas: ReplicaFactory, bank: SandboxClient
 ) -> None:
-    replica = await replicas(browser_timeout=0.1)
+    replica = await replicas(options=IMPATIENT_BROWSER)
     await bank.set_faults(token={"delay_after": 0.5})
     session = await exchanging(replica, bank)
     await replica.connections.disconnect.erase_user(CALLER, session.user_id)
@@ -449,7 +449,7 @@ async def test_a_user_who_is_erased_during_a_login_leaves_no_living_tokens(
 async def test_two_replicas_that_carry_on_the_same_login_link_it_once(
     replicas: ReplicaFactory, rows: Rows, bank: SandboxClient
 ) -> None:
-    first, second = await replicas(browser_timeout=0.1), await replicas()
+    first, second = await replicas(options=IMPATIENT_BROWSER), await replicas()
     await bank.set_faults(jwks={"delay": 0.5})
     session = await exchanging(first, bank)
 
@@ -478,7 +478,7 @@ async def test_a_renewal_keeps_the_connection_and_its_id(replica: Replica, rows:
     )
     session = await replica.log_in(bank, connection_id=connection.id)
     assert (session.status, session.connection_id) == (SessionStatus.COMPLETED, connection.id)
-    renewed = (await rows.held(connection.id)).connection
+    renewed = (await rows.stored(connection.id)).connection
     assert (renewed.status, renewed.version) == (ConnectionStatus.ACTIVE, 2)
     assert (renewed.reauthorization_reason, renewed.failures, renewed.last_failure) == (None, 0, None)
     assert await rows.count(connections) == 1
@@ -490,10 +490,10 @@ async def test_a_renewal_as_another_user_is_refused_and_the_old_tokens_stay(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:
     connection = await rows.link(bank)
-    before = await rows.held(connection.id)
+    before = await rows.stored(connection.id)
     session = await replica.log_in(bank, username="johan", connection_id=connection.id)
     assert (session.status, session.error_code) == (SessionStatus.FAILED, "subject_mismatch")
-    after = await rows.held(connection.id)
+    after = await rows.stored(connection.id)
     assert (after.tokens, after.connection) == (before.tokens, before.connection)
     await replica.connections.revocation_worker.revoke_due()
     alive = [family.sub for family in (await bank.ledger()).families if family.alive]
@@ -509,7 +509,7 @@ async def test_a_connection_that_was_revoked_during_its_renewal_stays_revoked(
     await replica.connections.disconnect.disconnect(CALLER, connection.id)
     ended = await replica.call_back(location)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "connection_revoked")
-    assert (await rows.held(connection.id)).connection.status is ConnectionStatus.REVOKED
+    assert (await rows.stored(connection.id)).connection.status is ConnectionStatus.REVOKED
     await replica.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 0
 
@@ -526,9 +526,9 @@ async def test_a_refresh_under_way_does_not_overwrite_a_renewal(
 
     await eventually(has_rotated)
     assert (await replica.log_in(bank, connection_id=connection.id)).status is SessionStatus.COMPLETED
-    renewed = await rows.held(connection.id)
+    renewed = await rows.stored(connection.id)
     token = await refreshing
-    after = await rows.held(connection.id)
+    after = await rows.stored(connection.id)
     assert (after.connection.version, after.tokens) == (2, renewed.tokens)
     assert token.version == 2
     assert await rows.attempts(connection.id) == [(1, "superseded")]

@@ -73,8 +73,8 @@ async def test_a_link_that_awaits_its_confirmation_is_not_renewed_around_it(
     ended = await replica.call_back(await consent(bank, replica.authorization_url(early)))
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "connection_not_ready")
     assert awaiting.connection_id is not None
-    held = await rows.held(awaiting.connection_id)
-    assert held.connection.status is ConnectionStatus.PENDING_CONFIRMATION
+    stored = await rows.stored(awaiting.connection_id)
+    assert stored.connection.status is ConnectionStatus.PENDING_CONFIRMATION
 
 
 async def test_a_session_that_needs_no_confirmation_has_no_code(replica: Replica, bank: SandboxClient) -> None:
@@ -108,8 +108,8 @@ async def test_what_is_not_confirmed_in_time_is_revoked_and_erased(
     assert (ended.status, ended.error_code) == (SessionStatus.EXPIRED, "unconfirmed")
     assert ended.token_response is None
     assert awaiting.connection_id is not None
-    held = await rows.held(awaiting.connection_id)
-    assert (held.connection.status, held.tokens) == (ConnectionStatus.REVOKED, None)
+    stored = await rows.stored(awaiting.connection_id)
+    assert (stored.connection.status, stored.tokens) == (ConnectionStatus.REVOKED, None)
     await replica.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 0
     with pytest.raises(Conflict):
@@ -126,7 +126,7 @@ async def test_a_confirmation_and_its_withdrawal_do_not_both_happen(
     )
     ended = await replica.login.sessions.get(CALLER, awaiting.id)
     assert awaiting.connection_id is not None
-    connection = (await rows.held(awaiting.connection_id)).connection
+    connection = (await rows.stored(awaiting.connection_id)).connection
     assert (ended.status, connection.status) in (
         (SessionStatus.COMPLETED, ConnectionStatus.ACTIVE),
         (SessionStatus.EXPIRED, ConnectionStatus.REVOKED),
@@ -147,13 +147,13 @@ async def test_an_unconfirmed_link_that_was_disconnected_stays_so(
 
 async def test_a_renewal_takes_effect_when_it_is_confirmed(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
     connection = await rows.link(bank)
-    before = await rows.held(connection.id)
+    before = await rows.stored(connection.id)
     session = await replica.log_in(bank, connection_id=connection.id, require_confirmation=True)
-    assert (await rows.held(connection.id)).tokens == before.tokens
+    assert (await rows.stored(connection.id)).tokens == before.tokens
     assert (await replica.refresh.tokens.get(TENANT, connection.id)).version == 1
     confirmed = await replica.login.confirmation.confirm(CALLER, session.id, code_of(replica, session))
     assert (confirmed.status, confirmed.connection_id) == (SessionStatus.COMPLETED, connection.id)
-    after = await rows.held(connection.id)
+    after = await rows.stored(connection.id)
     assert after.connection.version == 2
     assert after.tokens != before.tokens
     assert await rows.count(connections) == 1
@@ -169,7 +169,7 @@ async def test_a_renewal_that_is_not_confirmed_leaves_the_old_tokens(
     assert (await replica.refresh.tokens.get(TENANT, connection.id)).version == 1
     await replica.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 1
-    assert (await rows.held(connection.id)).connection.status is ConnectionStatus.ACTIVE
+    assert (await rows.stored(connection.id)).connection.status is ConnectionStatus.ACTIVE
 
 
 async def test_tokens_that_waited_for_their_confirmation_have_not_grown_younger(
@@ -180,6 +180,6 @@ async def test_tokens_that_waited_for_their_confirmation_have_not_grown_younger(
     async with replica.core.database.transaction() as transaction:
         issued_before = await now_at(transaction)
     await replica.login.confirmation.confirm(CALLER, session.id, code_of(replica, session))
-    expires_at = (await rows.held(connection.id)).connection.access_token_expires_at
+    expires_at = (await rows.stored(connection.id)).connection.access_token_expires_at
     assert expires_at is not None
     assert (expires_at - issued_before).total_seconds() <= 900

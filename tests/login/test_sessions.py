@@ -18,7 +18,7 @@ from app.login.sessions import LoginRequest
 from app.oidc.pkce import code_challenge
 from app.store.enums import ConnectionStatus, SessionStatus
 from app.store.postgresql.database_time import seconds_from_now
-from app.store.sessions import session_associated_data
+from app.store.session_secrets import session_associated_data
 from app.store.tables import sessions
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory

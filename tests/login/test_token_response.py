@@ -32,7 +32,7 @@ def kept_in(spool: Path) -> dict[str, str]:
 
 async def stopped_with_an_answer(replicas: ReplicaFactory, relay: Relay, bank: SandboxClient, spool: Path) -> Session:
     """Have a replica exchange a code and lose the database before it can store the answer; then stop it."""
-    lost = await replicas(database_url=relay.url, listens=False, browser_timeout=0.1, data_dir=spool.parent)
+    lost = await replicas(database_url=relay.url, listens=False, options=IMPATIENT_BROWSER, data_dir=spool.parent)
     session = await lost.start_login()
     location = await consent(bank, lost.authorization_url(session))
     await bank.set_faults(token={"delay_after": 2})
@@ -64,9 +64,9 @@ async def test_an_answer_that_a_replica_was_stopped_with_is_linked_by_the_next(
     assert (ended.status, ended.error_code) == (SessionStatus.COMPLETED, None)
     assert kept_in(spool) == {}
     assert ended.connection_id is not None
-    held = await rows.held(ended.connection_id)
+    stored = await rows.stored(ended.connection_id)
     # The life of the token began when it was got.
-    assert 800 < held.seconds_left <= 880
+    assert 800 < stored.seconds_left <= 880
 
 
 async def test_an_answer_that_comes_after_its_login_was_given_up_is_revoked(
@@ -124,7 +124,7 @@ async def test_a_file_that_outlived_its_login_does_no_harm(
     await following.login.token_responses.replay()
     assert await rows.count(revocations) == 0
     assert session.connection_id is not None
-    assert (await rows.held(session.connection_id)).connection.status is ConnectionStatus.ACTIVE
+    assert (await rows.stored(session.connection_id)).connection.status is ConnectionStatus.ACTIVE
     assert list(left.entries()) == []
 
 
@@ -132,7 +132,7 @@ async def test_a_file_that_outlived_its_login_does_no_harm(
 async def test_an_answer_that_cannot_be_carried_on_ends_its_login_with_its_time(
     replicas: ReplicaFactory, rows: Rows, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    replica = await replicas(browser_timeout=0.1)
+    replica = await replicas(options=IMPATIENT_BROWSER)
     await bank.set_faults(jwks={"status": 503})
     session = await replica.start_login()
     location = await consent(bank, replica.authorization_url(session))

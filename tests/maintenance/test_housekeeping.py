@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from app.errors import DatabaseUnavailable
+from app.maintenance.housekeeping import Housekeeping, HousekeepingPeriods
 from app.store.enums import SessionStatus
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.tables import revocations
@@ -17,14 +18,19 @@ from tests.support.replica import CALLER, Replica
 from tests.support.rows import TENANT, Rows
 
 
-@pytest.fixture
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_PERIOD_SECONDS", "_LAST_USED_PERIOD_SECONDS"):
-        monkeypatch.setattr(f"app.maintenance.housekeeping.{name}", 0.05)
-    monkeypatch.setattr("app.concurrency.periodic._PAUSE_AFTER_ERROR", 0.05)
+def housekeeping_of(replica: Replica, *, sessions_per_transaction: int = 100) -> Housekeeping:
+    """Return housekeeping that runs without long pauses."""
+    return Housekeeping(
+        replica.core,
+        login=replica.login,
+        revocation_worker=replica.connections.revocation_worker,
+        last_used=replica.maintenance.last_used,
+        periods=HousekeepingPeriods(sessions=0.05, revocations=0.05, last_used=0.05, outbox=0.05, after_error=0.05),
+        sessions_per_transaction=sessions_per_transaction,
+    )
 
 
-async def test_a_login_that_nobody_finished_expires(replica: Replica, rows: Rows) -> None:
+async def test_an_unfinished_login_expires(replica: Replica, rows: Rows) -> None:
     session = await replica.start_login()
     await rows.change_session(session.id, expires_at=seconds_from_now(-1))
     await replica.maintenance.housekeeping.expire_logins()
@@ -33,21 +39,17 @@ async def test_a_login_that_nobody_finished_expires(replica: Replica, rows: Rows
     assert (ended.code_verifier, ended.authorization_url, ended.ticket) == (None, None, None)
 
 
-async def test_two_replicas_keep_house_without_getting_in_each_others_way(
-    monkeypatch: pytest.MonkeyPatch, replicas: ReplicaFactory, rows: Rows
-) -> None:
-    monkeypatch.setattr("app.maintenance.housekeeping._SESSIONS_PER_TRANSACTION", 3)
+async def test_two_replicas_expire_logins_without_blocking_each_other(replicas: ReplicaFactory, rows: Rows) -> None:
     both = [await replicas(), await replicas()]
-    made = [await both[0].start_login() for _ in range(10)]
-    for session in made:
+    sessions = [await both[0].start_login() for _ in range(10)]
+    for session in sessions:
         await rows.change_session(session.id, expires_at=seconds_from_now(-1))
-    await asyncio.gather(*(replica.maintenance.housekeeping.expire_logins() for replica in both))
-    for session in made:
+    await asyncio.gather(*(housekeeping_of(replica, sessions_per_transaction=3).expire_logins() for replica in both))
+    for session in sessions:
         assert (await both[0].login.sessions.get(CALLER, session.id)).ticket is None
 
 
-@pytest.mark.usefixtures("_quick")
-async def test_it_goes_on_by_itself_and_through_outages(
+async def test_it_runs_by_itself_and_continues_after_an_outage(
     replicas: ReplicaFactory, relay: Relay, rows: Rows, bank: SandboxClient
 ) -> None:
     replica = await replicas(database_url=relay.url)
@@ -59,7 +61,7 @@ async def test_it_goes_on_by_itself_and_through_outages(
     await replica.connections.disconnect.disconnect(CALLER, connection.id)
     await relay.cut()
     with capture_log_events() as logs:
-        keeping = asyncio.create_task(replica.maintenance.housekeeping.run())
+        running = asyncio.create_task(housekeeping_of(replica).run())
 
         async def has_paused() -> bool:
             return {line["event"] for line in logs} >= {"housekeeping_paused"}
@@ -68,34 +70,35 @@ async def test_it_goes_on_by_itself_and_through_outages(
     await relay.restore()
 
     async def is_done() -> bool:
-        held = await rows.held(connection.id)
-        return await rows.count(revocations) == 0 and held.connection.last_used_at is not None
+        stored = await rows.stored(connection.id)
+        return await rows.count(revocations) == 0 and stored.connection.last_used_at is not None
 
     await eventually(is_done)
     assert await living_families_at(bank) == 0
-    keeping.cancel()
+    running.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await keeping
+        await running
 
 
-@pytest.mark.usefixtures("_quick")
-async def test_a_fault_of_ours_is_logged_and_stops_nothing(replica: Replica) -> None:
+async def test_an_unexpected_error_is_logged_and_stops_nothing(replica: Replica) -> None:
     async with replica.core.database.transaction() as transaction:
         await transaction.execute(text("ALTER TABLE revocations ALTER COLUMN next_attempt_at TYPE text"))
     with capture_log_events() as logs:
-        keeping = asyncio.create_task(replica.maintenance.housekeeping.run())
+        running = asyncio.create_task(housekeeping_of(replica).run())
 
-        async def has_complained_twice() -> bool:
+        async def has_logged_twice() -> bool:
             return len([line for line in logs if line.get("work") == "_revoke"]) >= 2
 
-        await eventually(has_complained_twice)
-        assert not keeping.done()
-    keeping.cancel()
+        await eventually(has_logged_twice)
+        assert not running.done()
+    running.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await keeping
+        await running
 
 
-async def test_uses_that_could_not_be_written_are_kept(replicas: ReplicaFactory, relay: Relay, rows: Rows) -> None:
+async def test_last_used_times_that_could_not_be_written_are_kept(
+    replicas: ReplicaFactory, relay: Relay, rows: Rows
+) -> None:
     replica = await replicas(database_url=relay.url, listens=False)
     connection = await rows.insert()
     replica.maintenance.last_used.connection_used(connection.id)
@@ -105,10 +108,10 @@ async def test_uses_that_could_not_be_written_are_kept(replicas: ReplicaFactory,
         await replica.maintenance.housekeeping.flush_last_used()
     await relay.restore()
     await replica.maintenance.housekeeping.flush_last_used()
-    assert (await rows.held(connection.id)).connection.last_used_at is not None
+    assert (await rows.stored(connection.id)).connection.last_used_at is not None
 
 
-async def test_no_use_costs_no_write(replicas: ReplicaFactory, relay: Relay) -> None:
+async def test_without_uses_nothing_is_written(replicas: ReplicaFactory, relay: Relay) -> None:
     replica = await replicas(database_url=relay.url, listens=False)
     await relay.cut()
     await replica.maintenance.housekeeping.flush_last_used()

@@ -14,12 +14,12 @@ from tests.support.relay import Relay
 from tests.support.replica import Replica
 from tests.support.rows import Rows
 
-AGES = RetentionPeriods(sessions=90, refreshes=30, tombstones=0, audit=100)
+PERIODS = RetentionPeriods(sessions=90, refreshes=30, tombstones=0, audit=100)
 
 
-@pytest.fixture
-def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.maintenance.retention._BATCH_SIZE", 2)
+def retention_of(replica: Replica, *, lease_seconds: float = 60) -> Retention:
+    """Return a retention job that needs several batches."""
+    return Retention(replica.core.database, PERIODS, batch_size=2, lease_seconds=lease_seconds)
 
 
 async def old_sessions(replica: Replica, rows: Rows, count: int) -> None:
@@ -28,13 +28,12 @@ async def old_sessions(replica: Replica, rows: Rows, count: int) -> None:
         await rows.change_session(session.id, ended_at=days_ago(91))
 
 
-@pytest.mark.usefixtures("_small_batches")
-async def test_everything_old_goes_and_the_audit_says_so(replica: Replica, rows: Rows) -> None:
+async def test_old_rows_are_deleted_and_the_audit_log_records_that(replica: Replica, rows: Rows) -> None:
     for _ in range(5):
         await insert_event(replica.core.database, 101)
     await old_sessions(replica, rows, 5)
     with capture_logs() as logs:
-        await Retention(replica.core.database, AGES).sweep()
+        await retention_of(replica).sweep()
     [line] = logs.with_event("old_rows_removed")
     assert (line["session"], line["audit_event"], line["tombstone"], line["refresh_attempt"]) == (5, 5, 0, 0)
     assert await rows.count(sessions) == 0
@@ -43,7 +42,7 @@ async def test_everything_old_goes_and_the_audit_says_so(replica: Replica, rows:
     assert (chain.fault, chain.removed) == (None, 5)
 
 
-async def test_what_is_to_be_kept_for_ever_is_kept(replica: Replica, rows: Rows) -> None:
+async def test_rows_without_a_retention_period_are_kept(replica: Replica, rows: Rows) -> None:
     await insert_event(replica.core.database, 10_000)
     await old_sessions(replica, rows, 1)
     await Retention(replica.core.database, RetentionPeriods(sessions=0, refreshes=0, tombstones=0, audit=0)).sweep()
@@ -51,39 +50,36 @@ async def test_what_is_to_be_kept_for_ever_is_kept(replica: Replica, rows: Rows)
     assert "audit.shortened" not in await rows.column(audit_events, "action")
 
 
-@pytest.mark.usefixtures("_small_batches")
-async def test_one_replica_at_a_time_looks_and_not_all_the_time(replicas: ReplicaFactory, rows: Rows) -> None:
+async def test_one_replica_at_a_time_deletes_and_only_once_an_hour(replicas: ReplicaFactory, rows: Rows) -> None:
     several = [await replicas() for _ in range(3)]
     await old_sessions(several[0], rows, 6)
     with capture_logs() as logs:
-        await asyncio.gather(*(Retention(replica.core.database, AGES).sweep() for replica in several))
+        await asyncio.gather(*(retention_of(replica).sweep() for replica in several))
         await old_sessions(several[0], rows, 1)
-        await Retention(several[0].core.database, AGES).sweep()
+        await retention_of(several[0]).sweep()
     assert [line["session"] for line in logs.with_event("old_rows_removed")] == [6]
     assert await rows.count(sessions) == 1
 
 
-@pytest.mark.usefixtures("_small_batches")
-async def test_a_replica_that_is_lost_is_followed_by_another(
+async def test_another_replica_continues_after_one_is_lost(
     replicas: ReplicaFactory, relay: Relay, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.maintenance.retention._LEASE_SECONDS", 0.5)
     lost, other = await replicas(database_url=relay.url, listens=False), await replicas()
     await old_sessions(other, rows, 5)
-    sweeping = Retention(lost.core.database, AGES)
+    retention = retention_of(lost, lease_seconds=0.5)
 
-    async def one_batch_then_away(*_: object, **__: object) -> None:
+    async def cut_the_connection(*_: object, **__: object) -> None:
         await relay.cut()
 
-    monkeypatch.setattr("app.maintenance.retention.delete_old_tombstones", one_batch_then_away)
-    monkeypatch.setattr("app.maintenance.retention.delete_old_refresh_attempts", one_batch_then_away)
+    monkeypatch.setattr("app.maintenance.retention.delete_old_tombstones", cut_the_connection)
+    monkeypatch.setattr("app.maintenance.retention.delete_old_refresh_attempts", cut_the_connection)
     with pytest.raises(DatabaseUnavailable):
-        await sweeping.sweep()
+        await retention.sweep()
     monkeypatch.undo()
     await old_sessions(other, rows, 2)
 
-    async def are_gone() -> bool:
-        await Retention(other.core.database, AGES).sweep()
+    async def are_deleted() -> bool:
+        await retention_of(other).sweep()
         return await rows.count(sessions) == 0
 
-    await eventually(are_gone)
+    await eventually(are_deleted)

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from app.errors import InvalidRequest, RequestTooLarge
-from app.query.mutations import MOST_BRACKETS, MOST_DOCUMENT_BYTES, MOST_DOCUMENTS, MOST_TOKENS, MutationDetector
+from app.query.mutations import MAX_BRACKETS, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, MAX_TOKENS, MutationDetector
 
 QUERIES = [
     {"query": "{ user { id } }"},
@@ -44,7 +44,7 @@ MUTATIONS = [
     {"documentId": "pay"},
     [{"query": "{ a }"}, {"query": "mutation { b }"}],
 ]
-NONE = [
+INVALID = [
     "",
     '{"query": "{ a }", "variables": {"x": NaN}}',
     '{"query": "{ a }", "variables": {"x": -Infinity}}',
@@ -57,72 +57,70 @@ NONE = [
     '{"query": 1}',
     '{"query": null}',
     '{"query": "{ a }", "extensions": "x"}',
-    "[" * MOST_BRACKETS,
+    "[" * MAX_BRACKETS,
 ]
-NAMES = "{" + "a " * (MOST_TOKENS // 2) + "}"
-TOO_MUCH = {
-    "tokens of one document": {"query": "{" + "a " * MOST_TOKENS + "}"},
+NAMES = "{" + "a " * (MAX_TOKENS // 2) + "}"
+TOO_LARGE = {
+    "tokens of one document": {"query": "{" + "a " * MAX_TOKENS + "}"},
     "tokens of a batch": [{"query": NAMES}, {"query": NAMES.replace("a", "b")}],
     "tokens of a document again and again": [{"query": NAMES}] * 2,
-    "comments": {"query": "#\n" * MOST_TOKENS + "{ a }"},
-    "long comment": {"query": "#" + "x" * MOST_DOCUMENT_BYTES + "\n{ a }"},
-    "long text": {"query": '{ a(b: """' + "x" * MOST_DOCUMENT_BYTES + '""") }'},
-    "long texts of a batch": [{"query": "{ a } #" + "x" * (MOST_DOCUMENT_BYTES // 2)}] * 2,
-    "long in bytes": {"query": "{ a } #" + "é" * (MOST_DOCUMENT_BYTES // 2)},
-    "batch": [{"query": "{ a }"}] * (MOST_DOCUMENTS + 1),
-    "variables": {"query": "{ a }", "variables": [[]] * MOST_BRACKETS},
+    "comments": {"query": "#\n" * MAX_TOKENS + "{ a }"},
+    "long comment": {"query": "#" + "x" * MAX_DOCUMENT_BYTES + "\n{ a }"},
+    "long text": {"query": '{ a(b: """' + "x" * MAX_DOCUMENT_BYTES + '""") }'},
+    "long texts of a batch": [{"query": "{ a } #" + "x" * (MAX_DOCUMENT_BYTES // 2)}] * 2,
+    "long in bytes": {"query": "{ a } #" + "é" * (MAX_DOCUMENT_BYTES // 2)},
+    "batch": [{"query": "{ a }"}] * (MAX_DOCUMENTS + 1),
+    "variables": {"query": "{ a }", "variables": [[]] * MAX_BRACKETS},
 }
 
 
 @pytest.mark.parametrize("body", QUERIES)
-async def test_queries_are_queries(body: object) -> None:
-    documents = MutationDetector()
-    assert not await documents.may_mutate("a", "x", json.dumps(body).encode())
-    assert not await documents.may_mutate("a", "x", json.dumps(body).encode())
+async def test_queries_are_recognised(body: object) -> None:
+    detector = MutationDetector()
+    assert not await detector.may_mutate("a", "x", json.dumps(body).encode())
+    assert not await detector.may_mutate("a", "x", json.dumps(body).encode())
 
 
 @pytest.mark.parametrize("body", MUTATIONS)
-async def test_what_may_be_more_than_a_query_counts_as_a_mutation(body: object) -> None:
+async def test_what_may_be_a_mutation_counts_as_one(body: object) -> None:
     assert await MutationDetector().may_mutate("a", "x", json.dumps(body).encode())
 
 
-@pytest.mark.parametrize("body", NONE)
-async def test_other_bodies_are_refused(body: str) -> None:
+@pytest.mark.parametrize("body", INVALID)
+async def test_invalid_bodies_are_rejected(body: str) -> None:
     with pytest.raises(InvalidRequest):
         await MutationDetector().may_mutate("a", "x", body.encode())
 
 
-@pytest.mark.parametrize("body", TOO_MUCH.values(), ids=TOO_MUCH)
-async def test_what_would_take_long_to_look_into_is_refused(body: object) -> None:
-    documents = MutationDetector()
+@pytest.mark.parametrize("body", TOO_LARGE.values(), ids=TOO_LARGE)
+async def test_what_would_take_long_to_parse_is_rejected(body: object) -> None:
+    detector = MutationDetector()
     for _ in range(2):
         with pytest.raises(RequestTooLarge):
-            await documents.may_mutate("a", "x", json.dumps(body, ensure_ascii=False).encode())
+            await detector.may_mutate("a", "x", json.dumps(body, ensure_ascii=False).encode())
 
 
-async def test_a_request_of_the_greatest_size_is_looked_into() -> None:
-    documents = MutationDetector()
-    largest = "{" + "a " * (MOST_TOKENS - 2) + "}"
-    assert not await documents.may_mutate("a", "x", json.dumps({"query": largest}).encode())
-    assert not await documents.may_mutate("a", "x", json.dumps([{"query": "{ a }"}] * MOST_DOCUMENTS).encode())
-    assert not await documents.may_mutate("a", "x", json.dumps({"query": "{ a }".ljust(MOST_DOCUMENT_BYTES)}).encode())
+async def test_a_request_of_the_maximum_size_is_parsed() -> None:
+    detector = MutationDetector()
+    largest = "{" + "a " * (MAX_TOKENS - 2) + "}"
+    assert not await detector.may_mutate("a", "x", json.dumps({"query": largest}).encode())
+    assert not await detector.may_mutate("a", "x", json.dumps([{"query": "{ a }"}] * MAX_DOCUMENTS).encode())
+    assert not await detector.may_mutate("a", "x", json.dumps({"query": "{ a }".ljust(MAX_DOCUMENT_BYTES)}).encode())
 
 
-async def test_a_document_that_did_not_fit_into_a_batch_passes_by_itself() -> None:
-    documents = MutationDetector()
+async def test_a_document_that_exceeded_the_limit_of_a_batch_is_accepted_alone() -> None:
+    detector = MutationDetector()
     with pytest.raises(RequestTooLarge):
-        await documents.may_mutate(
-            "a", "x", json.dumps([{"query": NAMES}, {"query": NAMES.replace("a", "b")}]).encode()
-        )
-    assert not await documents.may_mutate("a", "x", json.dumps({"query": NAMES.replace("a", "b")}).encode())
+        await detector.may_mutate("a", "x", json.dumps([{"query": NAMES}, {"query": NAMES.replace("a", "b")}]).encode())
+    assert not await detector.may_mutate("a", "x", json.dumps({"query": NAMES.replace("a", "b")}).encode())
 
 
-async def test_what_is_not_utf_8_is_refused() -> None:
+async def test_invalid_utf_8_is_rejected() -> None:
     with pytest.raises(InvalidRequest):
         await MutationDetector().may_mutate("a", "x", b'{"query": "\xff"}')
 
 
-async def test_a_member_that_is_there_twice_is_refused_or_counts_as_a_mutation() -> None:
+async def test_a_duplicate_member_is_rejected_or_counts_as_a_mutation() -> None:
     for body in (
         b'{"query": "mutation { pay }", "query": "{ a }"}',
         b'{"query": "query A { x } mutation B { y }", "operationName": "B", "operationName": "A"}',

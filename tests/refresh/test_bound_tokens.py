@@ -19,9 +19,14 @@ from tests.support.rows import Rows
 
 
 @pytest.fixture
+async def replica(replicas: ReplicaFactory) -> Replica:
+    return await replicas(stitch_dpop="on")
+
+
+@pytest.fixture
 async def connection(bank: SandboxClient, rows: Rows) -> Connection:
     await bank.set_faults(dpop="required", dpop_nonces=True)
-    return await rows.link(bank)
+    return await rows.link(bank, proof_key=ProofKey.generate().private_jwk)
 
 
 async def claim_of(replica: Replica, connection: Connection) -> Claim:
@@ -33,7 +38,7 @@ async def claim_of(replica: Replica, connection: Connection) -> Claim:
 
 
 async def key_of(rows: Rows, connection: Connection) -> SecretStr | None:
-    tokens = (await rows.held(connection.id)).tokens
+    tokens = (await rows.stored(connection.id)).tokens
     assert tokens is not None
     return tokens.proof_key
 
@@ -54,7 +59,7 @@ async def test_a_wish_for_a_nonce_is_no_failure_of_the_refresh(
 
 
 async def test_an_answer_on_disk_keeps_its_key(replicas: ReplicaFactory, rows: Rows, connection: Connection) -> None:
-    stopped = await replicas()
+    stopped = await replicas(stitch_dpop="on")
     key = ProofKey.generate().private_jwk
     new = NewTokens(TokenSet(SecretStr("access"), SecretStr("refresh"), key), 900, None)
     claim = await claim_of(stopped, connection)
@@ -69,6 +74,6 @@ async def test_a_proof_that_the_bank_refuses_costs_no_consent(
     await bank.set_faults(token={"error": "invalid_dpop_proof", "times": 1})
     with pytest.raises(BankRequestRejected, match="invalid_dpop_proof"):
         await replica.refresh.refresher.carry_out(await claim_of(replica, connection))
-    await rows.let_refresh_be_tried_again(connection.id)
+    await rows.allow_another_refresh(connection.id)
     await replica.refresh.refresher.carry_out(await claim_of(replica, connection))
     assert await rows.attempts(connection.id) == [(1, "request_refused"), (1, "refreshed")]

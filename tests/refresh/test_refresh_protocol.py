@@ -197,7 +197,7 @@ class RefreshProtocol(RuleBasedStateMachine):
             self.call(0)
             self._land_all()
         held = self._held()
-        status, reason = held.connection.status, held.connection.reauthorization_reason
+        status, reason = stored.connection.status, stored.connection.reauthorization_reason
         if self.bank.ended_by is None:
             assert status is ConnectionStatus.ACTIVE
             assert _refresh_token(held) == self.bank.current
@@ -268,17 +268,17 @@ class RefreshProtocol(RuleBasedStateMachine):
         return {_refresh_token(self._held()), *flights, *(token.get_secret_value() for token in spooled if token)}
 
     def _held(self) -> ConnectionWithTokens:
-        return self.world.run(self.world.rows.held(self.connection_id))
+        return self.world.run(self.world.rows.stored(self.connection_id))
 
     async def _end_lease_and_pause(self) -> None:
-        if (await self.world.rows.held(self.connection_id)).connection.status is ConnectionStatus.ACTIVE:
+        if (await self.world.rows.stored(self.connection_id)).connection.status is ConnectionStatus.ACTIVE:
             await self.world.rows.change_connection(
                 self.connection_id, lease_until=seconds_from_now(-1), retry_at=seconds_from_now(-1)
             )
 
 
 def _refresh_token(held: ConnectionWithTokens) -> str | None:
-    token = held.tokens.refresh_token if held.tokens else None
+    token = stored.tokens.refresh_token if stored.tokens else None
     return token.get_secret_value() if token else None
 
 

@@ -55,15 +55,15 @@ async def carry_out(replica: Replica, claim: Claim) -> None:
 async def test_a_refresh_is_claimed_carried_out_and_saved(
     replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
 ) -> None:
-    before = (await rows.held(connection.id)).tokens
+    before = (await rows.stored(connection.id)).tokens
     await carry_out(replica, await claim_of(replica, connection))
-    held = await rows.held(connection.id)
-    assert (held.connection.version, held.connection.status) == (2, ConnectionStatus.ACTIVE)
-    assert 880 < held.seconds_left <= 900
-    assert held.tokens is not None
-    assert held.tokens != before
+    stored = await rows.stored(connection.id)
+    assert (stored.connection.version, stored.connection.status) == (2, ConnectionStatus.ACTIVE)
+    assert 880 < stored.seconds_left <= 900
+    assert stored.tokens is not None
+    assert stored.tokens != before
     assert len(list(replica.refresh.spool.entries())) == 0
-    assert (await bank.query(held.tokens.access_token.get_secret_value(), "{ user { id } }")).status_code == 200
+    assert (await bank.query(stored.tokens.access_token.get_secret_value(), "{ user { id } }")).status_code == 200
 
 
 FAILURES = [
@@ -90,19 +90,19 @@ async def test_every_failure_keeps_the_tokens_and_is_told_apart(
     code: str,
     outcome: str,
 ) -> None:
-    before = (await rows.held(connection.id)).tokens
+    before = (await rows.stored(connection.id)).tokens
     await bank.set_faults(token=fault)  # type: ignore[arg-type]
     claim = await claim_of(replica, connection)
     with capture_log_events() as logs, pytest.raises(BankError) as failed:
         await carry_out(replica, claim)
-    held = await rows.held(connection.id)
+    stored = await rows.stored(connection.id)
     assert failed.value.code == code
-    assert held.tokens == before
-    assert (held.connection.status, held.connection.version) == (ConnectionStatus.ACTIVE, 1)
-    assert (held.connection.failures, held.connection.last_failure) == (1, outcome)
-    assert held.seconds_until_retry > 0
+    assert stored.tokens == before
+    assert (stored.connection.status, stored.connection.version) == (ConnectionStatus.ACTIVE, 1)
+    assert (stored.connection.failures, stored.connection.last_failure) == (1, outcome)
+    assert stored.seconds_until_retry > 0
     if "retry_after" in fault:
-        assert 30 < held.seconds_until_retry <= 40
+        assert 30 < stored.seconds_until_retry <= 40
     assert await rows.attempts(connection.id) == [(1, outcome)]
     assert [line["outcome"] for line in logs if line["event"] == "refresh_ended"] == [outcome]
 
@@ -146,10 +146,10 @@ async def test_a_withdrawn_consent_ends_the_connection(
     claim = await claim_of(replica, connection)
     with pytest.raises(ReauthorizationRequired):
         await carry_out(replica, claim)
-    held = await rows.held(connection.id)
-    assert held.tokens is None
-    assert held.connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED
-    assert held.connection.reauthorization_reason == "invalid_grant"
+    stored = await rows.stored(connection.id)
+    assert stored.tokens is None
+    assert stored.connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED
+    assert stored.connection.reauthorization_reason == "invalid_grant"
 
 
 @pytest.mark.parametrize("fault", [{"lose_answer": True}, {"half_answer": True}])
@@ -159,10 +159,10 @@ async def test_a_refresh_whose_answer_was_lost_is_tried_once_more_and_then_given
     await bank.set_faults(token={**fault, "times": 1})
     with pytest.raises(BankError):
         await carry_out(replica, await claim_of(replica, connection))
-    await rows.let_refresh_be_tried_again(connection.id)
+    await rows.allow_another_refresh(connection.id)
     with pytest.raises(ReauthorizationRequired):
         await carry_out(replica, await claim_of(replica, connection))
-    assert (await rows.held(connection.id)).connection.reauthorization_reason == "refresh_outcome_lost"
+    assert (await rows.stored(connection.id)).connection.reauthorization_reason == "refresh_outcome_lost"
 
 
 async def test_a_refresh_whose_answer_was_lost_succeeds_at_a_bank_that_allows_it(
@@ -171,9 +171,9 @@ async def test_a_refresh_whose_answer_was_lost_succeeds_at_a_bank_that_allows_it
     await bank.set_faults(token={"lose_answer": True, "times": 1}, refresh_reuse_grace=60)
     with pytest.raises(BankOutcomeUnknown):
         await carry_out(replica, await claim_of(replica, connection))
-    await rows.let_refresh_be_tried_again(connection.id)
+    await rows.allow_another_refresh(connection.id)
     await carry_out(replica, await claim_of(replica, connection))
-    assert (await rows.held(connection.id)).connection.version == 2
+    assert (await rows.stored(connection.id)).connection.version == 2
 
 
 async def test_an_answer_without_an_access_token_still_keeps_the_rotated_one(
@@ -182,10 +182,10 @@ async def test_an_answer_without_an_access_token_still_keeps_the_rotated_one(
     await bank.set_faults(token={"token_response": {"access_token": None}, "times": 1})
     with pytest.raises(BankResponseInvalid):
         await carry_out(replica, await claim_of(replica, connection))
-    held = await rows.held(connection.id)
-    assert held.connection.version == 2
-    assert held.seconds_left <= 0
-    await carry_out(replica, await claim_of(replica, held.connection))
+    stored = await rows.stored(connection.id)
+    assert stored.connection.version == 2
+    assert stored.seconds_left <= 0
+    await carry_out(replica, await claim_of(replica, stored.connection))
     assert await refresh_requests_at(bank) == {"ok": 2}
 
 
@@ -195,7 +195,7 @@ async def test_tokens_of_another_user_are_refused_and_revoked(
     await bank.set_faults(token={"claims": {"sub": "somebody else"}})
     with pytest.raises(ReauthorizationRequired):
         await carry_out(replica, await claim_of(replica, connection))
-    assert (await rows.held(connection.id)).connection.reauthorization_reason == "subject_mismatch"
+    assert (await rows.stored(connection.id)).connection.reauthorization_reason == "subject_mismatch"
     await replica.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 0
 
@@ -205,7 +205,7 @@ async def test_scopes_that_cannot_be_stored_lose_no_token(
 ) -> None:
     await bank.set_faults(token={"token_response": {"scope": "openid \x00"}})
     await carry_out(replica, await claim_of(replica, connection))
-    assert (await rows.held(connection.id)).connection.version == 2
+    assert (await rows.stored(connection.id)).connection.version == 2
 
 
 async def test_tokens_of_a_connection_deleted_meanwhile_are_revoked(
@@ -243,8 +243,8 @@ async def test_a_database_that_goes_away_between_answer_and_save_costs_nothing(
     assert await refreshes_at(bank) == 1
     await relay.restore()
     await refreshing
-    held = await rows.held(connection.id)
-    assert held.connection.version == 2
+    stored = await rows.stored(connection.id)
+    assert stored.connection.version == 2
     assert len(list(replica.refresh.spool.entries())) == 0
 
 
@@ -264,11 +264,11 @@ async def test_a_process_that_was_stopped_before_the_save_loses_nothing(
 
     started = await replicas(data_dir=tmp_path)
     await started.refresh.refresher.replay()
-    held = await rows.held(connection.id)
-    assert held.connection.version == 2
-    assert held.tokens is not None
-    assert held.tokens.refresh_token is not None
-    await carry_out(started, await claim_of(started, held.connection))
+    stored = await rows.stored(connection.id)
+    assert stored.connection.version == 2
+    assert stored.tokens is not None
+    assert stored.tokens.refresh_token is not None
+    await carry_out(started, await claim_of(started, stored.connection))
     assert len(list(started.refresh.spool.entries())) == 0
 
 
@@ -281,7 +281,7 @@ def unsaved(replica: Replica, claim: Claim, *, seconds_ago: float = 0) -> Unsave
 async def test_a_replayed_answer_is_as_old_as_it_is(replica: Replica, rows: Rows, connection: Connection) -> None:
     await replica.refresh.spool.add(unsaved(replica, await claim_of(replica, connection), seconds_ago=600))
     await replica.refresh.refresher.replay()
-    assert 250 < (await rows.held(connection.id)).seconds_left <= 300
+    assert 250 < (await rows.stored(connection.id)).seconds_left <= 300
 
 
 async def test_a_clock_that_was_set_back_does_not_prolong_a_token(
@@ -289,7 +289,7 @@ async def test_a_clock_that_was_set_back_does_not_prolong_a_token(
 ) -> None:
     await replica.refresh.spool.add(unsaved(replica, await claim_of(replica, connection), seconds_ago=-600))
     await replica.refresh.refresher.replay()
-    assert (await rows.held(connection.id)).seconds_left <= 900
+    assert (await rows.stored(connection.id)).seconds_left <= 900
 
 
 async def test_a_replayed_answer_of_a_revoked_connection_is_revoked(
@@ -313,7 +313,7 @@ async def test_one_answer_that_cannot_be_saved_does_not_hold_up_the_others(
     await replica.refresh.spool.add(unsaved(replica, await claim_of(replica, second)))
     with contextlib.suppress(sqlalchemy.exc.DBAPIError):
         await replica.refresh.refresher.replay()
-    assert (await rows.held(second.id)).connection.version == 2
+    assert (await rows.stored(second.id)).connection.version == 2
 
 
 async def test_the_spool_is_private_and_encrypted(replica: Replica, connection: Connection, tmp_path: Path) -> None:
@@ -361,7 +361,7 @@ async def test_a_disk_that_refuses_costs_only_its_protection(
     with capture_log_events() as logs:
         await carry_out(replica, await claim_of(replica, connection))
     assert "spool_unwritable" in [line["event"] for line in logs]
-    assert (await rows.held(connection.id)).connection.version == 2
+    assert (await rows.stored(connection.id)).connection.version == 2
 
 
 async def test_a_draft_that_was_not_finished_is_no_answer(
@@ -382,7 +382,7 @@ async def test_an_answer_of_a_foreign_bank_is_saved_without_id_token(
     hostile.replies["/token"] = json_reply({"access_token": "at", "expires_in": "60", "id_token": "no JWT"})
     replica = await replicas(issuer=hostile.url)
     await carry_out(replica, await claim_of(replica, connection))
-    held = await rows.held(connection.id)
-    assert held.tokens is not None
-    assert held.tokens.access_token == SecretStr("at")
-    assert held.connection.access_token_lifetime == 60
+    stored = await rows.stored(connection.id)
+    assert stored.tokens is not None
+    assert stored.tokens.access_token == SecretStr("at")
+    assert stored.connection.access_token_lifetime == 60

@@ -105,7 +105,7 @@ async def test_a_bank_that_rejects_every_token_is_not_asked_for_ever_more(
         token = await replica.refresh.tokens.replace_rejected(TENANT, token)
     assert versions == [1, 2, 3, 4, 5, 6]
     assert await refreshes_at(bank) == 5
-    assert (await rows.held(live.id)).connection.status is ConnectionStatus.ACTIVE
+    assert (await rows.stored(live.id)).connection.status is ConnectionStatus.ACTIVE
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"lose_answer": True}, {"error": "invalid_client"}])
@@ -141,7 +141,7 @@ async def test_an_unknown_outcome_is_a_timeout_until_its_lease_has_ended(
         with pytest.raises(BankTimeout) as failed:
             await usable(replica, expired)
         assert failed.value.code == "bank_outcome_unknown"
-    await rows.let_refresh_be_tried_again(expired.id)
+    await rows.allow_another_refresh(expired.id)
     for _ in range(2):
         with pytest.raises(ReauthorizationRequired):
             await usable(replica, expired)
@@ -155,7 +155,7 @@ async def test_a_withdrawn_consent_asks_the_bank_once(
     results = await asyncio.gather(*(usable(replica, expired) for _ in range(10)), return_exceptions=True)
     assert all(isinstance(result, ReauthorizationRequired) for result in results)
     assert await refresh_requests_at(bank) == {"invalid_grant": 1}
-    assert (await rows.held(expired.id)).connection.reauthorization_reason == "invalid_grant"
+    assert (await rows.stored(expired.id)).connection.reauthorization_reason == "invalid_grant"
 
 
 async def test_many_failures_leave_the_bank_alone(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
@@ -192,19 +192,19 @@ async def test_a_caller_that_goes_away_cuts_no_refresh_short(
     await eventually(has_rotated)
     caller.cancel()
     assert await replica.core.tasks.drain(20) == []
-    assert (await rows.held(expired.id)).connection.version == 2
+    assert (await rows.stored(expired.id)).connection.version == 2
 
 
 async def test_a_caller_waits_only_so_long_and_the_refresh_goes_on(
     replicas: ReplicaFactory, rows: Rows, bank: SandboxClient, expired: Connection
 ) -> None:
-    replica = await replicas(refresh_wait=0.1)
+    replica = await replicas(options=replace(OPTIONS, refresh_wait=0))
     await bank.set_faults(token={"delay_after": 1})
     with pytest.raises(BankTimeout) as early:
         await usable(replica, expired)
     assert (early.value.code, early.value.retry_after) == ("refresh_under_way", 2)
     assert await replica.core.tasks.drain(20) == []
-    assert (await rows.held(expired.id)).connection.version == 2
+    assert (await rows.stored(expired.id)).connection.version == 2
 
 
 async def test_a_lease_of_a_lost_replica_is_waited_for(
@@ -289,9 +289,9 @@ async def test_a_refresh_on_request_is_for_the_version_that_was_meant(
 ) -> None:
     await asyncio.gather(*(replica.refresh.tokens.refresh(TENANT, live.id, 1) for _ in range(5)))
     await replica.refresh.tokens.refresh(TENANT, live.id, 1)
-    assert (await rows.held(live.id)).connection.version == 2
+    assert (await rows.stored(live.id)).connection.version == 2
     await replica.refresh.tokens.refresh(TENANT, live.id, None)
-    assert (await rows.held(live.id)).connection.version == 3
+    assert (await rows.stored(live.id)).connection.version == 3
     assert await refreshes_at(bank) == 2
 
 
@@ -312,9 +312,9 @@ async def test_without_a_refresh_token_the_end_of_the_token_ends_the_consent(
     for _ in range(2):
         with pytest.raises(ReauthorizationRequired):
             await usable(replica, access_only)
-    held = await rows.held(access_only.id)
-    assert held.tokens is None
-    assert held.connection.reauthorization_reason == "not_refreshable"
+    stored = await rows.stored(access_only.id)
+    assert stored.tokens is None
+    assert stored.connection.reauthorization_reason == "not_refreshable"
     assert await refresh_requests_at(bank) == {}
 
 
@@ -323,9 +323,9 @@ async def test_a_wish_for_more_time_does_not_end_a_consent_without_refresh_token
 ) -> None:
     with contextlib.suppress(ReauthorizationRequired):
         await usable(replica, access_only, min_ttl=600)
-    held = await rows.held(access_only.id)
-    assert held.connection.status is ConnectionStatus.ACTIVE
-    assert held.tokens is not None
+    stored = await rows.stored(access_only.id)
+    assert stored.connection.status is ConnectionStatus.ACTIVE
+    assert stored.tokens is not None
 
 
 async def test_a_request_for_a_refresh_does_not_end_a_consent_without_refresh_token(
@@ -333,9 +333,9 @@ async def test_a_request_for_a_refresh_does_not_end_a_consent_without_refresh_to
 ) -> None:
     with pytest.raises(Exception):  # noqa: B017 - that it cannot be refreshed may be said in several ways
         await replica.refresh.tokens.refresh(TENANT, access_only.id, None)
-    held = await rows.held(access_only.id)
-    assert held.connection.status is ConnectionStatus.ACTIVE
-    assert held.tokens is not None
+    stored = await rows.stored(access_only.id)
+    assert stored.connection.status is ConnectionStatus.ACTIVE
+    assert stored.tokens is not None
 
 
 async def test_the_last_seconds_of_a_token_without_successor_are_used(
@@ -393,16 +393,16 @@ async def test_a_remembered_token_serves_while_the_database_is_away(
 
 async def test_use_is_written_down(replica: Replica, rows: Rows, live: Connection) -> None:
     await usable(replica, live)
-    assert (await rows.held(live.id)).connection.last_used_at is None
+    assert (await rows.stored(live.id)).connection.last_used_at is None
     await replica.maintenance.housekeeping.flush_last_used()
-    assert (await rows.held(live.id)).connection.last_used_at is not None
+    assert (await rows.stored(live.id)).connection.last_used_at is not None
 
 
 async def test_handing_out_a_token_is_audited(replica: Replica, live: Connection) -> None:
-    token = await replica.connections.service.hand_out(CALLER, live.id, min_ttl=0)
+    token = await replica.connections.service.access_token(CALLER, live.id, min_ttl=0)
     assert token.version == 1
     with pytest.raises(ConnectionNotFound):
-        await replica.connections.service.hand_out(STRANGER, live.id, min_ttl=0)
+        await replica.connections.service.access_token(STRANGER, live.id, min_ttl=0)
 
 
 async def test_connections_are_read_of_one_tenant(replica: Replica, live: Connection) -> None:
@@ -421,4 +421,4 @@ async def test_what_was_used_is_written_down_however_much_it_is(replica: Replica
         replica.maintenance.last_used.connection_used(f"con_of_nobody_{number}")
     replica.maintenance.last_used.connection_used(live.id)
     await replica.maintenance.last_used.flush(replica.core.database)
-    assert (await rows.held(live.id)).connection.last_used_at is not None
+    assert (await rows.stored(live.id)).connection.last_used_at is not None

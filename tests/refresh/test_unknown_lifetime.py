@@ -61,12 +61,12 @@ async def test_a_spooled_token_of_unknown_lifetime_is_stored_after_a_restart(
     await replica.refresh.refresher.replay()
     token = await replica.refresh.tokens.get(CALLER.tenant, connection_id)
     assert (token.version, token.expires_at) == (2, None)
-    assert (await rows.held(connection_id)).connection.refreshable
+    assert (await rows.stored(connection_id)).connection.refreshable
 
 
 async def test_a_lifetime_of_30_days_is_kept(replica: Replica, bank: SandboxClient, rows: Rows) -> None:
     connection_id = await link(replica, bank, expires_in=30 * 86_400)
-    connection = (await rows.held(connection_id)).connection
+    connection = (await rows.stored(connection_id)).connection
     assert connection.access_token_lifetime == 30 * 86_400
     assert isinstance(connection.access_token_expires_at, datetime)
     lifetime = connection.access_token_expires_at - connection.created_at

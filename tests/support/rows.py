@@ -1,9 +1,9 @@
-"""Rows as a test needs them: made quickly, looked at, and put forward in time."""
+"""Creates, reads and changes rows directly, without the services."""
 
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import Table, func, select, update
+from sqlalchemy import Table, func, select, text, update
 
 from app.base.encryption import KeyRing
 from app.base.randomness import new_id
@@ -21,12 +21,13 @@ from app.store.postgresql.database import Database, Transaction
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.tables import connections, refresh_attempts, sessions
 from sandbox.client import EVERY_SCOPE, SandboxClient
+from tests.support.eventually import eventually
 
 TENANT = "default"
 
 
 class Rows:
-    """Works on one database, past the services."""
+    """Works on one database, without the services."""
 
     def __init__(self, database: Database, key_ring: KeyRing) -> None:
         self._database = database
@@ -41,12 +42,18 @@ class Rows:
         user_id: str = "user-1",
         tenant: str = TENANT,
         username: str = "thandi",
+        proof_key: SecretStr | None = None,
     ) -> Connection:
-        """Make an active connection with tokens that the bank knows. Its access token has `seconds_left`."""
+        """Insert an active connection with tokens that the bank has issued. Its access token expires in `seconds_left`.
+
+        With `proof_key`, its refreshes send proofs, as those of a connection that was linked with DPoP.
+        """
         parameters = {"sub": await bank.sub_of(username), "scope": scope}
-        granted = (await bank.control("grants", **parameters)).json()["grants"][0]
-        refresh_token = granted.get("refresh_token")
-        tokens = TokenSet(SecretStr(granted["access_token"]), SecretStr(refresh_token) if refresh_token else None)
+        grant = (await bank.control("grants", **parameters)).json()["grants"][0]
+        refresh_token = grant.get("refresh_token")
+        tokens = TokenSet(
+            SecretStr(grant["access_token"]), SecretStr(refresh_token) if refresh_token else None, proof_key
+        )
         return await self.insert(
             tokens, seconds_left=seconds_left, scope=scope, user_id=user_id, tenant=tenant, subject=parameters["sub"]
         )
@@ -61,7 +68,7 @@ class Rows:
         tenant: str = TENANT,
         subject: str = "somebody",
     ) -> Connection:
-        """Make an active connection; its tokens, unless given, are of no bank."""
+        """Insert an active connection. Unless `tokens` are given, no bank has issued its tokens."""
         tokens = tokens or TokenSet(SecretStr("an access token"), SecretStr("a refresh token"))
         connection_id = new_id("con")
         async with self._database.transaction() as transaction:
@@ -83,19 +90,19 @@ class Rows:
             await store_tokens(
                 transaction, self._key_ring, tenant=tenant, connection_id=connection_id, version=1, tokens=tokens
             )
-        return (await self.held(connection_id)).connection
+        return (await self.stored(connection_id)).connection
 
-    async def held(self, connection_id: str) -> ConnectionWithTokens:
+    async def stored(self, connection_id: str) -> ConnectionWithTokens:
         """Return a connection with its tokens."""
         async with self._database.transaction() as transaction:
-            of_it = select(connections.c.tenant).where(connections.c.id == connection_id)
-            tenant = (await transaction.execute(of_it)).scalar_one()
-            held = await get_connection_with_tokens(transaction, self._key_ring, tenant, connection_id)
-        assert held is not None
-        return held
+            query = select(connections.c.tenant).where(connections.c.id == connection_id)
+            tenant = (await transaction.execute(query)).scalar_one()
+            connection = await get_connection_with_tokens(transaction, self._key_ring, tenant, connection_id)
+        assert connection is not None
+        return connection
 
     async def attempts(self, connection_id: str) -> list[tuple[int, str | None]]:
-        """Return the version and outcome of each refresh of a connection, the oldest first."""
+        """Return the version and outcome of each refresh of a connection, oldest first."""
         query = (
             select(refresh_attempts.c.version, refresh_attempts.c.outcome)
             .where(refresh_attempts.c.connection_id == connection_id)
@@ -115,20 +122,32 @@ class Rows:
             return list((await transaction.execute(select(table.c[name]))).scalars())
 
     async def change_connection(self, connection_id: str, **values: object) -> None:
-        """Write into a connection without telling anybody."""
+        """Update a connection without a notification."""
         await self._write(connections, connection_id, values)
 
     async def change_session(self, session_id: str, **values: object) -> None:
-        """Write into a session without telling anybody."""
+        """Update a session without a notification."""
         await self._write(sessions, session_id, values)
 
     async def expire_access_token(self, connection_id: str) -> None:
-        """Let the access token's time be over."""
+        """Make the access token expire."""
         await self.change_connection(connection_id, access_token_expires_at=seconds_from_now(-1))
 
-    async def let_refresh_be_tried_again(self, connection_id: str) -> None:
-        """Let the lease and the pause after a failure be over."""
+    async def allow_another_refresh(self, connection_id: str) -> None:
+        """End the lease of a refresh, and the pause after a failure."""
         await self.change_connection(connection_id, lease_until=None, retry_at=None)
+
+    async def wait_until_blocked(self, statements: int = 1) -> None:
+        """Wait until this many statements wait for a lock in this database."""
+        query = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+
+        async def are_blocked() -> bool:
+            async with self._database.transaction() as transaction:
+                return bool((await transaction.execute(query)).scalar_one() >= statements)
+
+        await eventually(are_blocked)
 
     async def _write(self, table: Table, identity: str, values: dict[str, object]) -> None:
         async with self._database.transaction() as transaction:

@@ -21,7 +21,7 @@ from app.callers.admission import Admission
 from app.callers.permissions import Permission
 from app.errors import BrokerError, InvalidRequest, MethodNotAllowed
 from app.observability.logs import get_logger
-from app.query.proxy import BankAnswer
+from app.query.proxy import BankResponse
 from app.runtime import Runtime
 
 ROUTE = "/v1/connections/{connection_id}/graphql"
@@ -123,25 +123,25 @@ def _require_json(content_type: bytes) -> None:
         )
 
 
-def _start(answer: BankAnswer, timing: bytes, accompaniment: Accompaniment) -> dict[str, object]:
+def _start(answer: BankResponse, timing: bytes, accompaniment: Accompaniment) -> dict[str, object]:
     accompaniment.status = answer.status
     passed_back = _PASSED_BACK - {b"content-length"} if answer.status in _WITHOUT_BODY else _PASSED_BACK
-    headers = [field for field in answer.fields if field[0] in passed_back]
+    headers = [field for field in answer.header_fields if field[0] in passed_back]
     headers.append((b"server-timing", timing))
     headers.append((b"broker-token-version", b"%d" % answer.token_version))
     headers += accompaniment.fields()
     return {"type": "http.response.start", "status": answer.status, "headers": headers}
 
 
-async def _stream(answer: BankAnswer, departure: Departure, send: Send) -> None:
+async def _stream(answer: BankResponse, departure: Departure, send: Send) -> None:
     """Pass the body on as fast as the caller takes it."""
-    if (whole := answer.whole()) is not None:
+    if (whole := answer.read_if_complete()) is not None:
         await send({"type": "http.response.body", "body": whole})
         return
     departure.watch()
     # The server holds the head back until something follows it, and the bank may take its time with that.
     await send({"type": "http.response.body", "body": b"", "more_body": True})
-    async for chunk in answer.body():
+    async for chunk in answer.stream():
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 

@@ -10,7 +10,7 @@ from app.api.pages import SECURITY_HEADERS, page
 from app.base.hashing import sha256_hex
 from app.base.randomness import random_urlsafe_text
 from app.errors import BrokerError
-from app.login.connect_links import login_of
+from app.login.connect_links import login_name
 from app.login.return_urls import with_outcome
 from app.oidc.authorization_response import PARAMETERS, parse_authorization_response
 from app.store.enums import SessionStatus
@@ -101,7 +101,7 @@ async def callback(request: Request, runtime: Broker) -> Response:
         return idle
     try:
         response = parse_authorization_response(request.query_params.multi_items())
-        cookie = cookie_name(runtime, login_of(sha256_hex(response.state.get_secret_value())))
+        cookie = cookie_name(runtime, login_name(sha256_hex(response.state.get_secret_value())))
         new_browser = random_urlsafe_text()
         session, is_this_browser = await runtime.login.callback.receive(
             response, secrets_of(request).get(cookie), new_browser

@@ -73,7 +73,7 @@ async def get_token(
 ) -> TokenView:
     """Get an access token for use beside the broker. Off for every caller unless granted `tokens:read`."""
     min_ttl = (wanted.min_ttl if wanted else None) or 0
-    token = await runtime.connections.service.hand_out(caller, connection_id, min_ttl=min_ttl)
+    token = await runtime.connections.service.access_token(caller, connection_id, min_ttl=min_ttl)
     response.headers["cache-control"] = "no-store"
     return TokenView(
         access_token=token.access_token.get_secret_value(),
@@ -87,4 +87,4 @@ async def get_token(
 async def disconnect(caller: Writer, runtime: Broker, connection_id: str) -> None:
     """End a connection: unusable at once on every replica, revoked at the bank, its tokens erased."""
     await runtime.connections.disconnect.disconnect(caller, connection_id)
-    runtime.refresh.tokens.forget(connection_id)
+    runtime.refresh.tokens.invalidate(connection_id)

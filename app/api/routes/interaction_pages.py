@@ -8,7 +8,7 @@ from app.api.dependencies import Broker
 from app.api.error_examples import pages
 from app.api.pages import SECURITY_HEADERS, page
 from app.errors import BrokerError
-from app.interactions.browser import COOKIE_MARK
+from app.interactions.browser import COOKIE_PREFIX
 from app.interactions.service import RETURN_PATH
 from app.login.return_urls import with_outcome
 from app.store.enums import InteractionStatus
@@ -61,11 +61,11 @@ async def come_back(request: Request, runtime: Broker) -> Response:
     """Ask the bank what became of it: a page, or a redirect to `return_url`."""
     if (idle := answer_without_deed(request)) is not None:
         return idle
-    mark = cookie_name(runtime, COOKIE_MARK)
+    mark = cookie_name(runtime, COOKIE_PREFIX)
     browsers = [value for name, value in secrets_of(request).items() if name.startswith(mark)]
     try:
         # Browsers send the oldest cookies first (RFC 6265 section 5.4); the user comes back from one of the latest.
-        found = await runtime.interactions.browser.come_back(browsers[-_MOST_AT_ONCE:])
+        found = await runtime.interactions.browser.handle_return(browsers[-_MOST_AT_ONCE:])
     except BrokerError as error:
         return error_page(request, error)
     return _show(request, found) if found is not None else _page(request, *_ONE_OF_SEVERAL)

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from app.api.schemas.common import Name, Strict, storable_text
-from app.interactions.service import InteractionRequired
+from app.interactions.service import RequiredInteraction
 from app.store.enums import InteractionStatus
 from app.store.interactions import Interaction
 
@@ -28,9 +28,9 @@ class InteractionRequest(Strict):
         examples=[None],
     )
 
-    def demand(self) -> InteractionRequired:
+    def demand(self) -> RequiredInteraction:
         """Return it as the service takes it."""
-        return InteractionRequired(**self.model_dump())
+        return RequiredInteraction(**self.model_dump())
 
 
 class InteractionError(BaseModel):

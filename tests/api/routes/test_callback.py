@@ -7,6 +7,7 @@ from urllib.parse import quote, urlencode
 import httpx
 import pytest
 
+from app.runtime import RuntimeOptions
 from app.store.postgresql.database_time import seconds_from_now
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
@@ -459,10 +460,9 @@ class TestBehindAPath:
 
 class TestSlowBank:
     async def test_a_bank_that_takes_its_time_is_waited_for_on_a_page(
-        self, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch, brokers: BrokerFactory, sign_up: ApiFactory
+        self, bank: SandboxClient, brokers: BrokerFactory, sign_up: ApiFactory
     ) -> None:
-        monkeypatch.setattr("app.runtime._BROWSER_PATIENCE", 0.05)
-        impatient = await brokers()
+        impatient = await brokers(options=RuntimeOptions(browser_timeout=0.05))
         api = await sign_up(broker=impatient)
         async with impatient.new_browser() as browser:
             session = await api.start()

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.api.conftest import ApiFactory
+from app.runtime import RuntimeOptions
+from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.answers import assert_problem
 from tests.support.broker import Api
 from tests.support.eventually import eventually
@@ -127,8 +128,10 @@ class TestKeys:
         assert [one["id"] for one in listed["items"]][1:] == [created["id"]]
         assert key not in str(listed)
 
-    async def test_keys_come_in_pages_and_are_only_so_many(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("app.callers.registry.MOST_KEYS", 4)
+    async def test_keys_come_in_pages_and_are_only_so_many(
+        self, brokers: BrokerFactory, sign_up: ApiFactory
+    ) -> None:
+        api = await sign_up(broker=await brokers(options=RuntimeOptions(max_keys_per_caller=4)))
         keys = f"/v1/callers/{api.caller.id}/keys"
         made = [(await api.post(keys)).json()["id"] for _ in range(3)]
         refused = await api.post(keys)

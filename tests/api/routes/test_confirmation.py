@@ -143,7 +143,7 @@ async def test_what_is_not_confirmed_in_time_is_revoked_and_erased(
     assert ended["status"] == "expired"
     assert ended["error"]["code"] == "unconfirmed"
     assert (await api.connection(session["connection_id"]))["status"] == "revoked"
-    assert (await broker.rows.held(session["connection_id"])).tokens is None
+    assert (await broker.rows.stored(session["connection_id"])).tokens is None
 
     async def bank_has_revoked() -> bool:
         return await living_families_at(bank) == 0

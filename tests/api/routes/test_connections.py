@@ -270,7 +270,7 @@ class TestDisconnect:
         assert_problem(await api.post(f"/v1/connections/{connection_id}/token"), 409, "connection_revoked")
         assert_problem(await api.post(f"/v1/connections/{connection_id}/refresh"), 409, "connection_revoked")
         assert await living_families_at(bank) == 0
-        assert (await broker.rows.held(connection_id)).tokens is None
+        assert (await broker.rows.stored(connection_id)).tokens is None
 
     async def test_a_tombstone_stays_in_the_list(self, api: Api, connection_id: str) -> None:
         await api.delete(f"/v1/connections/{connection_id}")

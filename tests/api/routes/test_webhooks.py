@@ -7,7 +7,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from app.store.postgresql.database_time import seconds_from_now
-from app.webhooks.service import MOST_WEBHOOKS
+from app.webhooks.service import MAX_WEBHOOKS
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.answers import assert_problem
@@ -246,7 +246,7 @@ async def test_what_no_event_is_called_is_refused(api: Api) -> None:
 
 
 async def test_a_tenant_may_have_so_many_and_no_more(api: Api, stranger: Api) -> None:
-    for _ in range(MOST_WEBHOOKS):
+    for _ in range(MAX_WEBHOOKS):
         await create(api, "http://127.0.0.1:9/")
     refused = await api.post("/v1/webhooks", json={"url": "http://127.0.0.1:9/"})
     assert_problem(refused, 409, "too_many_webhooks")
