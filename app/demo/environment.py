@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.store.postgresql.embedded_as_root import remove_cluster
+
 KEPT = Path(".data/run")
 CLIENT_ID = "test-demo"
 # A login that is to be tried by hand may take a day.
@@ -47,6 +49,7 @@ def fresh_place() -> Iterator[Place]:
         home.chmod(0o711)
         yield _prepared(home)
     finally:
+        remove_cluster(home / "postgresql" / "cluster")
         shutil.rmtree(home, ignore_errors=True)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.errors import ConfigurationError
@@ -22,6 +23,21 @@ def home() -> Iterator[Path]:
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory)
+
+
+@pytest.fixture
+def private(home: Path) -> Iterator[Path]:
+    """A data directory that only its owner can enter."""
+    home.chmod(0o700)
+    yield home / "data"
+    EmbeddedPostgreSQL(home / "data").remove()
+
+
+async def execute(url: SecretStr, statement: str) -> None:
+    database = Database(url, pool_size=1)
+    async with database.transaction() as transaction:
+        await transaction.execute(text(statement))
+    await database.close()
 
 
 async def test_it_keeps_its_data_and_stops_with_its_last_user(home: Path) -> None:
@@ -74,10 +90,33 @@ def test_a_server_that_does_not_start_says_what_to_do(home: Path) -> None:
     assert "pg_ctl" in refused.value.detail
 
 
-def test_a_directory_that_only_its_owner_can_enter_is_accepted(home: Path) -> None:
-    home.chmod(0o700)
-    with embedded_postgresql(home / "data"):
-        pass
+async def test_data_in_a_directory_that_only_its_owner_can_enter_is_kept(private: Path) -> None:
+    with embedded_postgresql(private) as url:
+        await execute(url, "CREATE TABLE kept (value text)")
+    assert (private / "postgresql" / "cluster" / "PG_VERSION").exists()
+    private.parent.chmod(0o755)
+    with embedded_postgresql(private) as url:
+        await execute(url, "SELECT value FROM kept")
+
+
+async def test_a_directory_that_was_deleted_and_made_again_has_a_new_database(private: Path) -> None:
+    with embedded_postgresql(private) as url:
+        await execute(url, "CREATE TABLE lost (value text)")
+    left_behind = (private / "postgresql" / "cluster").resolve().parent
+    shutil.rmtree(private)
+    with embedded_postgresql(private) as url:
+        await execute(url, "CREATE TABLE lost (value text)")
+    if not left_behind.is_relative_to(private):
+        shutil.rmtree(left_behind)
+
+
+def test_removing_a_database_leaves_nothing_elsewhere(private: Path) -> None:
+    with embedded_postgresql(private):
+        cluster = (private / "postgresql" / "cluster").resolve()
+        assert cluster.exists()
+    EmbeddedPostgreSQL(private).remove()
+    assert not cluster.exists()
+    assert cluster.is_relative_to(private) or not cluster.parent.exists()
 
 
 def test_leaving_the_block_succeeds_if_the_server_has_died(home: Path) -> None:
