@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import asyncpg
-import sqlalchemy.exc
 from opentelemetry.trace import SpanKind
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -20,7 +19,7 @@ from app.errors import DatabaseUnavailable
 from app.observability.metrics import DATABASE_FAILURES, DATABASE_WAIT_SECONDS
 from app.observability.tracing import child_span
 from app.store.postgresql.connection_quota import ConnectionQuota
-from app.store.postgresql.errors import translate_error
+from app.store.postgresql.errors import DRIVER_ERRORS, translate_error
 from app.store.postgresql.statement_tracing import SYSTEM, trace_statements
 
 # The functions of the store take one as their first argument. Only `Database.transaction` opens it.
@@ -142,7 +141,7 @@ class Database:
                     if requester is not None:
                         await requester.confirm(connection)
                     yield connection
-        except (sqlalchemy.exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DRIVER_ERRORS as error:
             if (translated := translate_error(error)) is None:
                 raise
             if isinstance(translated, DatabaseUnavailable):

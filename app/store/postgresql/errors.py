@@ -5,6 +5,10 @@ import sqlalchemy.exc
 
 from app.errors import BrokerError, ConfigurationError, DatabaseUnavailable, UnprocessableRequest
 
+DRIVER_ERRORS = (
+    *(sqlalchemy.exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+    OSError,
+)
 # SQLSTATE classes and codes (PostgreSQL, appendix A). Connection failures, deadlocks, out of resources, lock timeout,
 # shutdown or failover, a standby.
 _TRANSIENT = ("08", "40", "53", "55P03", "57P", "25006")
@@ -38,7 +42,13 @@ def translate_error(error: Exception) -> BrokerError | None:
             "PostgreSQL refuses the user, the password or the database of BROKER_DATABASE_URL; correct it there"
         )
     invalidated = isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated
-    unreachable = (OSError, asyncpg.InterfaceError, sqlalchemy.exc.InterfaceError, sqlalchemy.exc.TimeoutError)
+    unreachable = (
+        OSError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        sqlalchemy.exc.InterfaceError,
+        sqlalchemy.exc.TimeoutError,
+    )
     if invalidated or isinstance(error, unreachable) or state.startswith(_TRANSIENT):
         return DatabaseUnavailable(
             "the database is unavailable at the moment; a change was made only if it was confirmed; try again",

@@ -18,6 +18,8 @@ CHANNEL = "broker_changes"
 OUTBOX_TOPIC = "outbox"
 _HEARTBEAT_SECONDS = 5.0
 _RECONNECT_DELAY_SECONDS, _MAX_RECONNECT_DELAY_SECONDS = 0.1, 5.0
+# asyncpg raises InternalClientError if the server ends the connection at the very moment of a statement.
+_CONNECTION_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 logger = get_logger(__name__)
 
 
@@ -84,14 +86,14 @@ class Notifications:
         while True:
             try:
                 connection = await self._database.connect()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except _CONNECTION_ERRORS as error:
                 if outage != (outage := type(error).__name__):
                     logger.warning("notifications_unavailable", reason=outage)
             else:
                 outage = ""
                 try:
                     await self._listen(connection)
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                except _CONNECTION_ERRORS as error:
                     logger.warning("notifications_lost", reason=type(error).__name__)
                 finally:
                     self._set_listening(False)

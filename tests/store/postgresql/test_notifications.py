@@ -1,6 +1,8 @@
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
+import asyncpg
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -102,6 +104,29 @@ async def test_a_terminated_backend_is_replaced_and_the_gap_is_announced(
         await asyncio.wait_for(waiting.wait(), 20)
     assert heard[0] is None
     await hears(listening, database, heard, "connection:2")
+
+
+async def test_a_connection_that_ends_during_a_statement_is_replaced(database: Database) -> None:
+    class EndingOnce(Database):
+        """Ends the first connection while the driver is sending a statement."""
+
+        ended = False
+
+        async def connect(self, *_: object, **__: object) -> Any:
+            connection = await super().connect()
+            if not self.ended:
+                self.ended = True
+
+                async def add_listener(*_: object) -> None:
+                    raise asyncpg.InternalClientError("another operation is in progress")
+
+                connection.add_listener = add_listener
+            return connection
+
+    notifications = Notifications(EndingOnce(database._url))
+    async with running(notifications):
+        heard = observed(notifications)
+        await hears(notifications, database, heard, "connection:1")
 
 
 async def test_an_outage_is_survived(relay: Relay, database: Database) -> None:
