@@ -106,24 +106,28 @@ async def test_a_terminated_backend_is_replaced_and_the_gap_is_announced(
     await hears(listening, database, heard, "connection:2")
 
 
-async def test_a_connection_that_ends_during_a_statement_is_replaced(database: Database) -> None:
-    class EndingOnce(Database):
-        """Ends the first connection while the driver is sending a statement."""
+class _EndingConnection:
+    """A connection that the server ends while the driver is sending a statement."""
 
-        ended = False
+    async def add_listener(self, *_: object) -> None:
+        raise asyncpg.InternalClientError("another operation is in progress")
 
-        async def connect(self, *_: object, **__: object) -> Any:
-            connection = await super().connect()
-            if not self.ended:
-                self.ended = True
+    def terminate(self) -> None:
+        """Nothing is open."""
 
-                async def add_listener(*_: object) -> None:
-                    raise asyncpg.InternalClientError("another operation is in progress")
 
-                connection.add_listener = add_listener
-            return connection
+class _FirstConnectionEnds(Database):
+    attempts = 0
 
-    notifications = Notifications(EndingOnce(database._url))
+    async def connect(self, *_: object, **__: object) -> Any:
+        self.attempts += 1
+        return _EndingConnection() if self.attempts == 1 else await super().connect()
+
+
+async def test_a_connection_that_ends_during_a_statement_is_replaced(
+    database_url: SecretStr, database: Database
+) -> None:
+    notifications = Notifications(_FirstConnectionEnds(database_url))
     async with running(notifications):
         heard = observed(notifications)
         await hears(notifications, database, heard, "connection:1")
