@@ -101,9 +101,10 @@ class Settings(_EncryptionSettings):
     stitch_jwks_uri: str | None = None
     stitch_pushed_authorization_request_endpoint: str | None = None
     stitch_prompt: Literal["login", "consent", "select_account"] | None = None
-    # Pushed authorization requests (RFC 9126) and DPoP (RFC 9449); auto: if the bank announces them.
+    # Pushed authorization requests (RFC 9126); auto: if the bank announces them.
     stitch_par: Literal["auto", "on", "off"] = "auto"
-    stitch_dpop: Literal["auto", "on", "off"] = "auto"
+    # DPoP (RFC 9449) for new links. Not discovered: what an issuer announces says nothing about the GraphQL API.
+    stitch_dpop: Literal["off", "on"] = "off"
 
     # Sessions, caching, retention; 0 days: forever
     session_ttl: int = Field(default=900, ge=1, le=86_400)

@@ -38,7 +38,7 @@ class Harness:
     public_url: str
 
     def environment(self, variant: Variant, servers: ThirdPartyServers) -> dict[str, str]:
-        """Return the broker's environment for a variant. PAR and DPoP are not set: the broker discovers them."""
+        """Return the broker's environment for a variant. PAR is not set: the broker discovers it."""
         settings = {
             "DATABASE_URL": self.database_url.get_secret_value(),
             "DATA_DIR": str(self.directory / variant.client_id),
@@ -49,6 +49,7 @@ class Harness:
             "STITCH_CLIENT_ID": variant.client_id,
             "STITCH_CLIENT_AUTH": variant.method,
             "STITCH_PROMPT": "consent",
+            "STITCH_DPOP": "on" if variant.fapi else "off",
         }
         if variant.method == "private_key_jwt":
             settings |= {"STITCH_PRIVATE_KEY_FILE": str(self.key_file), "STITCH_PRIVATE_KEY_ID": _CLIENT_KEY_ID}

@@ -93,6 +93,8 @@ class Faults(BaseModel):
 
     unauthenticated_shape: Literal["401", "200", "200-nested"] = "401"
     """The HTTP status for an expired token; "nested" puts the error code into `errors[]`."""
+    www_authenticate: str | None = None
+    """The challenge of the 401 responses of the GraphQL API."""
     announce_iss: bool = False
     """Whether `iss` is announced, and sent with the authorization response (RFC 9207)."""
     pushed_requests: Support = "none"

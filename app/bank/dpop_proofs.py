@@ -28,8 +28,11 @@ class DpopProofs:
 
     def with_proof(self, proof_key: ProofKey, access_token: SecretStr, headers: HeaderLines) -> HeaderLines:
         """Return `headers` after a proof that is valid for one request."""
-        proof = self._proofs.new_proof(proof_key, self._htu, access_token)
-        return HeaderLines(header_lines([(b"dpop", proof.encode())]) + headers)
+        return HeaderLines(header_lines([(b"dpop", self.proof(proof_key, access_token).encode())]) + headers)
+
+    def proof(self, proof_key: ProofKey, access_token: SecretStr) -> str:
+        """Return a proof that is valid for one request with this token."""
+        return self._proofs.new_proof(proof_key, self._htu, access_token)
 
     def requires_nonce(self, response: _Response) -> bool:
         """Keep the nonce of a response, and return whether the request was rejected for not having it (section 9)."""

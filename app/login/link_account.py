@@ -28,7 +28,8 @@ from app.store.connections import (
 from app.store.enums import ConnectionStatus, EventType, SessionStatus
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import TimeValue, at_least_seconds_from_now, seconds_from_now
-from app.store.sessions import Session, change_session, end_session, lock_session, proof_key_of, session_binding
+from app.store.session_secrets import proof_key_of, session_associated_data
+from app.store.sessions import Session, change_session, end_session, lock_session
 
 # After a login there is at least this much time to confirm it, or as much as a login may take, in seconds.
 MIN_CONFIRMATION_TIME = 300
@@ -61,7 +62,7 @@ class AccountLinker:
         if tokens.access_token is None:
             raise LoginError("the bank sent no access token", code="access_token_missing")
         if tokens.proof_key is None:
-            self._check_bearer(tokens)
+            _check_bearer(tokens, was_proof_sent=session.proof_key is not None)
         if tokens.id_token is None:
             raise LoginError("the bank sent no id_token", code="id_token_missing")
         expected = ExpectedClaims(
@@ -78,12 +79,6 @@ class AccountLinker:
     def tokens_of(self, session: Session, body: SecretStr) -> TokenResponse:
         """Parse the token response of a session. Raises BankResponseInvalid."""
         return parse_token_response(body, proof_key_of(session, self._key_ring))
-
-    def _check_bearer(self, tokens: TokenResponse) -> None:
-        if self._provider.requires_dpop:
-            raise LoginError("the bank did not bind the token to the broker's key", code="token_not_bound")
-        if tokens.token_type.lower() != "bearer":
-            raise LoginError("the bank sent tokens of a type other than Bearer", code="token_type_unsupported")
 
     async def link(self, session: Session, body: SecretStr, grant: Grant) -> SessionStatus:
         """Create or renew the connection. End the session, unless the link must be confirmed first."""
@@ -196,7 +191,7 @@ class AccountLinker:
         await audit.record(transaction, action, of=session, connection_id=connection_id)
 
     async def _await_confirmation(self, transaction: Transaction, session: Session, connection_id: str) -> None:
-        binding = session_binding("confirmation_code", session.id)
+        binding = session_associated_data("confirmation_code", session.id)
         await change_session(
             transaction,
             session.id,
@@ -267,3 +262,10 @@ def _obstacle_to_renewal(connection: Connection | None, claims: VerifiedClaims) 
     if connection.subject != claims.subject:
         return LoginError("another user logged in than the one who linked this account", code="subject_mismatch")
     return None
+
+
+def _check_bearer(tokens: TokenResponse, *, was_proof_sent: bool) -> None:
+    if was_proof_sent:
+        raise LoginError("the bank did not bind the token to the broker's key", code="token_not_bound")
+    if tokens.token_type.lower() != "bearer":
+        raise LoginError("the bank sent tokens of a type other than Bearer", code="token_type_unsupported")

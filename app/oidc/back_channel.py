@@ -31,7 +31,7 @@ class BackChannel:
         return await self._provider.metadata()
 
     async def new_proof_key(self) -> ProofKey | None:
-        """Return a key to bind tokens to, or None if DPoP is not used. Raises BankError."""
+        """Return a key to bind the tokens of a new login to, or None if DPoP is not used. Raises BankError."""
         return ProofKey.generate() if (await self.metadata()).uses_dpop else None
 
     async def post(

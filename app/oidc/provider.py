@@ -11,7 +11,7 @@ from app.errors import BankError, BankResponseInvalid
 from app.observability.logs import get_logger
 from app.oidc.jwks import SigningKeys, parse_jwks
 from app.oidc.provider_metadata import (
-    ANNOUNCED_EXTENSIONS,
+    DEFAULT_EXTENSIONS,
     NO_OVERRIDES,
     EndpointOverrides,
     Extensions,
@@ -55,12 +55,11 @@ class Provider:
         timeout: float,
         is_url_allowed: Callable[[str], bool],
         overrides: EndpointOverrides = NO_OVERRIDES,
-        extensions: Extensions = ANNOUNCED_EXTENSIONS,
+        extensions: Extensions = DEFAULT_EXTENSIONS,
         cache_times: CacheTimes = CacheTimes(),
     ) -> None:
         """`timeout` is in seconds, for each request. Endpoints for which `is_url_allowed` is false are rejected."""
         self.issuer = issuer
-        self.requires_dpop = extensions.dpop == "on"
         self._client = client
         self._clock = clock
         self._timeout = timeout

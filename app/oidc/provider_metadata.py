@@ -6,12 +6,12 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from app.errors import BankResponseInvalid
-from app.oidc.dpop import ALGORITHM as DPOP_ALGORITHM
 
 # Bounds the time that parsing a URL takes, since it blocks the event loop.
 _MAX_URL_LENGTH = 2_000
 
-ExtensionUse = Literal["auto", "on", "off"]
+ParUse = Literal["auto", "on", "off"]
+DpopUse = Literal["off", "on"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class ProviderMetadata:
     pushed_authorization_request_endpoint: str | None = None
     """None if authorization requests are not pushed (RFC 9126)."""
     uses_dpop: bool = False
-    """Whether access tokens are bound to a key of the broker (RFC 9449)."""
+    """Whether the tokens of new logins are bound to a key of the broker (RFC 9449)."""
     client_assertion_algorithm: str = "RS256"
     """RS256, as Stitch documents it, unless the provider supports only PS256."""
     authorization_response_iss_parameter_supported: bool = False
@@ -43,10 +43,14 @@ class ProviderMetadata:
 
 @dataclass(frozen=True, slots=True)
 class Extensions:
-    """Which extensions are used: `auto` (if the provider announces them), `on` (always) or `off` (never)."""
+    """Which extensions are used: `auto` (if the provider announces it), `on` (always) or `off` (never).
 
-    par: ExtensionUse = "auto"
-    dpop: ExtensionUse = "auto"
+    DPoP is never discovered: many issuers announce algorithms for it, which says nothing about the API that the tokens
+    are for.
+    """
+
+    par: ParUse = "auto"
+    dpop: DpopUse = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class EndpointOverrides:
 
 
 NO_OVERRIDES = EndpointOverrides()
-ANNOUNCED_EXTENSIONS = Extensions()
+DEFAULT_EXTENSIONS = Extensions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ class MetadataReader:
             jwks_uri=self._endpoint(document, "jwks_uri"),
             revocation_endpoint=self._optional_endpoint(document, "revocation_endpoint"),
             pushed_authorization_request_endpoint=self._par_endpoint(document),
-            uses_dpop=self._uses_dpop(document),
+            uses_dpop=self.extensions.dpop == "on",
             client_assertion_algorithm=_client_assertion_algorithm(document),
             authorization_response_iss_parameter_supported=(
                 document.get("authorization_response_iss_parameter_supported") is True
@@ -103,11 +107,6 @@ class MetadataReader:
                 return self._optional_endpoint(document, name)
             case "off":
                 return None
-
-    def _uses_dpop(self, document: Mapping[str, object]) -> bool:
-        algorithms = document.get("dpop_signing_alg_values_supported")
-        is_announced = isinstance(algorithms, list) and DPOP_ALGORITHM in algorithms
-        return self.extensions.dpop == "on" or (self.extensions.dpop == "auto" and is_announced)
 
     def _optional_endpoint(self, document: Mapping[str, object], name: str) -> str | None:
         is_known = getattr(self.overrides, name) is not None or document.get(name) not in (None, "")

@@ -37,14 +37,17 @@ class TokenEndpoint:
         }
         return await self._request_tokens(form, timeout_seconds, proof_key)
 
-    async def refresh(self, refresh_token: SecretStr, *, timeout_seconds: float) -> TokenResponse:
+    async def refresh(
+        self, refresh_token: SecretStr, *, timeout_seconds: float, is_bound: bool = False
+    ) -> TokenResponse:
         """Send a refresh token, once. Raises the errors of `BackChannel.post` and `parse_token_response`.
 
-        Each new access token is bound to a new key. Refresh tokens are not bound, because this client authenticates
-        (RFC 9449 section 5).
+        If the tokens that it replaces are bound to a key (`is_bound`), the new access token is bound to a new key,
+        whatever the settings say now: a connection keeps the way it was linked. Refresh tokens are not bound, because
+        this client authenticates (RFC 9449 section 5).
         """
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token.get_secret_value()}
-        proof_key = await self._back_channel.new_proof_key()
+        proof_key = ProofKey.generate() if is_bound else None
         body = await self._request_tokens(form, timeout_seconds, proof_key)
         return parse_token_response(body, proof_key.private_jwk if proof_key else None)
 

@@ -38,15 +38,15 @@ from app.oidc.token_response import TokenResponse
 from app.spool.refreshes import RefreshSpool, UnsavedRefresh
 from app.store import audit
 from app.store.connections import TokenSet
-from app.store.enums import RefreshOutcome
+from app.store.enums import RefreshCause, RefreshOutcome
 from app.store.postgresql.database import ForTenant
 from app.store.refreshes import (
     Claim,
     NewTokens,
-    Saved,
+    SaveResult,
     claim_refresh,
-    end_connection,
     fail_refresh,
+    record_invalid_grant,
     save_refresh,
 )
 from app.store.revocations import enqueue_revocation
@@ -92,7 +92,7 @@ class Refresher:
         self._sleep = sleep
         self._replica = new_id("rep")
 
-    async def claim(self, *, tenant: str, connection_id: str, version: int, cause: str) -> Claim | None:
+    async def claim(self, *, tenant: str, connection_id: str, version: int, cause: RefreshCause) -> Claim | None:
         """Step 1: claim the right to refresh. Return None if another replica holds it or no refresh is possible now."""
         # Before the claim: a bank that keeps failing, or whose endpoints are unknown, must not block the connection.
         self._circuit_breaker.require_closed(tenant)
@@ -125,7 +125,9 @@ class Refresher:
         requested_at = self._clock.now()
         await self._require_time_left(claim)
         try:
-            response = await self._token_endpoint.refresh(claim.refresh_token, timeout_seconds=self._timing.deadline)
+            response = await self._token_endpoint.refresh(
+                claim.refresh_token, timeout_seconds=self._timing.deadline, is_bound=claim.is_bound
+            )
         except InvalidGrant:
             self._circuit_breaker.record_success()
             await self._end_connection(claim)
@@ -159,9 +161,9 @@ class Refresher:
         saved = await retry_until_done(lambda: self._store(unsaved), about=claim.connection_id, sleep=self._sleep)
         await self._spool.remove(claim)
         self._log_and_count(claim, saved)
-        if saved is Saved.REVOKED:
+        if saved is SaveResult.REVOKED:
             raise ConnectionRevoked("the connection was disconnected while it was refreshed")
-        if saved is Saved.SUBJECT_MISMATCH:
+        if saved is SaveResult.SUBJECT_MISMATCH:
             raise ReauthorizationRequired("the bank answered with another user's tokens, which were not accepted")
 
     async def replay(self) -> None:
@@ -175,13 +177,13 @@ class Refresher:
             if isinstance(result, Exception) and not isinstance(result, BrokerError):
                 logger.error("spool_not_saved", connection_id=unsaved.claim.connection_id, exc_info=result)
 
-    async def _store(self, unsaved: UnsavedRefresh) -> Saved:
+    async def _store(self, unsaved: UnsavedRefresh) -> SaveResult:
         claim, new = unsaved.claim, unsaved.new
         # The token's lifetime began when it was requested; a clock that was set back must not extend it.
         age = max(self._clock.now() - unsaved.requested_at, timedelta()).total_seconds()
         async with self._database.transaction(ForTenant(claim.tenant)) as transaction:
             saved = await save_refresh(transaction, self._key_ring, claim, new, age=age)
-            if saved in (Saved.REVOKED, Saved.SUBJECT_MISMATCH):
+            if saved in (SaveResult.REVOKED, SaveResult.SUBJECT_MISMATCH):
                 await enqueue_revocation(
                     transaction,
                     self._key_ring,
@@ -190,20 +192,20 @@ class Refresher:
                     tokens=new.tokens,
                     reason=f"{saved}_while_refreshing",
                 )
-            if saved is Saved.STORED:
+            if saved is SaveResult.STORED:
                 await audit.record(
                     transaction, "connection.refreshed", of=claim, version=claim.version + 1, cause=claim.cause
                 )
-            elif saved is Saved.SUBJECT_MISMATCH:
+            elif saved is SaveResult.SUBJECT_MISMATCH:
                 await audit.record(transaction, "connection.reauthorization_required", of=claim, reason=saved)
-        if saved is Saved.LATER_CLAIM_UNDER_WAY:
+        if saved is SaveResult.LATER_CLAIM_IN_PROGRESS:
             raise RetryLater
         return saved
 
     async def _end_connection(self, claim: Claim) -> None:
         async def store() -> RefreshOutcome:
             async with self._database.transaction(ForTenant(claim.tenant)) as transaction:
-                outcome = await end_connection(transaction, claim)
+                outcome = await record_invalid_grant(transaction, claim)
                 if outcome is not RefreshOutcome.SUPERSEDED:
                     await audit.record(transaction, "connection.reauthorization_required", of=claim, reason=outcome)
             return outcome

@@ -56,6 +56,8 @@ class Claim:
     refresh_token: SecretStr = field(repr=False)
     # When the claim was made, on the monotonic clock of the process that holds it.
     claimed_at: float = field(default=float("inf"), compare=False)
+    # Whether the tokens of this version are bound to a key (RFC 9449): then those of the next version must be, too.
+    is_bound: bool = False
 
     @property
     def audit_ids(self) -> dict[str, str]:
@@ -117,6 +119,7 @@ async def claim_refresh(
         follows_unknown,
         with_tokens.connection.failures,
         with_tokens.tokens.refresh_token,
+        is_bound=with_tokens.tokens.proof_key is not None,
     )
 
 

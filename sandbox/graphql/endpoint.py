@@ -103,7 +103,9 @@ def _unauthenticated(bank: Bank) -> JSONResponse:
     code: dict[str, JsonValue] = {"code": "UNAUTHENTICATED"}
     match bank.faults.unauthenticated_shape:
         case "401":
-            return JSONResponse({"errors": [{"message": UNAUTHENTICATED}], "extensions": code}, 401)
+            challenge = bank.faults.www_authenticate
+            headers = {"www-authenticate": challenge} if challenge is not None else None
+            return JSONResponse({"errors": [{"message": UNAUTHENTICATED}], "extensions": code}, 401, headers)
         case "200":
             return JSONResponse({"errors": [{"message": UNAUTHENTICATED}], "extensions": code})
         case "200-nested":

@@ -91,7 +91,7 @@ async def own_browser(own_broker: Broker) -> AsyncIterator[Browser]:
 
 async def tokens_of(broker: Broker, connection_id: str) -> dict[str, str]:
     """Return a connection's tokens as the bank knows them."""
-    tokens = (await broker.rows.held(connection_id)).tokens
+    tokens = (await broker.rows.stored(connection_id)).tokens
     assert tokens is not None
     assert tokens.refresh_token is not None
     return {
@@ -169,7 +169,7 @@ async def test_a_whole_journey_leaves_no_secret_anywhere(
     for fault in faults:
         await bank.set_faults(token=fault)
         keep(f"refresh, bank suffers {fault}", (await api.post(f"/v1/connections/{connection_id}/refresh")).text)
-        await own_broker.rows.let_refresh_be_tried_again(connection_id)
+        await own_broker.rows.allow_another_refresh(connection_id)
     await bank.set_faults(token={"claims": {"nonce": "another"}})
     failed, page = await log_in(api, bank, browser)
     assert failed["status"] == "failed"
@@ -225,7 +225,7 @@ async def test_pushed_requests_and_bound_tokens_leave_no_secret_anywhere(
     brokers: BrokerFactory, database_url: SecretStr, sign_up: ApiFactory, bank: SandboxClient, logs: Logs
 ) -> None:
     await bank.set_faults(pushed_requests="required", dpop="required", dpop_nonces=True)
-    broker, hunt = await brokers(database_url=database_url, stitch_par="auto", stitch_dpop="auto"), Hunt()
+    broker, hunt = await brokers(database_url=database_url, stitch_par="auto", stitch_dpop="on"), Hunt()
     ring = KeyRing.parse(broker.settings.encryption_keys.get_secret_value())
     api = await sign_up(broker=broker)
 
@@ -234,7 +234,7 @@ async def test_pushed_requests_and_bound_tokens_leave_no_secret_anywhere(
         return part
 
     async def key_of(connection_id: str) -> str:
-        tokens = (await broker.rows.held(connection_id)).tokens
+        tokens = (await broker.rows.stored(connection_id)).tokens
         assert tokens is not None
         assert tokens.proof_key is not None
         return private_part(tokens.proof_key)

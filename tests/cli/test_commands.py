@@ -188,8 +188,29 @@ class TestDoctor:
     async def test_what_the_bank_announces_is_said(self, cli: Cli, bank: SandboxClient) -> None:
         assert "not pushed (PAR), tokens are bearer tokens (DPoP)" in cli("doctor").out
         await bank.set_faults(pushed_requests="offered", dpop="offered")
-        assert "are pushed (PAR), tokens are bound to keys (DPoP)" in cli("doctor").out
-        assert "are pushed (PAR), tokens are bearer tokens (DPoP)" in cli("doctor", BROKER_STITCH_DPOP="off").out
+        assert "are pushed (PAR), tokens are bearer tokens (DPoP)" in cli("doctor").out
+        assert "are pushed (PAR), tokens are bound to keys (DPoP)" in cli("doctor", BROKER_STITCH_DPOP="on").out
+
+    @pytest.mark.parametrize(
+        ("setting", "challenge", "expected"),
+        [
+            ("off", 'DPoP algs="ES256", error="invalid_token"', "only DPoP tokens"),
+            ("on", 'Bearer error="invalid_token", error_description="a, DPoP b"', "only Bearer tokens"),
+            ("off", 'Bearer realm="stitch", DPoP algs="ES256"', None),
+            ("on", "Bearer, DPoP", None),
+            ("off", "Bearer", None),
+            ("on", None, None),
+        ],
+    )
+    async def test_a_graphql_api_that_takes_only_the_other_kind_of_token_is_found(
+        self, cli: Cli, bank: SandboxClient, setting: str, challenge: str | None, expected: str | None
+    ) -> None:
+        await bank.set_faults(dpop="offered", www_authenticate=challenge)
+        finished = cli("doctor", BROKER_STITCH_DPOP=setting)
+        assert finished.status == (1 if expected else 0), finished.out
+        if expected:
+            assert f"FAIL  graphql: accepts {expected}" in finished.out
+            assert f"BROKER_STITCH_DPOP={'off' if setting == 'on' else 'on'}" in finished.out
 
     async def test_a_bank_that_does_not_tell_how_to_revoke_is_found(self, cli: Cli, bank: SandboxClient) -> None:
         await bank.set_faults(discovery={"document": {"revocation_endpoint": None}})

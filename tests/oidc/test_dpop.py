@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from app.errors import BankRequestRejected, BankUnreachable, InvalidGrant
 from app.oidc.back_channel import BackChannel
 from app.oidc.dpop import ProofFactory, ProofKey, htu_of
-from app.oidc.provider_metadata import Extensions, ExtensionUse
+from app.oidc.provider_metadata import DpopUse, Extensions
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.token_response import TokenResponse, parse_token_response
 from sandbox.client import Login, SandboxClient
@@ -23,7 +23,7 @@ TARGET = "https://bank.example/connect/token"
 
 
 def dpop_back_channel(
-    client: httpx.AsyncClient, clock: AdjustableClock, issuer: str, dpop: ExtensionUse = "auto"
+    client: httpx.AsyncClient, clock: AdjustableClock, issuer: str, dpop: DpopUse = "on"
 ) -> BackChannel:
     return back_channel_for(client, clock, issuer, extensions=Extensions(dpop=dpop))
 
@@ -102,7 +102,7 @@ def test_htu_is_the_url_without_query_and_fragment(url: str, htu: str) -> None:
     assert htu_of(url) == htu
 
 
-async def test_tokens_are_bound_if_the_bank_announces_dpop(
+async def test_tokens_are_bound_if_the_setting_is_on(
     bank: SandboxClient, back_channel: BackChannel, endpoint: TokenEndpoint
 ) -> None:
     await bank.set_faults(dpop="required", dpop_nonces=True)
@@ -112,7 +112,7 @@ async def test_tokens_are_bound_if_the_bank_announces_dpop(
     assert tokens.token_type == "DPoP"
     assert tokens.proof_key == key.private_jwk
     assert tokens.refresh_token is not None
-    refreshed = await endpoint.refresh(tokens.refresh_token, timeout_seconds=20)
+    refreshed = await endpoint.refresh(tokens.refresh_token, timeout_seconds=20, is_bound=True)
     assert refreshed.proof_key is not None
     assert ProofKey.from_private_jwk(refreshed.proof_key).thumbprint != key.thumbprint
     for secret in (tokens.proof_key, refreshed.proof_key):
@@ -122,20 +122,19 @@ async def test_tokens_are_bound_if_the_bank_announces_dpop(
 @pytest.mark.parametrize(
     ("announced", "dpop", "is_used"),
     [
-        (None, "auto", False),
-        (["ES256", "RS256"], "auto", True),
-        (["RS256"], "auto", False),
-        (["ES256"], "off", False),
+        (None, "off", False),
+        (["ES256", "RS256"], "off", False),
+        (["ES256", "RS256"], "on", True),
         (None, "on", True),
     ],
 )
-async def test_the_setting_and_the_announcement_decide_whether_dpop_is_used(
+async def test_the_setting_alone_decides_whether_dpop_is_used(
     client: httpx.AsyncClient,
     clock: AdjustableClock,
     hostile: HostileServer,
     announced: object,
     *,
-    dpop: ExtensionUse,
+    dpop: DpopUse,
     is_used: bool,
 ) -> None:
     hostile.announce(dpop_signing_alg_values_supported=announced)
@@ -148,11 +147,11 @@ async def test_a_refresh_without_the_required_nonce_uses_up_no_token_and_is_repe
 ) -> None:
     await bank.set_faults(dpop="required", dpop_nonces=True)
     refresh_token = SecretStr((await bank_grant(bank))["refresh_token"])
-    assert (await endpoint.refresh(refresh_token, timeout_seconds=20)).access_token is not None
+    assert (await endpoint.refresh(refresh_token, timeout_seconds=20, is_bound=True)).access_token is not None
     requests = (await bank.ledger()).totals.token_requests["refresh_token"]
     assert requests == {"use_dpop_nonce": 1, "ok": 1}
     with pytest.raises(InvalidGrant):
-        await endpoint.refresh(refresh_token, timeout_seconds=20)
+        await endpoint.refresh(refresh_token, timeout_seconds=20, is_bound=True)
 
 
 async def test_the_nonce_of_a_successful_response_avoids_the_next_challenge(
@@ -161,7 +160,7 @@ async def test_the_nonce_of_a_successful_response_avoids_the_next_challenge(
     await bank.set_faults(dpop="required", dpop_nonces=True)
     for _ in range(3):
         await bank.control("rotate-dpop-nonce")
-        await endpoint.refresh(SecretStr((await bank_grant(bank))["refresh_token"]), timeout_seconds=20)
+        await endpoint.refresh(SecretStr((await bank_grant(bank))["refresh_token"]), timeout_seconds=20, is_bound=True)
     requests = (await bank.ledger()).totals.token_requests["refresh_token"]
     assert requests == {"use_dpop_nonce": 1, "ok": 3}
 
@@ -169,10 +168,12 @@ async def test_the_nonce_of_a_successful_response_avoids_the_next_challenge(
 async def test_a_bank_that_keeps_refusing_its_own_nonce_gets_only_two_requests(
     client: httpx.AsyncClient, clock: AdjustableClock, hostile: HostileServer
 ) -> None:
-    hostile.announce(dpop_signing_alg_values_supported=["ES256"])
+    hostile.announce()
     hostile.replies["/token"] = json_reply({"error": "use_dpop_nonce"}, 400, dpop_nonce="n")
     with pytest.raises(BankRequestRejected, match="use_dpop_nonce"):
-        await TokenEndpoint(dpop_back_channel(client, clock, hostile.url)).refresh(SecretStr("rt"), timeout_seconds=20)
+        await TokenEndpoint(dpop_back_channel(client, clock, hostile.url)).refresh(
+            SecretStr("rt"), timeout_seconds=20, is_bound=True
+        )
     proofs = [headers["dpop"] for path, headers, _ in hostile.received if path == "/token"]
     assert [decode(proof)[1].get("nonce") for proof in proofs] == [None, "n"]
     assert decode(proofs[0])[1]["jti"] != decode(proofs[1])[1]["jti"]
@@ -181,10 +182,12 @@ async def test_a_bank_that_keeps_refusing_its_own_nonce_gets_only_two_requests(
 async def test_a_nonce_challenge_without_a_nonce_is_not_repeated(
     client: httpx.AsyncClient, clock: AdjustableClock, hostile: HostileServer
 ) -> None:
-    hostile.announce(dpop_signing_alg_values_supported=["ES256"])
+    hostile.announce()
     hostile.replies["/token"] = json_reply({"error": "use_dpop_nonce"}, 400)
     with pytest.raises(BankRequestRejected):
-        await TokenEndpoint(dpop_back_channel(client, clock, hostile.url)).refresh(SecretStr("rt"), timeout_seconds=20)
+        await TokenEndpoint(dpop_back_channel(client, clock, hostile.url)).refresh(
+            SecretStr("rt"), timeout_seconds=20, is_bound=True
+        )
     assert hostile.count("/token") == 1
 
 
@@ -192,7 +195,8 @@ async def test_both_requests_share_one_timeout(
     client: httpx.AsyncClient, clock: AdjustableClock, hostile: HostileServer
 ) -> None:
     """Otherwise the second request could outlast the lease of a refresh."""
-    hostile.announce(dpop_signing_alg_values_supported=["ES256"])
+
+    hostile.announce()
 
     def late() -> Reply:
         clock.advance(20)
@@ -200,15 +204,32 @@ async def test_both_requests_share_one_timeout(
 
     hostile.replies["/token"] = late
     with pytest.raises(BankUnreachable):
-        await TokenEndpoint(dpop_back_channel(client, clock, hostile.url)).refresh(SecretStr("rt"), timeout_seconds=20)
+        await TokenEndpoint(dpop_back_channel(client, clock, hostile.url)).refresh(
+            SecretStr("rt"), timeout_seconds=20, is_bound=True
+        )
     assert hostile.count("/token") == 1
+
+
+@pytest.mark.parametrize("dpop", ["off", "on"])
+async def test_a_refresh_sends_a_proof_if_the_old_tokens_are_bound_whatever_the_setting(
+    bank: SandboxClient, client: httpx.AsyncClient, clock: AdjustableClock, bank_url: str, dpop: DpopUse
+) -> None:
+    await bank.set_faults(dpop="offered")
+    endpoint = TokenEndpoint(dpop_back_channel(client, clock, bank_url, dpop))
+    for is_bound in (True, False):
+        refresh_token = SecretStr((await bank_grant(bank))["refresh_token"])
+        refreshed = await endpoint.refresh(refresh_token, timeout_seconds=20, is_bound=is_bound)
+        assert refreshed.token_type == ("DPoP" if is_bound else "Bearer")
+        assert (refreshed.proof_key is not None) is is_bound
 
 
 async def test_a_token_that_the_bank_did_not_bind_has_no_proof_key(
     bank: SandboxClient, endpoint: TokenEndpoint
 ) -> None:
     await bank.set_faults(dpop="offered", token={"token_response": {"token_type": "Bearer"}})
-    refreshed = await endpoint.refresh(SecretStr((await bank_grant(bank))["refresh_token"]), timeout_seconds=20)
+    refreshed = await endpoint.refresh(
+        SecretStr((await bank_grant(bank))["refresh_token"]), timeout_seconds=20, is_bound=True
+    )
     assert refreshed.proof_key is None
 
 

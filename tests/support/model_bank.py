@@ -58,7 +58,9 @@ class ModelTokenEndpoint(TokenEndpoint):
     def __init__(self, bank: ModelBank) -> None:
         self._bank = bank
 
-    async def refresh(self, refresh_token: SecretStr, *, timeout_seconds: float) -> TokenResponse:
+    async def refresh(
+        self, refresh_token: SecretStr, *, timeout_seconds: float, is_bound: bool = False
+    ) -> TokenResponse:
         """The fault that a test puts in at either stop is raised from here."""
         presented = refresh_token.get_secret_value()
         await reach(Step.CLAIMED, presents=presented)

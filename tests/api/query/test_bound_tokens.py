@@ -17,7 +17,7 @@ from tests.support.journey import log_in
 @pytest.fixture
 async def binding(brokers: BrokerFactory, bank: SandboxClient) -> Broker:
     await bank.set_faults(dpop="required", dpop_nonces=True, pushed_requests="required")
-    return await brokers(stitch_dpop="auto", stitch_par="auto")
+    return await brokers(stitch_dpop="on", stitch_par="auto")
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def test_queries_prove_the_key_before_and_after_a_refresh(
     keys = []
     for version in (1, 2, 3):
         assert await version_of_answer(api, connection_id) == version
-        tokens = (await binding.rows.held(connection_id)).tokens
+        tokens = (await binding.rows.stored(connection_id)).tokens
         assert tokens is not None
         keys.append(tokens.proof_key)
         await bank.control("expire")
@@ -86,7 +86,7 @@ async def test_a_bank_that_never_likes_its_own_nonce_is_no_expired_token(
     brokers: BrokerFactory, sign_up: ApiFactory, bank: SandboxClient, hostile: HostileServer
 ) -> None:
     await bank.set_faults(dpop="required")
-    broker = await brokers(stitch_dpop="auto", stitch_graphql_url=f"{hostile.url}/graphql")
+    broker = await brokers(stitch_dpop="on", stitch_graphql_url=f"{hostile.url}/graphql")
     api = await sign_up(broker=broker)
     connection_id = await linked(broker, api, bank)
     hostile.replies["/graphql"] = json_reply(
@@ -103,7 +103,7 @@ async def test_a_bound_token_is_not_handed_out(api: Api, connection_id: str) -> 
 
 
 async def test_the_key_is_found_nowhere_but_sealed(binding: Broker, api: Api, connection_id: str) -> None:
-    tokens = (await binding.rows.held(connection_id)).tokens
+    tokens = (await binding.rows.stored(connection_id)).tokens
     assert tokens is not None
     assert tokens.proof_key is not None
     private = tokens.proof_key.get_secret_value()
@@ -128,22 +128,53 @@ async def test_a_confirmed_renewal_brings_its_own_key(
     assert await version_of_answer(api, connection_id) == 2
 
 
-@pytest.mark.parametrize("before", ["off", "auto"])
-async def test_the_setting_can_be_changed_under_living_connections(
-    brokers: BrokerFactory, sign_up: ApiFactory, bank: SandboxClient, before: str
+@pytest.mark.parametrize(("before", "after"), [("off", "on"), ("on", "off")])
+async def test_a_connection_keeps_the_way_it_was_linked_when_the_setting_changes(
+    brokers: BrokerFactory, sign_up: ApiFactory, bank: SandboxClient, before: str, after: str
 ) -> None:
     await bank.set_faults(dpop="offered", dpop_nonces=True)
     first = await brokers(stitch_dpop=before)
     api = await sign_up(broker=first)
     connection_id = await linked(first, api, bank)
-    second = await brokers(stitch_dpop="auto" if before == "off" else "off")
+    second = await brokers(stitch_dpop=after)
     async with Api(second.url, api.caller, SecretStr(api.api_key)) as elsewhere:
-        assert await version_of_answer(elsewhere, connection_id) == 1
-        await bank.control("expire")
-        assert await version_of_answer(elsewhere, connection_id) == 2
-    tokens = (await second.rows.held(connection_id)).tokens
+        for version in (1, 2, 3):
+            assert await version_of_answer(elsewhere, connection_id) == version
+            tokens = (await second.rows.stored(connection_id)).tokens
+            assert tokens is not None
+            assert (tokens.proof_key is not None) is (before == "on")
+            await bank.control("expire")
+
+
+async def test_an_announcement_of_dpop_binds_no_token(
+    brokers: BrokerFactory, sign_up: ApiFactory, bank: SandboxClient
+) -> None:
+    """Identity servers announce algorithms by default, in front of APIs that accept only bearer tokens."""
+    await bank.set_faults(dpop="offered")
+    defaults = {name: Settings.model_fields[name].default for name in ("stitch_par", "stitch_dpop")}
+    assert defaults == {"stitch_par": "auto", "stitch_dpop": "off"}
+    broker = await brokers(**defaults)
+    api = await sign_up(broker=broker)
+    connection_id = await linked(broker, api, bank)
+    assert await version_of_answer(api, connection_id) == 1
+    tokens = (await broker.rows.stored(connection_id)).tokens
     assert tokens is not None
-    assert (tokens.proof_key is None) is (before == "auto")
+    assert tokens.proof_key is None
+
+
+@pytest.mark.parametrize(("before", "after"), [("off", "on"), ("on", "off")])
+async def test_a_login_under_way_is_completed_when_the_setting_changes(
+    brokers: BrokerFactory, sign_up: ApiFactory, bank: SandboxClient, before: str, after: str
+) -> None:
+    await bank.set_faults(dpop="offered")
+    first, second = await brokers(stitch_dpop=before), await brokers(stitch_dpop=after)
+    api = await sign_up(broker=first)
+    async with second.new_browser() as browser:
+        session, _ = await log_in(api, bank, browser)
+    assert session["status"] == "completed", session["error"]
+    tokens = (await second.rows.stored(session["connection_id"])).tokens
+    assert tokens is not None
+    assert (tokens.proof_key is not None) is (before == "on")
 
 
 async def test_a_bank_that_does_not_bind_is_refused_where_it_must(
@@ -154,10 +185,3 @@ async def test_a_bank_that_does_not_bind_is_refused_where_it_must(
     async with broker.new_browser() as browser:
         session, _ = await log_in(api, bank, browser)
     assert (session["status"], session["error"]["code"]) == ("failed", "token_not_bound")
-
-
-def test_both_are_used_as_announced_unless_set_otherwise() -> None:
-    assert (Settings.model_fields["stitch_par"].default, Settings.model_fields["stitch_dpop"].default) == (
-        "auto",
-        "auto",
-    )
