@@ -14,8 +14,8 @@ from app.api.docs.openapi import install_openapi
 from app.api.docs.pages import install_docs
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from app.api.problems import install_problem_handlers
-from app.api.query.client_disconnect import Departures
-from app.api.query.endpoint import matches, serve_query
+from app.api.query.client_disconnect import DisconnectWatcher
+from app.api.query.endpoint import match_query_path, serve_query
 from app.api.routes import (
     audit,
     callback,
@@ -108,7 +108,7 @@ class Application:
         self._options = options
         self._shutdown = shutdown
         self._prefix = settings.path_prefix
-        self._departures = Departures()
+        self._disconnects = DisconnectWatcher()
         self._others = RequestMiddleware(BodyLimitMiddleware(api, limit=settings.max_body_bytes), shutdown)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,8 +119,10 @@ class Application:
         if self._prefix:
             # Gateways cut the prefix off, or leave it.
             scope["path"] = _without(self._prefix, scope["path"])
-        if scope["type"] == "http" and (connection_id := matches(scope)) is not None:
-            await serve_query(self._api.state.runtime, connection_id, scope, receive, send, departures=self._departures)
+        if scope["type"] == "http" and (connection_id := match_query_path(scope)) is not None:
+            await serve_query(
+                self._api.state.runtime, connection_id, scope, receive, send, disconnects=self._disconnects
+            )
             return
         if self._prefix:
             # As ASGI has it: the whole path, and the part of it below which the application is.

@@ -1,4 +1,4 @@
-"""What endpoints are handed: the runtime, and the caller if it may do this."""
+"""FastAPI dependencies: the runtime, the admitted caller with its permission, and common parameters."""
 
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any
@@ -8,8 +8,8 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import ClientDisconnect
 
-from app.api.json_limits import require_modest
-from app.api.request_context import admit, require_once
+from app.api.json_limits import check_json_limits
+from app.api.request_context import admit, require_single_headers
 from app.base.strict_json import is_storable_in_postgresql
 from app.callers.admission import Admission
 from app.callers.permissions import Permission
@@ -19,12 +19,12 @@ from app.runtime import Runtime
 _bearer = HTTPBearer(
     auto_error=False,
     scheme_name="API key",
-    description="An API key, `brk_…`; or a service token, a JWT of the issuer that this broker is set up to believe.",
+    description="An API key, `brk_…`, or a service token: a JWT of the issuer that this broker trusts.",
 )
 
 
 def get_runtime(request: Request) -> Runtime:
-    """Return the runtime that the application opened at its start."""
+    """Return the runtime that the application opened when it started."""
     runtime: Runtime = request.app.state.runtime
     return runtime
 
@@ -33,48 +33,51 @@ Broker = Annotated[Runtime, Depends(get_runtime)]
 
 
 class AuthenticatedRoute(APIRoute):
-    """A route that looks at nothing of a request before it knows whose it is, not even whether its body is JSON."""
+    """A route that authenticates the caller before anything else, even before the body is parsed."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Put the authentication before what the framework does."""
+        """Return a handler that authenticates first."""
         handle = super().get_route_handler()
 
         async def handle_authenticated(request: Request) -> Response:
             runtime = get_runtime(request)
-            require_once(request.scope)
+            require_single_headers(request.scope)
             admission = await admit(runtime, request.scope, request.headers.get("authorization", ""))
             request.state.admission = admission
-            require_modest(await _body_of(request))
+            check_json_limits(await _body_of(request))
             await admission.confirm()
             for name, value in request.path_params.items():
                 if name != "user_id" and not is_storable_in_postgresql(value):
-                    what = name.removesuffix("_id")
-                    raise NotFound(f"there is no such {what}", code=f"{what}_not_found")
+                    resource = name.removesuffix("_id")
+                    raise NotFound(f"there is no such {resource}", code=f"{resource}_not_found")
             return await handle(request)
 
         return handle_authenticated
 
 
 def should_continue(request: Request) -> Callable[[], Awaitable[bool]]:
-    """Return what tells, during a wait, whether the caller is still there; it raises if the caller was refused."""
+    """Return a function that says, during a wait, whether to wait on: the caller is still connected and admitted.
 
-    async def is_wanted() -> bool:
+    The function raises UnauthorizedCaller if the caller has been refused meanwhile.
+    """
+
+    async def is_connected() -> bool:
         admission: Admission = request.state.admission
         await admission.confirm()
         return not get_runtime(request).core.shutdown.is_set and not await request.is_disconnected()
 
-    return is_wanted
+    return is_connected
 
 
 async def _body_of(request: Request) -> bytes:
     try:
         return await request.body()
     except ClientDisconnect as error:
-        raise InvalidRequest("the request broke off") from error
+        raise InvalidRequest("the request was interrupted") from error
 
 
 def requires(permission: Permission) -> Callable[..., Awaitable[Admission]]:
-    """Return a dependency that gives the caller of an AuthenticatedRoute, if it has `permission`."""
+    """Return a dependency that provides the caller of an AuthenticatedRoute if it has `permission`."""
 
     async def caller(
         request: Request,
@@ -87,6 +90,6 @@ def requires(permission: Permission) -> Callable[..., Awaitable[Admission]]:
     return caller
 
 
-Limit = Annotated[int, Query(ge=1, le=200, description="The most items of a page.")]
-Cursor = Annotated[str | None, Query(max_length=500, description="The `next_cursor` of the page before.")]
-UserFilter = Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00]*$", description="Only this user's.")]
+Limit = Annotated[int, Query(ge=1, le=200, description="The maximum number of items in a page.")]
+Cursor = Annotated[str | None, Query(max_length=500, description="The `next_cursor` of the previous page.")]
+UserFilter = Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00]*$", description="Only those of this user.")]

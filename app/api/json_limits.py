@@ -1,19 +1,19 @@
-"""How large a request's JSON may be in ways that its bytes do not tell: how deep, and how many values."""
+"""Limits the depth and the number of values of a request's JSON, which its size in bytes does not."""
 
 import json
 
 from app.errors import InvalidRequest
 
-# The deepest call needs three levels beside a caller's own metadata.
-DEEPEST = 20
-MOST_VALUES = 1_000
-# Far more than any call needs: what has more is not read at all, which would take milliseconds of everybody's.
-_MOST_BRACKETS = 8 * MOST_VALUES
+# The deepest request has three levels, and a caller's own metadata.
+MAX_DEPTH = 20
+MAX_VALUES = 1_000
+# Far more than any call needs. A body with more is not parsed at all: that would block the event loop for milliseconds.
+_MAX_BRACKETS = 8 * MAX_VALUES
 
 
-def require_modest(body: bytes) -> None:
-    """Raise InvalidRequest `json_too_deep` or `json_too_many_values`. What is no JSON is for others to refuse."""
-    if body.count(b"[") + body.count(b"{") > _MOST_BRACKETS:
+def check_json_limits(body: bytes) -> None:
+    """Raise InvalidRequest `json_too_deep` or `json_too_many_values`. Invalid JSON is left to the caller."""
+    if body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:
         raise _too_many()
     try:
         level = [json.loads(body)]
@@ -22,23 +22,23 @@ def require_modest(body: bytes) -> None:
     except ValueError:
         return
     depth = seen = 0
-    while level := [inner for outer in level for inner in _within(outer)]:
+    while level := [child for parent in level for child in _children(parent)]:
         depth, seen = depth + 1, seen + len(level)
-        if depth > DEEPEST:
+        if depth > MAX_DEPTH:
             raise _too_deep()
-        if seen > MOST_VALUES:
+        if seen > MAX_VALUES:
             raise _too_many()
 
 
-def _within(value: object) -> list[object]:
+def _children(value: object) -> list[object]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []
 
 
 def _too_many() -> InvalidRequest:
-    return InvalidRequest(f"the body may hold {MOST_VALUES} values", code="json_too_many_values")
+    return InvalidRequest(f"the body may contain {MAX_VALUES} values", code="json_too_many_values")
 
 
 def _too_deep() -> InvalidRequest:
-    return InvalidRequest(f"the body may nest {DEEPEST} levels deep", code="json_too_deep")
+    return InvalidRequest(f"the body may be nested {MAX_DEPTH} levels deep", code="json_too_deep")

@@ -1,4 +1,4 @@
-"""The few pages that a bank's customer sees: plain HTML, one stylesheet, no scripts, nothing from elsewhere."""
+"""Renders the pages that a bank's customer sees: plain HTML with one stylesheet, no scripts, no external assets."""
 
 from functools import cache
 from pathlib import Path

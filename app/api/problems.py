@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents: the one place where a BrokerError becomes a response."""
+"""Renders errors as problem documents (RFC 9457). Only this module and `query/errors.py` render a BrokerError."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ from app.errors import BrokerError, InvalidRequest, UnauthorizedCaller
 from app.observability.logs import get_logger
 
 MEDIA_TYPE = "application/problem+json"
-# What pydantic says of a body that is something else, or was not read as JSON for the lack of its media type.
-_NO_OBJECT = ("model_attributes_type", "dict_type")
+# Pydantic's error types for a body that is no object, or was not parsed because its media type is not JSON.
+_NOT_AN_OBJECT = ("model_attributes_type", "dict_type")
 logger = get_logger(__name__)
 
 
@@ -52,7 +52,7 @@ def problem(
 
 
 def broker_error_headers(error: BrokerError) -> dict[str, str]:
-    """Return the headers that go with an error."""
+    """Return the headers that belong to an error."""
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
@@ -62,7 +62,7 @@ def broker_error_headers(error: BrokerError) -> dict[str, str]:
 
 
 async def render_broker_error(request: Request, error: Exception) -> ProblemResponse:
-    """Render an error of the tree."""
+    """Render a BrokerError."""
     assert isinstance(error, BrokerError)
     if error.status >= 500:
         logger.warning("request_failed", code=error.code, exc_info=error)
@@ -77,11 +77,11 @@ async def render_broker_error(request: Request, error: Exception) -> ProblemResp
 
 
 async def render_validation_error(request: Request, error: Exception) -> ProblemResponse:
-    """Say what is wrong with a request, never what it contained."""
+    """Say what is wrong with a request, without repeating what it contains."""
     assert isinstance(error, RequestValidationError)
-    found = error.errors()
-    if found and found[0]["type"] == "json_invalid":
-        reason, position = found[0]["ctx"]["error"], found[0]["loc"][-1]
+    errors = error.errors()
+    if errors and errors[0]["type"] == "json_invalid":
+        reason, position = errors[0]["ctx"]["error"], errors[0]["loc"][-1]
         return problem(
             request,
             status=400,
@@ -89,7 +89,9 @@ async def render_validation_error(request: Request, error: Exception) -> Problem
             title=InvalidRequest.title,
             detail=f"the body is not JSON: {reason}, after {position} characters",
         )
-    faults = [{"location": ".".join(str(part) for part in fault["loc"]), "message": _message(fault)} for fault in found]
+    faults = [
+        {"location": ".".join(str(part) for part in fault["loc"]), "message": _message(fault)} for fault in errors
+    ]
     return problem(
         request,
         status=422,
@@ -101,15 +103,15 @@ async def render_validation_error(request: Request, error: Exception) -> Problem
 
 
 async def render_http_exception(request: Request, error: Exception) -> ProblemResponse:
-    """Render what the web framework refuses: no such route, no such method."""
+    """Render an error of the web framework: no such route, no such method."""
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, BrokerError):
-        # The framework wraps whatever goes wrong while it reads a body.
+        # The framework wraps errors that occur while it reads a body.
         return await render_broker_error(request, error.__cause__)
     status = HTTPStatus(error.status_code)
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        # What is no call of the API, such as the docs, is only read.
+        # Other pages, such as /docs, can only be read.
         headers["allow"] = _methods_of(request) or "GET, HEAD"
     code = "invalid_json" if status == HTTPStatus.BAD_REQUEST else status.name.lower()
     return problem(
@@ -123,7 +125,7 @@ async def render_http_exception(request: Request, error: Exception) -> ProblemRe
 
 
 def _methods_of(request: Request) -> str:
-    """List what an address takes: the framework names the methods of the first of its routes alone."""
+    """Return the methods of a path. The framework only knows those of the first route that matches."""
     routes: Sequence[APIRoute] = request.app.state.routes
     found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     methods = {method for route in found for method in route.methods or ()}
@@ -131,19 +133,19 @@ def _methods_of(request: Request) -> str:
 
 
 async def render_unexpected(request: Request, error: Exception) -> ProblemResponse:
-    """Render a fault of ours, of which only the log tells more."""
+    """Render an internal error. Only the log has the details."""
     logger.error("request_crashed", exc_info=error)
     return problem(
         request,
         status=500,
         code=BrokerError.default_code,
         title=BrokerError.title,
-        detail="the broker has a fault; its log tells more under this request_id",
+        detail="the broker has an internal error; see its log for this request_id",
     )
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Have every error rendered here."""
+    """Register these functions for every kind of error."""
     app.add_exception_handler(BrokerError, render_broker_error)
     app.add_exception_handler(RequestValidationError, render_validation_error)
     app.add_exception_handler(HTTPException, render_http_exception)
@@ -151,7 +153,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 
 def _message(fault: Mapping[str, Any]) -> str:
-    if fault["loc"] == ("body",) and fault["type"] in _NO_OBJECT:
+    if fault["loc"] == ("body",) and fault["type"] in _NOT_AN_OBJECT:
         return "Send a JSON object, with `Content-Type: application/json`"
     return str(fault["msg"])
 

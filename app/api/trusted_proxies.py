@@ -1,4 +1,4 @@
-"""`X-Forwarded-For` and `X-Forwarded-Proto`, believed of the proxies that the settings trust."""
+"""Reads `X-Forwarded-For` and `X-Forwarded-Proto` of the proxies that the settings trust."""
 
 from collections.abc import Iterable
 from ipaddress import ip_address
@@ -11,20 +11,20 @@ _PEER = "broker.peer"
 
 
 class TrustedProxies:
-    """Has trusted proxies say who their client is, as long as that is an IP address.
+    """Takes the client's address from a trusted proxy, if it is an IP address.
 
-    Anything else, which a careless proxy passes on from whoever wrote it, would end up in the log, of whatever length:
-    the client is the proxy then.
+    Anything else may have been written by the client and forwarded by a careless proxy. It must not reach the log, so
+    the proxy counts as the client then.
     """
 
     def __init__(self, app: ASGIApp, networks: Iterable[str]) -> None:
         self._app = app
-        self._believing = ProxyHeadersMiddleware(cast("Any", self._serve), list(networks))
+        self._proxy_headers = ProxyHeadersMiddleware(cast("Any", self._serve), list(networks))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the life of the process."""
         scope[_PEER] = scope.get("client")
-        await self._believing(cast("Any", scope), cast("Any", receive), cast("Any", send))
+        await self._proxy_headers(cast("Any", scope), cast("Any", receive), cast("Any", send))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = scope.get("client")
@@ -34,7 +34,7 @@ class TrustedProxies:
 
 
 def _is_address(text: str) -> bool:
-    # A zone (RFC 4007 section 11) may be any text, and means something on the proxy's machine alone.
+    # A zone (RFC 4007 section 11) may be any text, and has a meaning on the proxy's machine only.
     if "%" in text:
         return False
     try:

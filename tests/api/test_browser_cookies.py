@@ -3,7 +3,7 @@
 import pytest
 
 from app.base.hashing import sha256_hex
-from app.login.connect_links import login_of
+from app.login.connect_links import login_name
 from sandbox.client import SandboxClient
 from tests.support.broker import Api, Browser
 from tests.support.journey import go_to_bank, parameters_of
@@ -14,7 +14,7 @@ TOSSED = "A" * 43
 
 def cookie_name(session: dict[str, str]) -> str:
     state = parameters_of(session["authorization_url"])["state"]
-    return f"broker-{login_of(sha256_hex(state))}"
+    return f"broker-{login_name(sha256_hex(state))}"
 
 
 @pytest.mark.parametrize("octet", [b"\xa0", b"\x85"])

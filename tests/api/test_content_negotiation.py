@@ -1,6 +1,6 @@
 import tracemalloc
 
-from app.api.content_negotiation import MOST_BYTES, qualities
+from app.api.content_negotiation import MAX_HEADER_BYTES, qualities
 
 
 def test_values_have_their_qualities() -> None:
@@ -8,8 +8,8 @@ def test_values_have_their_qualities() -> None:
 
 
 def test_a_header_longer_than_any_clients_is_not_read() -> None:
-    assert qualities(b"a/b".ljust(MOST_BYTES)) == {"a/b": 1.0}
-    assert qualities(b"a/b".ljust(MOST_BYTES + 1)) == {}
+    assert qualities(b"a/b".ljust(MAX_HEADER_BYTES)) == {"a/b": 1.0}
+    assert qualities(b"a/b".ljust(MAX_HEADER_BYTES + 1)) == {}
 
 
 def test_of_many_values_the_first_are_read() -> None:

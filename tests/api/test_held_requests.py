@@ -114,7 +114,7 @@ async def test_a_body_is_not_waited_for_for_ever(
     connection_id: str,
     held: list[asyncio.StreamWriter],
 ) -> None:
-    monkeypatch.setattr("app.api.query.body._LONGEST_BODY", 0.2)
+    monkeypatch.setattr("app.api.query.body._BODY_TIMEOUT", 0.2)
     for sent in (b"", b"{"):
         reader, writer = await asyncio.open_connection(*broker.host)
         held.append(writer)

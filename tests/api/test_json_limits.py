@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.api.json_limits import DEEPEST, MOST_VALUES
+from app.api.json_limits import MAX_DEPTH, MAX_VALUES
 from tests.support.answers import assert_problem
 from tests.support.broker import Api
 
@@ -17,9 +17,9 @@ def nested(levels: int, opening: str, closing: str) -> str:
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 async def test_nesting_has_an_end(api: Api, opening: str, closing: str) -> None:
-    allowed = nested(DEEPEST - 1, opening, closing)
+    allowed = nested(MAX_DEPTH - 1, opening, closing)
     assert (await api.post("/v1/sessions", content=allowed, headers=JSON)).status_code == 201
-    for levels in (DEEPEST + 1, 5_000):
+    for levels in (MAX_DEPTH + 1, 5_000):
         answer = await api.post("/v1/sessions", content=nested(levels, opening, closing), headers=JSON)
         assert_problem(answer, 400, "json_too_deep")
 
@@ -32,9 +32,9 @@ async def test_brackets_without_end_are_no_fault_of_ours(api: Api) -> None:
 
 
 async def test_values_have_a_number(api: Api) -> None:
-    metadata = {"a": [1] * (MOST_VALUES - 3)}
+    metadata = {"a": [1] * (MAX_VALUES - 3)}
     assert (await api.post("/v1/sessions", json={"user_id": "u", "metadata": metadata})).status_code == 201
-    excess: list[list[object]] = [[1] * (MOST_VALUES + 1), [{"x": []}] * MOST_VALUES, [[]] * 20_000]
+    excess: list[list[object]] = [[1] * (MAX_VALUES + 1), [{"x": []}] * MAX_VALUES, [[]] * 20_000]
     for more in excess:
         answer = await api.post("/v1/sessions", json={"user_id": "u", "metadata": {"a": more}})
         assert_problem(answer, 400, "json_too_many_values")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import SecretStr
 
-from app.login.sessions import Logins
+from app.login.sessions import LoginSessions
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.answers import assert_problem
 from tests.support.broker import Api, Broker
@@ -163,7 +163,7 @@ class TestFaultOfOurs:
         async def crash(*_: object, **__: object) -> None:
             raise ZeroDivisionError("planted-value")
 
-        monkeypatch.setattr(Logins, "page", crash)
+        monkeypatch.setattr(LoginSessions, "page", crash)
         problem = assert_problem(await api.get("/v1/sessions"), 500, "internal_error")
         assert "planted-value" not in str(problem)
         assert "planted-value" not in logs.text

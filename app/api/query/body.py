@@ -1,4 +1,4 @@
-"""The body of a query: uncompressed, bounded in size, time and in what is kept of it at once."""
+"""Reads the body of a query: uncompressed, and limited in size, time and memory."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -7,17 +7,17 @@ from starlette.types import Message, Receive
 
 from app.errors import InvalidRequest, RequestTimeout, RequestTooLarge
 
-# From the request's head, in seconds.
-_LONGEST_BODY = 30.0
-_WORTH_COUNTING = 65_536
+_BODY_TIMEOUT = 30.0  # seconds from the end of the headers
+# Memory is reserved in steps of this many bytes.
+_RESERVATION_STEP = 65_536
 
 
 async def read_body(
-    headers: Mapping[bytes, bytes], receive: Receive, limit: int, keep_more: Callable[[int], None]
+    headers: Mapping[bytes, bytes], receive: Receive, limit: int, reserve: Callable[[int], None]
 ) -> bytes:
-    """Return the body, of at most `limit` bytes. `keep_more` is told of what is kept while more is to come.
+    """Return the body, of at most `limit` bytes. `reserve` is called with the bytes in memory while more are expected.
 
-    Raises InvalidRequest, RequestTooLarge or RequestTimeout, and what `keep_more` raises.
+    Raises InvalidRequest, RequestTooLarge or RequestTimeout, and what `reserve` raises.
     """
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise InvalidRequest("send the query uncompressed", code="content_encoding_unsupported")
@@ -25,33 +25,33 @@ async def read_body(
     if announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)
     try:
-        async with asyncio.timeout(_LONGEST_BODY) as patience:
+        async with asyncio.timeout(_BODY_TIMEOUT) as timeout:
             message = await receive()
-            # Most have come whole with their head.
+            # Most bodies arrive complete with the headers.
             if message["type"] == "http.request" and not message.get("more_body", False):
                 body: bytes = message.get("body", b"")
                 if len(body) > limit:
                     raise _too_large(limit)
                 return body
-            return await _read_on(message, receive, limit, keep_more)
+            return await _read_parts(message, receive, limit, reserve)
     except TimeoutError as error:
-        if not patience.expired():
+        if not timeout.expired():
             raise
-        raise RequestTimeout(f"a query has {_LONGEST_BODY:g} s to come") from error
+        raise RequestTimeout(f"the body must arrive within {_BODY_TIMEOUT:g} s") from error
 
 
-async def _read_on(message: Message, receive: Receive, limit: int, keep_more: Callable[[int], None]) -> bytes:
-    """Gather a body that comes in pieces. What is kept meanwhile is counted, once it is worth it."""
-    body, counted = bytearray(), 0
+async def _read_parts(message: Message, receive: Receive, limit: int, reserve: Callable[[int], None]) -> bytes:
+    """Collect a body that arrives in parts, and reserve memory for it."""
+    body, reserved = bytearray(), 0
     while True:
         if message["type"] == "http.disconnect":
-            raise InvalidRequest("the request broke off")
+            raise InvalidRequest("the request was interrupted")
         body += message.get("body", b"")
         if len(body) > limit:
             raise _too_large(limit)
-        if len(body) - counted >= _WORTH_COUNTING:
-            keep_more(len(body) - counted)
-            counted = len(body)
+        if len(body) - reserved >= _RESERVATION_STEP:
+            reserve(len(body) - reserved)
+            reserved = len(body)
         if not message.get("more_body", False):
             return bytes(body)
         message = await receive()

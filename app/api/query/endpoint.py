@@ -1,7 +1,7 @@
 """`POST /v1/connections/{id}/graphql`: the query path, a plain ASGI endpoint.
 
-What a web framework does for a route costs more than all the work that is left here. `openapi.py` documents the call
-like any other.
+A route of the web framework would cost more CPU than everything that is done here (decision 5). `docs/openapi.py`
+documents the call like any other.
 """
 
 import re
@@ -11,12 +11,12 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
-from app.api.middleware import Accompaniment
+from app.api.middleware import RequestRecord
 from app.api.query.body import read_body
-from app.api.query.client_disconnect import CLIENT_CLOSED_REQUEST, Departure, Departures
+from app.api.query.client_disconnect import CLIENT_CLOSED_REQUEST, ClientDisconnect, DisconnectWatcher
 from app.api.query.errors import render_graphql_error
-from app.api.query.headers import passed_on
-from app.api.request_context import admit, keep, require_once
+from app.api.query.headers import forwarded_headers
+from app.api.request_context import admit, require_single_headers, reserve_body_bytes
 from app.callers.admission import Admission
 from app.callers.permissions import Permission
 from app.errors import BrokerError, InvalidRequest, MethodNotAllowed
@@ -26,7 +26,7 @@ from app.runtime import Runtime
 
 ROUTE = "/v1/connections/{connection_id}/graphql"
 _PATH = re.compile(r"/v1/connections/([^/]{1,255})/graphql")
-_PASSED_BACK = frozenset(
+_RETURNED_HEADERS = frozenset(
     {
         b"content-type",
         b"content-encoding",
@@ -37,72 +37,72 @@ _PASSED_BACK = frozenset(
         b"vary",
     }
 )
-# A length that such an answer tells is that of another (RFC 9110 section 8.6).
-_WITHOUT_BODY = (204, 304)
-_JSON = (b"application/json", b"application/graphql+json")
-_UTF_8 = (b"", b"charset=utf-8", b'charset="utf-8"')
+# The Content-Length of these responses is that of another one (RFC 9110 section 8.6).
+_STATUSES_WITHOUT_BODY = (204, 304)
+_JSON_TYPES = (b"application/json", b"application/graphql+json")
+_UTF_8_PARAMETERS = (b"", b"charset=utf-8", b'charset="utf-8"')
 logger = get_logger(__name__)
 
 
-def matches(scope: Scope) -> str | None:
-    """Return the connection's id where a request is for the query path."""
+def match_query_path(scope: Scope) -> str | None:
+    """Return the connection's id if the request is for the query path."""
     match = _PATH.fullmatch(scope["path"])
     return match[1] if match else None
 
 
 async def serve_query(
-    runtime: Runtime, connection_id: str, scope: Scope, receive: Receive, send: Send, *, departures: Departures
+    runtime: Runtime, connection_id: str, scope: Scope, receive: Receive, send: Send, *, disconnects: DisconnectWatcher
 ) -> None:
-    """Authenticate, authorise, send the query on with the connection's token, and stream the answer."""
-    began = time.perf_counter()
+    """Authenticate and authorise the caller, send the query to the bank with the token, and stream the response."""
+    started_at = time.perf_counter()
     scope["broker.route"] = ROUTE
-    accompaniment = Accompaniment(scope, runtime.core.shutdown, scope["method"])
+    record = RequestRecord(scope, runtime.core.shutdown, scope["method"])
     headers: dict[bytes, bytes] = dict(scope["headers"])
-    started = False
+    has_started = False
     try:
         if len(headers) < len(scope["headers"]):
-            require_once(scope)
+            require_single_headers(scope)
         if scope["method"] != "POST":
             raise MethodNotAllowed("use POST")
-        admission, body = await _take(runtime, headers, scope, receive)
-        with departures.of(receive) as departure:
-            asked = time.perf_counter()
-            answer = await runtime.query.proxy.send(admission, connection_id, passed_on(headers), body)
+        admission, body = await _admit_and_read(runtime, headers, scope, receive)
+        with disconnects.watch(receive) as disconnect:
+            sent_at = time.perf_counter()
+            response = await runtime.query.proxy.send(admission, connection_id, forwarded_headers(headers), body)
             try:
                 now = time.perf_counter()
-                timing = b"broker;dur=%.1f, bank;dur=%.1f" % ((asked - began) * 1000, (now - asked) * 1000)
-                await send(_start(answer, timing, accompaniment))
-                started = True
-                await _stream(answer, departure, send)
+                timing = b"broker;dur=%.1f, bank;dur=%.1f" % ((sent_at - started_at) * 1000, (now - sent_at) * 1000)
+                await send(_start(response, timing, record))
+                has_started = True
+                await _stream(response, disconnect, send)
             finally:
-                answer.close()
-        if departure.has_happened and not started:
-            accompaniment.status = CLIENT_CLOSED_REQUEST
+                response.close()
+        if disconnect.has_happened and not has_started:
+            record.status = CLIENT_CLOSED_REQUEST
             await send({"type": "http.response.start", "status": CLIENT_CLOSED_REQUEST})
     except BrokerError as error:
-        if started:
-            # Too late for another answer: leaving without the end makes the server cut the connection.
-            logger.warning("answer_broken_off", code=error.code, connection_id=connection_id)
+        if has_started:
+            # The status has been sent. Returning without the end of the body makes the server close the connection.
+            logger.warning("response_interrupted", code=error.code, connection_id=connection_id)
             return
-        await _refuse(error, headers, accompaniment, send)
+        await _send_error(error, headers, record, send)
     except Exception:
-        if started:
+        if has_started:
             raise
         logger.exception("query_crashed", connection_id=connection_id)
-        fault = BrokerError("the broker has a fault; its log tells more under this request_id")
-        await _refuse(fault, headers, accompaniment, send)
+        error_response = BrokerError("the broker has an internal error; see its log for this request_id")
+        await _send_error(error_response, headers, record, send)
     finally:
-        accompaniment.end()
+        record.end()
 
 
-async def _take(
+async def _admit_and_read(
     runtime: Runtime, headers: dict[bytes, bytes], scope: Scope, receive: Receive
 ) -> tuple[Admission, bytes]:
     """Return the caller's admission, and the body, which is read only if the caller may query. Raises BrokerError."""
     admission = await admit(runtime, scope, headers.get(b"authorization", b"").decode("latin-1"))
     admission.require(Permission.GRAPHQL_QUERY)
     limit = runtime.settings.max_query_bytes
-    body = await read_body(headers, receive, limit, partial(keep, runtime, admission, scope))
+    body = await read_body(headers, receive, limit, partial(reserve_body_bytes, runtime, admission, scope))
     await admission.confirm()
     if Permission.GRAPHQL_MUTATE not in admission.caller.permissions:
         _require_json(headers.get(b"content-type", b""))
@@ -115,42 +115,46 @@ async def _take(
 
 
 def _require_json(content_type: bytes) -> None:
-    """What is looked into as JSON in UTF-8 must not be read as something else by the bank."""
+    """Reject a body that the bank could parse differently than the broker, which inspects it as JSON in UTF-8."""
     media_type, _, parameters = content_type.lower().replace(b" ", b"").partition(b";")
-    if media_type not in _JSON or parameters not in _UTF_8:
+    if media_type not in _JSON_TYPES or parameters not in _UTF_8_PARAMETERS:
         raise InvalidRequest(
             "send the query as application/json, with no parameter but charset=utf-8", code="content_type_unsupported"
         )
 
 
-def _start(answer: BankResponse, timing: bytes, accompaniment: Accompaniment) -> dict[str, object]:
-    accompaniment.status = answer.status
-    passed_back = _PASSED_BACK - {b"content-length"} if answer.status in _WITHOUT_BODY else _PASSED_BACK
-    headers = [field for field in answer.header_fields if field[0] in passed_back]
+def _start(response: BankResponse, timing: bytes, record: RequestRecord) -> dict[str, object]:
+    record.status = response.status
+    returned = (
+        _RETURNED_HEADERS - {b"content-length"} if response.status in _STATUSES_WITHOUT_BODY else _RETURNED_HEADERS
+    )
+    headers = [field for field in response.header_fields if field[0] in returned]
     headers.append((b"server-timing", timing))
-    headers.append((b"broker-token-version", b"%d" % answer.token_version))
-    headers += accompaniment.fields()
-    return {"type": "http.response.start", "status": answer.status, "headers": headers}
+    headers.append((b"broker-token-version", b"%d" % response.token_version))
+    headers += record.response_headers()
+    return {"type": "http.response.start", "status": response.status, "headers": headers}
 
 
-async def _stream(answer: BankResponse, departure: Departure, send: Send) -> None:
-    """Pass the body on as fast as the caller takes it."""
-    if (whole := answer.read_if_complete()) is not None:
+async def _stream(response: BankResponse, disconnect: ClientDisconnect, send: Send) -> None:
+    """Stream the body as fast as the caller reads it."""
+    if (whole := response.read_if_complete()) is not None:
         await send({"type": "http.response.body", "body": whole})
         return
-    departure.watch()
-    # The server holds the head back until something follows it, and the bank may take its time with that.
+    disconnect.watch_now()
+    # The server sends the headers together with the first part of the body, which may take the bank a while.
     await send({"type": "http.response.body", "body": b"", "more_body": True})
-    async for chunk in answer.stream():
+    async for chunk in response.stream():
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _refuse(error: BrokerError, asked: Mapping[bytes, bytes], accompaniment: Accompaniment, send: Send) -> None:
+async def _send_error(
+    error: BrokerError, request_headers: Mapping[bytes, bytes], record: RequestRecord, send: Send
+) -> None:
     if error.status >= 500:
         logger.warning("query_failed", code=error.code, exc_info=error)
-    status, headers, body = render_graphql_error(error, asked.get(b"accept", b""), accompaniment.request_id)
-    accompaniment.status = status
+    status, headers, body = render_graphql_error(error, request_headers.get(b"accept", b""), record.request_id)
+    record.status = status
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = "POST"
     headers["content-length"] = str(len(body))
@@ -160,7 +164,7 @@ async def _refuse(error: BrokerError, asked: Mapping[bytes, bytes], accompanimen
             "status": status,
             "headers": [
                 *((name.encode(), value.encode()) for name, value in headers.items()),
-                *accompaniment.fields(),
+                *record.response_headers(),
             ],
         }
     )

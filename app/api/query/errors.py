@@ -1,4 +1,4 @@
-"""Errors in GraphQL's shape, for clients that speak nothing else."""
+"""Renders errors in GraphQL's format."""
 
 import json
 
@@ -6,14 +6,18 @@ from app.api.content_negotiation import qualities
 from app.api.problems import broker_error_headers
 from app.errors import BrokerError
 
-MODERN = "application/graphql-response+json"
-LEGACY = "application/json"
+GRAPHQL_RESPONSE_JSON = "application/graphql-response+json"
+JSON = "application/json"
 
 
 def media_type_for(accept: bytes) -> str:
-    """Choose as GraphQL over HTTP asks: the newer type for those who name it."""
+    """Choose the media type as GraphQL over HTTP says: the newer one for clients that accept it."""
     wanted = qualities(accept)
-    return MODERN if wanted.get(MODERN, 0) > 0 and wanted[MODERN] >= wanted.get(LEGACY, 0) else LEGACY
+    return (
+        GRAPHQL_RESPONSE_JSON
+        if wanted.get(GRAPHQL_RESPONSE_JSON, 0) > 0 and wanted[GRAPHQL_RESPONSE_JSON] >= wanted.get(JSON, 0)
+        else JSON
+    )
 
 
 def render_graphql_error(error: BrokerError, accept: bytes, request_id: str) -> tuple[int, dict[str, str], bytes]:

@@ -6,6 +6,7 @@ from fastapi.responses import RedirectResponse, Response
 from app.api.browser_cookies import answer_without_deed, bind, cookie_name, error_page, secrets_of
 from app.api.dependencies import Broker
 from app.api.error_examples import pages
+from app.api.navigation import button_page, is_by_person, send_to_bank
 from app.api.pages import SECURITY_HEADERS, page
 from app.base.hashing import sha256_hex
 from app.base.randomness import random_urlsafe_text
@@ -47,6 +48,7 @@ _ANOTHER_PERSON = (
 )
 
 
+@router.post("/connect/{ticket:path}", include_in_schema=False)
 @router.get(
     "/connect/{ticket:path}",
     summary="Go to the bank",
@@ -54,7 +56,7 @@ _ANOTHER_PERSON = (
     response_class=Response,
     responses=pages(
         {
-            200: "The outcome, where this browser's login has ended.",
+            200: "The outcome if this browser's login has ended; a page with a button unless a person opens the link.",
             303: "To the bank; to the session's `return_url` where this browser's login has ended.",
             400: "The link has been used or has expired.",
             404: "No such link.",
@@ -62,18 +64,26 @@ _ANOTHER_PERSON = (
     ),
 )
 async def connect(request: Request, runtime: Broker, ticket: str) -> Response:
-    """Bind this browser to the session, and redirect it to the bank. After the login, show it the outcome again."""
+    """Bind this browser to the session, and redirect it to the bank. After the login, show it the outcome again.
+
+    Only a person's navigation does that, as `Sec-Fetch-*` headers report. Other requests get a page with one button,
+    so that link scanners and chat previews do not use the link up.
+    """
     if (idle := answer_without_deed(request)) is not None:
         return idle
     try:
         link = await runtime.login.connect_links.open(
-            ticket, lambda login: secrets_of(request).get(cookie_name(runtime, login))
+            ticket,
+            lambda login: secrets_of(request).get(cookie_name(runtime, login)),
+            may_bind=is_by_person(request),
         )
         if isinstance(link, Session):
             return _show(request, link, runtime.login.confirmation.code_of(link), is_this_browser=True)
     except BrokerError as error:
         return error_page(request, error)
-    response = RedirectResponse(link.bank_url.get_secret_value(), 303, SECURITY_HEADERS)
+    if link is None:
+        return button_page(request)
+    response = send_to_bank(request, link.bank_url)
     bind(request, response, runtime, cookie_name(runtime, link.login), link.browser)
     return response
 

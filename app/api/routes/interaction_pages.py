@@ -6,6 +6,7 @@ from fastapi.responses import RedirectResponse
 from app.api.browser_cookies import answer_without_deed, bind, cookie_name, error_page, secrets_of
 from app.api.dependencies import Broker
 from app.api.error_examples import pages
+from app.api.navigation import button_page, is_by_person, send_to_bank
 from app.api.pages import SECURITY_HEADERS, page
 from app.errors import BrokerError
 from app.interactions.browser import COOKIE_PREFIX
@@ -23,12 +24,20 @@ _OUTCOMES = {
 _ONE_OF_SEVERAL = ("calm", "You are back from your bank", "Please go back to the app. It knows how this ended.")
 
 
+@router.post(f"{RETURN_PATH}/{{ticket:path}}", include_in_schema=False)
 @router.get(
     f"{RETURN_PATH}/{{ticket:path}}",
     summary="Go to the bank's page",
     status_code=303,
     response_class=Response,
-    responses=pages({303: "To the bank.", 400: "The link has been used or has expired.", 404: "No such link."}),
+    responses=pages(
+        {
+            200: "A page with a button, unless a person opens the link.",
+            303: "To the bank.",
+            400: "The link has been used or has expired.",
+            404: "No such link.",
+        }
+    ),
 )
 async def open_interaction(request: Request, runtime: Broker, ticket: str) -> Response:
     """Bind this browser to the interaction, and redirect it to the bank."""
@@ -36,11 +45,15 @@ async def open_interaction(request: Request, runtime: Broker, ticket: str) -> Re
         return idle
     try:
         opened = await runtime.interactions.browser.open(
-            ticket, lambda name: secrets_of(request).get(cookie_name(runtime, name))
+            ticket,
+            lambda name: secrets_of(request).get(cookie_name(runtime, name)),
+            may_bind=is_by_person(request),
         )
     except BrokerError as error:
         return error_page(request, error)
-    response = RedirectResponse(opened.bank_url.get_secret_value(), 303, SECURITY_HEADERS)
+    if opened is None:
+        return button_page(request)
+    response = send_to_bank(request, opened.bank_url)
     bind(request, response, runtime, cookie_name(runtime, opened.name), opened.browser)
     return response
 

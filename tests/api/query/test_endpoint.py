@@ -355,7 +355,7 @@ class TestStream:
             connection = await broker.rows.insert(tenant=api.tenant)
             with pytest.raises(httpx.RemoteProtocolError):
                 await api.query(connection.id)
-        [line] = logs.with_event("answer_broken_off")
+        [line] = logs.with_event("response_interrupted")
         assert line["code"] == "bank_answer_broken"
 
     async def test_a_caller_that_goes_away_ends_the_banks_answer_too(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import SecretStr
 
-from app.query.mutations import Documents
+from app.query.mutations import MutationDetector
 from app.store.enums import ConnectionStatus
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
@@ -15,8 +15,8 @@ from tests.support.answers import assert_graphql_refusal
 from tests.support.bank import refreshes_at
 from tests.support.broker import EVERYTHING, Api, Broker
 from tests.support.logs import Logs
-from tests.support.relay import Relay
 from tests.support.postgresql import Databases
+from tests.support.relay import Relay
 
 MODERN, LEGACY = "application/graphql-response+json", "application/json"
 
@@ -170,7 +170,7 @@ class TestBrokerInTrouble:
         def crash(*_: object) -> bool:
             raise ZeroDivisionError("planted-value")
 
-        monkeypatch.setattr(Documents, "may_mutate", crash)
+        monkeypatch.setattr(MutationDetector, "may_mutate", crash)
         api = await sign_up(permissions=["graphql:query"])
         answer = await api.query("con_unknown")
         assert_graphql_refusal(answer, 500, "BROKER_UNAVAILABLE")

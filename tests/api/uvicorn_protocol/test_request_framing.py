@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from app.api.middleware import MOST_PARAMETERS
+from app.api.middleware import MAX_PARAMETERS
 from app.api.uvicorn_protocol import MAX_PIPELINED_REQUESTS
 from tests.support.broker import Api, Broker, Browser
 from tests.support.eventually import eventually
@@ -126,5 +126,5 @@ async def test_an_invalid_request_gets_no_response_that_belongs_to_the_request_b
 
 @pytest.mark.parametrize("path", ["/callback", "/connect/x", "/v1/sessions", "/healthz"])
 async def test_a_url_with_too_many_parameters_is_rejected_unread(browser: Browser, path: str) -> None:
-    response = await browser.get(f"{path}?{'a&' * MOST_PARAMETERS}a")
+    response = await browser.get(f"{path}?{'a&' * MAX_PARAMETERS}a")
     assert (response.status_code, response.json()["code"]) == (414, "too_many_parameters")
