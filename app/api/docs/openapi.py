@@ -1,4 +1,4 @@
-"""The OpenAPI document: what the framework gathers, and the query path beside it."""
+"""Builds the OpenAPI document: that of the framework, and the query path, which the framework does not know."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ _QUERY = {
     "variables": None,
     "operationName": "ListBankAccounts",
 }
-# Of all sessions only a pending one has links.
+# Only a pending session has links.
 _PENDING_SESSION = {
     "id": "ses_6a1e0c9b7d2f4a83915c0e7b",
     "status": "pending",
@@ -44,7 +44,7 @@ _PENDING_SESSION = {
     "ended_at": None,
 }
 _ANSWER = {"data": {"user": {"__typename": "User", "id": "user/abc", "bankAccounts": [{"name": "Cheque"}]}}}
-_REFUSALS: tuple[type[errors.BrokerError], ...] = (
+_ERRORS: tuple[type[errors.BrokerError], ...] = (
     errors.InvalidRequest,
     errors.UnauthorizedCaller,
     errors.PermissionDenied,
@@ -62,7 +62,7 @@ _REFUSALS: tuple[type[errors.BrokerError], ...] = (
 
 
 def install_openapi(app: FastAPI, path_prefix: str = "") -> None:
-    """Have `app` describe itself, once; its calls are below `path_prefix`."""
+    """Make `app` return the document, built once. `path_prefix` is the path below which the API is served."""
 
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -73,10 +73,10 @@ def install_openapi(app: FastAPI, path_prefix: str = "") -> None:
                 routes=app.routes,
                 servers=[{"url": path_prefix}] if path_prefix else None,
             )
-            _forget_framework_errors(schema)
+            _remove_framework_errors(schema)
             schema["paths"][ROUTE] = {"post": _query_operation()}
             started = schema["paths"]["/v1/sessions"]["post"]["responses"]["201"]
-            # Here, since the framework takes every null out of what it is given.
+            # Added here, because the framework removes nulls from examples.
             started["content"]["application/json"]["example"] = _PENDING_SESSION
             schema["components"]["schemas"] |= {
                 "Problem": Problem.model_json_schema(),
@@ -89,8 +89,8 @@ def install_openapi(app: FastAPI, path_prefix: str = "") -> None:
     app.openapi = describe  # type: ignore[method-assign]
 
 
-def _forget_framework_errors(schema: dict[str, Any]) -> None:
-    """Take out what the framework writes down for each route with parameters: it is never sent."""
+def _remove_framework_errors(schema: dict[str, Any]) -> None:
+    """Remove the validation errors that the framework documents but the broker never sends."""
     for operations in schema["paths"].values():
         for operation in operations.values():
             described = operation["responses"].get("422", {}).get("content", {})
@@ -101,42 +101,6 @@ def _forget_framework_errors(schema: dict[str, Any]) -> None:
 
 
 def _query_operation() -> dict[str, Any]:
-    responses: dict[str, Any] = {
-        "200": {
-            "description": "The bank's answer, as it comes. `errors` within it are the bank's own.",
-            "headers": {
-                "Broker-Token-Version": {
-                    "description": "The token generation that was used.",
-                    "schema": {"type": "integer"},
-                },
-                "Server-Timing": {
-                    "description": "Milliseconds spent in the broker and at the bank.",
-                    "schema": {"type": "string"},
-                },
-            },
-            "content": {"application/json": {"schema": {}, "example": _ANSWER}},
-        }
-    }
-    for kind in _REFUSALS:
-        media: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/GraphQLError"}, "examples": {}}
-        described = responses.setdefault(
-            str(kind.status), {"description": kind.title, "content": {"application/json": media}}
-        )
-        described["content"]["application/json"]["examples"][kind.default_code] = {
-            "summary": (kind.__doc__ or "").splitlines()[0],
-            "value": {
-                "errors": [
-                    {
-                        "message": (kind.__doc__ or "").splitlines()[0],
-                        "extensions": {
-                            "code": kind.graphql_code,
-                            "reason": kind.default_code,
-                            "request_id": "req_7c1e5a9d3b0f",
-                        },
-                    }
-                ]
-            },
-        }
     return {
         "tags": ["Use a connection"],
         "summary": "Query the bank",
@@ -156,8 +120,48 @@ def _query_operation() -> dict[str, Any]:
                 }
             },
         },
-        "responses": responses | {"default": {"description": "Another answer of the bank's, as it comes."}},
+        "responses": _query_responses() | {"default": {"description": "Any other response of the bank, unchanged."}},
     }
+
+
+def _query_responses() -> dict[str, Any]:
+    responses: dict[str, Any] = {
+        "200": {
+            "description": "The bank's response, unchanged. Its `errors` are the bank's own.",
+            "headers": {
+                "Broker-Token-Version": {
+                    "description": "The version of the token that was used.",
+                    "schema": {"type": "integer"},
+                },
+                "Server-Timing": {
+                    "description": "Milliseconds spent in the broker and at the bank.",
+                    "schema": {"type": "string"},
+                },
+            },
+            "content": {"application/json": {"schema": {}, "example": _ANSWER}},
+        }
+    }
+    for kind in _ERRORS:
+        media: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/GraphQLError"}, "examples": {}}
+        described = responses.setdefault(
+            str(kind.status), {"description": kind.title, "content": {"application/json": media}}
+        )
+        described["content"]["application/json"]["examples"][kind.default_code] = {
+            "summary": (kind.__doc__ or "").splitlines()[0],
+            "value": {
+                "errors": [
+                    {
+                        "message": (kind.__doc__ or "").splitlines()[0],
+                        "extensions": {
+                            "code": kind.graphql_code,
+                            "reason": kind.default_code,
+                            "request_id": "req_7c1e5a9d3b0f",
+                        },
+                    }
+                ]
+            },
+        }
+    return responses
 
 
 def _request_schema() -> dict[str, Any]:
@@ -177,15 +181,15 @@ def _error_schema() -> dict[str, Any]:
         "type": "object",
         "required": ["code", "reason", "request_id"],
         "properties": {
-            "code": {"type": "string", "enum": sorted({kind.graphql_code for kind in _REFUSALS})},
-            "reason": {"type": "string", "description": "More exact than `code`."},
+            "code": {"type": "string", "enum": sorted({kind.graphql_code for kind in _ERRORS})},
+            "reason": {"type": "string", "description": "A more specific code."},
             "request_id": {"type": "string"},
             "retry_after": {"type": "integer", "description": "Seconds."},
         },
     }
     error = {
         "type": "object",
-        # The bank's own errors, which come with any status, need not have extensions.
+        # The bank's own errors need not have extensions.
         "required": ["message"],
         "properties": {"message": {"type": "string"}, "extensions": extensions},
     }

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Depends, Query
 
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, requires
 from app.api.error_examples import INVALID_CURSOR, problems
-from app.api.schemas.common import AuditEventView, PageView
+from app.api.schemas.audit import AuditEventView
+from app.api.schemas.common import PageView
 from app.callers.admission import Admission
 from app.callers.permissions import Permission
 

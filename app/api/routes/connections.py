@@ -6,7 +6,8 @@ from fastapi import APIRouter, Depends, Response
 
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, UserFilter, requires
 from app.api.error_examples import INVALID_CURSOR, NOT_REFRESHABLE, TOKENS, own, problems
-from app.api.schemas.common import ConnectionView, PageView, RefreshRequest, TokenRequest, TokenView
+from app.api.schemas.common import PageView
+from app.api.schemas.connections import ConnectionView, RefreshRequest, TokenRequest, TokenView
 from app.callers.admission import Admission
 from app.callers.permissions import Permission
 from app.errors import (

@@ -26,7 +26,8 @@ from app.api.error_examples import (
     own,
     problems,
 )
-from app.api.schemas.common import ConfirmationRequest, PageView, SessionRequest, SessionView
+from app.api.schemas.common import PageView
+from app.api.schemas.sessions import ConfirmationRequest, SessionRequest, SessionView
 from app.callers.admission import Admission
 from app.callers.permissions import Permission
 from app.errors import ConnectionNotFound, ConnectionRevoked

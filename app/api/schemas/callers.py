@@ -1,4 +1,4 @@
-"""What goes over the wire of callers and their keys, with examples."""
+"""Request and response bodies of `/v1/callers`."""
 
 from datetime import UTC, datetime
 from typing import Annotated

@@ -1,16 +1,15 @@
-"""What goes over the wire about interactions, with examples."""
+"""Request and response bodies of `/v1/connections/{id}/interactions`."""
 
 from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from app.api.schemas.common import Name, Strict, storable_text
+from app.api.schemas.common import EXAMPLE_TIME, Name, Strict, storable_text
 from app.interactions.service import RequiredInteraction
 from app.store.enums import InteractionStatus
 from app.store.interactions import Interaction
 
-_EXAMPLE_TIME = "2026-03-01T09:30:00Z"
 Address = Annotated[str, StringConstraints(min_length=1, max_length=2_000), AfterValidator(storable_text)]
 
 
@@ -53,7 +52,7 @@ class InteractionView(BaseModel):
     )
     return_url: str | None
     error: InteractionError | None
-    created_at: datetime = Field(examples=[_EXAMPLE_TIME])
+    created_at: datetime = Field(examples=[EXAMPLE_TIME])
     expires_at: datetime = Field(examples=["2026-03-01T09:45:00Z"])
     ended_at: datetime | None
 

@@ -1,16 +1,14 @@
-"""What goes over the wire about webhooks, with examples."""
+"""Request and response bodies of `/v1/webhooks`."""
 
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from app.api.schemas.common import Strict, storable_text
+from app.api.schemas.common import EXAMPLE_TIME, Strict, storable_text
 from app.store.deliveries import Delivery
 from app.store.enums import DeliveryStatus, EventType
 from app.store.webhooks import Webhook
-
-_EXAMPLE_TIME = "2026-03-01T09:30:00Z"
 
 
 class WebhookRequest(Strict):
@@ -33,7 +31,7 @@ class WebhookView(BaseModel):
     id: str = Field(examples=["whk_2d4f6a8b0c1e3957b8d0f2a4"])
     url: str = Field(examples=["https://payments.example.com/broker-events"])
     events: list[str] = Field(examples=[["session.completed", "connection.reauthorization_required"]])
-    created_at: datetime = Field(examples=[_EXAMPLE_TIME])
+    created_at: datetime = Field(examples=[EXAMPLE_TIME])
     previous_secret_until: datetime | None = Field(
         description="After a rotation: how long the old secret signs along.", examples=[None]
     )
@@ -66,7 +64,7 @@ class DeliveryView(BaseModel):
         "`broken_off` or `secret_unreadable`.",
         examples=["refused"],
     )
-    created_at: datetime = Field(examples=[_EXAMPLE_TIME])
+    created_at: datetime = Field(examples=[EXAMPLE_TIME])
     last_attempt_at: datetime | None
     next_attempt_at: datetime | None
     ended_at: datetime | None
