@@ -1,4 +1,4 @@
-"""The pages of `docs/`, as `/docs/…` shows them."""
+"""Reads the pages of `docs/` for `/docs/…`."""
 
 import re
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 import app
 from app.api.docs.markdown import page_as_html
 
-# Beside the package in a checkout, within it where it was installed.
-_PLACES = (Path(app.__file__).parent.parent / "docs", Path(app.__file__).parent / "docs")
-_SHELVES = {
+# Next to the package in a checkout, inside it when installed.
+_DIRECTORIES = (Path(app.__file__).parent.parent / "docs", Path(app.__file__).parent / "docs")
+_SECTIONS = {
     "Begin": ("quickstart", "concepts"),
     "Guides": (
         "guides/web-app",
@@ -24,7 +24,7 @@ _SHELVES = {
     ),
     "In depth": ("errors", "login", "graphql", "refresh", "stitch", "security"),
 }
-# What pages link to beside pages.
+# The only other file that pages link to.
 COLLECTION = "postman.json"
 _COMMENT = re.compile(r"^<!--.*-->\n+", re.MULTILINE)
 
@@ -39,39 +39,39 @@ class Guide:
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """Pages of one kind, for the navigation."""
+class Section:
+    """A section of the navigation."""
 
     title: str
     guides: list[Guide]
 
 
 @cache
-def read_guides() -> list[Shelf]:
-    """Return the pages for developers that are there. None is, where the package was installed without them."""
-    place = _place()
-    if place is None:
+def read_guides() -> list[Section]:
+    """Return the pages for developers; none if the package was installed without them."""
+    directory = _directory()
+    if directory is None:
         return []
-    names = {name for shelf in _SHELVES.values() for name in shelf if (place / f"{name}.md").is_file()}
+    names = {name for section in _SECTIONS.values() for name in section if (directory / f"{name}.md").is_file()}
     return [
-        Shelf(title, [_read(place, name, names) for name in shelf if name in names])
-        for title, shelf in _SHELVES.items()
+        Section(title, [_read(directory, name, names) for name in section if name in names])
+        for title, section in _SECTIONS.items()
     ]
 
 
 @cache
 def read_collection() -> bytes | None:
-    """Return the collection for Postman and Bruno, where the pages are."""
-    place = _place()
-    return (place / COLLECTION).read_bytes() if place else None
+    """Return the collection for Postman and Bruno, if the pages are installed."""
+    directory = _directory()
+    return (directory / COLLECTION).read_bytes() if directory else None
 
 
-def _place() -> Path | None:
-    return next((one for one in _PLACES if (one / "quickstart.md").is_file()), None)
+def _directory() -> Path | None:
+    return next((path for path in _DIRECTORIES if (path / "quickstart.md").is_file()), None)
 
 
-def _read(place: Path, name: str, names: set[str]) -> Guide:
-    text = _COMMENT.sub("", (place / f"{name}.md").read_text(encoding="utf-8"))
+def _read(directory: Path, name: str, names: set[str]) -> Guide:
+    text = _COMMENT.sub("", (directory / f"{name}.md").read_text(encoding="utf-8"))
     here = PurePosixPath(name).parent
     up = "../" * len(PurePosixPath(name).parts)
 
@@ -80,7 +80,7 @@ def _read(place: Path, name: str, names: set[str]) -> Guide:
             return link
         path, _, fragment = link.partition("#")
         target = _normalised(here / path).removesuffix(".md")
-        # Relative, so that a gateway may serve all of it below a path of its own.
+        # Relative, so that a gateway can serve everything below a path of its own.
         is_served = target in names or target == COLLECTION
         return f"{up}docs/{target}{'#' if fragment else ''}{fragment}" if is_served else None
 

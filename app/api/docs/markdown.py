@@ -1,4 +1,4 @@
-"""Markdown as HTML. What is rendered is the project's own; HTML within it is shown as text all the same."""
+"""Renders Markdown as HTML. The pages are the project's own; HTML in them is escaped nevertheless."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-# Where tables have names, which a narrow page has no room for in one piece.
+# The first cells of tables hold long names, which must be able to wrap on a narrow page.
 _FIRST_CELL = re.compile(r"<tr>\n<td>.*?</td>")
 Rewrite = Callable[[str], str | None]
 
@@ -23,12 +23,12 @@ def _markdown() -> "MarkdownIt":
 
 
 def as_html(text: str, *, inline: bool = False) -> str:
-    """Render a text; `inline` is without a paragraph around it."""
+    """Render a text; with `inline`, without a paragraph around it."""
     return str(_markdown().renderInline(text) if inline else _markdown().render(text))
 
 
 def page_as_html(text: str, rewrite: Rewrite) -> str:
-    """Render a page: headings get ids, `rewrite` says where links lead; those that lead nowhere become text."""
+    """Render a page. Headings get ids. `rewrite` returns the target of a link, or None if it becomes plain text."""
     tokens = _markdown().parse(text)
     taken: dict[str, int] = {}
     for number, token in enumerate(tokens):
@@ -41,12 +41,12 @@ def page_as_html(text: str, rewrite: Rewrite) -> str:
             _rewrite_links(token.children, rewrite)
     html = str(_markdown().renderer.render(tokens, _markdown().options, {}))
     html = _FIRST_CELL.sub(lambda cell: cell[0].replace("_", "_<wbr>"), html)
-    # What scrolls must be reachable by keyboard. Text has its angle brackets escaped.
+    # Scrollable elements must be reachable by keyboard. Angle brackets in text are escaped.
     return html.replace("<pre>", '<pre tabindex="0">').replace("<table>", '<table tabindex="0">')
 
 
 def slug_of(title: str) -> str:
-    """Return the id of a heading, as code hosts make it."""
+    """Return the id of a heading, in the form that code hosts use."""
     kept = "".join(one for one in title.lower() if one.isalnum() or one in " -_")
     return kept.replace(" ", "-")
 

@@ -1,4 +1,4 @@
-"""`/docs`: how to use the broker, and every call, to be read and tried. All assets are served from here."""
+"""`/docs`: the guides, and every call with examples. All assets are served from here."""
 
 from functools import cache
 
@@ -14,7 +14,7 @@ from app.api.pages import SECURITY_HEADERS, STATIC, page
 from app.errors import NotFound
 
 _HEADERS = SECURITY_HEADERS | {
-    # Calls are tried at the broker itself, and nowhere else.
+    # The pages send requests to the broker itself only.
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -24,7 +24,7 @@ _HEADERS = SECURITY_HEADERS | {
 
 
 def install_docs(app: FastAPI, *, with_query_page: bool) -> None:
-    """Serve the pages. They are made at the first request for one: they are the same for everybody."""
+    """Serve the pages. They are the same for every reader, so they are built once, at the first request."""
     router = APIRouter(include_in_schema=False)
     router.add_api_route("/", front)
     router.add_api_route("/docs/", docs_with_slash)
@@ -35,7 +35,7 @@ def install_docs(app: FastAPI, *, with_query_page: bool) -> None:
         return tasks_of(app.openapi())
 
     def show(template: str, name: str, **values: object) -> Response:
-        # Addresses are relative, so that a gateway may serve all of it below a path of its own.
+        # Links are relative, so that a gateway can serve everything below a path of its own.
         up = "../" * len(name.split("/")) if name else ""
         contents = {"current": name, "shelves": read_guides(), "with_query_page": with_query_page}
         response = page(template, 200, up=up, version=__version__, **contents, **values)
@@ -44,14 +44,14 @@ def install_docs(app: FastAPI, *, with_query_page: bool) -> None:
 
     @router.get("/docs")
     async def docs(runtime: Broker) -> Response:
-        """Show what the broker is for, and every call."""
+        """Show the start page with every call."""
         return show("reference", "", tasks=tasks(), public_url=runtime.settings.base_url)
 
     if with_query_page:
 
         @router.get("/docs/query")
         async def query() -> Response:
-            """Send queries by way of one connection; the key that is typed in decides which."""
+            """Show the page that sends queries through a connection."""
             return show("query", "query")
 
     @router.get("/docs/{name:path}")
@@ -67,17 +67,17 @@ def install_docs(app: FastAPI, *, with_query_page: bool) -> None:
 
 
 async def front(runtime: Broker) -> Response:
-    """Lead whoever opens the broker's address to the docs."""
+    """Redirect from the root to the docs."""
     return RedirectResponse(f"{runtime.settings.path_prefix}/docs", 307, SECURITY_HEADERS)
 
 
 async def docs_with_slash() -> Response:
-    """Likewise."""
+    """Redirect to the docs without the trailing slash."""
     return RedirectResponse("../docs", 307, SECURITY_HEADERS)
 
 
 async def collection() -> Response:
-    """Give the collection for Postman and Bruno."""
+    """Return the collection for Postman and Bruno."""
     found = read_collection()
     if found is None:
         raise NotFound("this broker was installed without its pages")

@@ -1,4 +1,4 @@
-"""The calls as a Postman collection (format 2.1), which Bruno and Insomnia import too.
+"""Builds a Postman collection (format 2.1) of the calls, which Bruno and Insomnia import too.
 
 https://schema.getpostman.com/json/collection/v2.1.0/collection.json
 """
@@ -14,7 +14,7 @@ _DESCRIPTION = (
     "Set the variables `broker` and `api_key` (`make run` prints both). What an answer names, `session_id` and "
     "`connection_id` for instance, is kept in variables that the next requests use."
 )
-# Keep the id of what was made or read, for the requests that name it.
+# Keeps the id of what was created or read, for later requests.
 _REMEMBER = """\
 const answer = pm.response.code < 300 && pm.response.text() ? pm.response.json() : {};
 if (answer.id) pm.collectionVariables.set("%s", answer.id);
@@ -22,7 +22,7 @@ if (answer.connection_id) pm.collectionVariables.set("connection_id", answer.con
 
 
 def collection_of(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the collection of all calls that a service makes, by task."""
+    """Return a collection of all calls that a service makes, grouped by task."""
     folders = []
     ids: set[str] = set()
     for task in tasks_of(document):
@@ -57,13 +57,13 @@ def _request(call: Call) -> dict[str, Any]:
         request["header"] = [{"key": "Content-Type", "value": "application/json"}, *headers]
         request["body"] = {"mode": "raw", "raw": call.body, "options": {"raw": {"language": "json"}}}
     item: dict[str, Any] = {"name": call.summary, "request": request}
-    made = re.match(r"/v1/(session|connection|webhook|caller)s(/\{\w+\})?$", call.path)
-    if made and call.answer and "items" not in json.loads(call.answer):
-        script = (_REMEMBER % f"{made[1]}_id").splitlines()
+    resource = re.match(r"/v1/(session|connection|webhook|caller)s(/\{\w+\})?$", call.path)
+    if resource and call.answer and "items" not in json.loads(call.answer):
+        script = (_REMEMBER % f"{resource[1]}_id").splitlines()
         item["event"] = [{"listen": "test", "script": {"type": "text/javascript", "exec": script}}]
     return item
 
 
 def _parameter(field: Field) -> dict[str, Any]:
-    # Off until it is wanted.
+    # Optional: disabled until the user enables it.
     return {"key": field.name, "value": field.default, "disabled": True}

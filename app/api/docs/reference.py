@@ -1,4 +1,4 @@
-"""The calls as `/docs` shows them, out of the OpenAPI document: grouped by task, with examples and errors."""
+"""Prepares the calls of the OpenAPI document for `/docs`: grouped by task, with examples and errors."""
 
 import json
 import re
@@ -11,12 +11,12 @@ from app.api.docs.markdown import as_html
 
 _TASKS = {
     "Link an account": "A login of one user at their bank: a *session*. It ends with a *connection*.",
-    "Use a connection": "One user's consent at the bank: query by it, and end it. Tokens are the broker's concern.",
-    "Take a user to the bank": "What the bank wants of its user before it goes on: an *interaction*.",
-    "Be told of events": "Webhooks: what happens to sessions and connections, signed and in order.",
-    "Manage callers": "Who may come in, with which permissions and keys. The command `broker callers` does the same.",
-    "Look into it": "What was done by whom, and how the broker is.",
-    "Pages for the browser": "Where the user's browser goes. Your service makes no use of these.",
+    "Use a connection": "One user's consent at the bank: query with it, and end it. The broker manages the tokens.",
+    "Take a user to the bank": "What the bank requires of the user before it continues: an *interaction*.",
+    "Be told of events": "Webhooks: events of sessions and connections, signed and in order.",
+    "Manage callers": "The services that may call, their permissions and keys. `broker callers` does the same.",
+    "Look into it": "The audit log, health checks and metrics.",
+    "Pages for the browser": "Pages that the user's browser opens. Your service does not call them.",
 }
 _TIME = "2026-03-01T09:30:00Z"
 _PLAIN = {"integer": 1, "boolean": True, "string": "…"}
@@ -24,7 +24,7 @@ _PLAIN = {"integer": 1, "boolean": True, "string": "…"}
 
 @dataclass(frozen=True)
 class Field:
-    """What may be sent beside the body."""
+    """A parameter in the path, the query or a header."""
 
     name: str
     place: str
@@ -35,8 +35,8 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """One error that a call may answer."""
+class CallError:
+    """One error that a call can return."""
 
     status: int
     code: str
@@ -59,11 +59,11 @@ class Call:
     status: int
     phrase: str
     answer: str | None
-    refusals: list[Refusal]
+    refusals: list[CallError]
 
     @property
     def curl(self) -> str:
-        """The call in a shell."""
+        """The call as a curl command."""
         path = re.sub(r"\{(\w+)\}", lambda name: f"${name[1].upper()}", self.path)
         parts = [f'curl -s "$B{path}"'] if self.method == "GET" else [f'curl -s -X {self.method} "$B{path}"']
         if self.permission:
@@ -84,7 +84,7 @@ class Task:
 
 
 def tasks_of(document: dict[str, Any]) -> list[Task]:
-    """Return all that a document describes, in the order in which one meets it."""
+    """Return the calls of a document, grouped by task in the order in which a user needs them."""
     by_tag: dict[str, list[Call]] = {tag: [] for tag in _TASKS}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -96,7 +96,9 @@ def tasks_of(document: dict[str, Any]) -> list[Task]:
 
 def _call(document: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> Call:
     body = operation.get("requestBody")
-    status, answered = next((int(one), what) for one, what in operation["responses"].items() if int(one) < 400)
+    status, answered = next(
+        (int(code), response) for code, response in operation["responses"].items() if int(code) < 400
+    )
     content = answered.get("content", {}).get("application/json")
     example = _content_example(document, content) if content else None
     security = operation.get("security")
@@ -113,13 +115,13 @@ def _call(document: dict[str, Any], path: str, method: str, operation: dict[str,
         status=status,
         phrase=HTTPStatus(status).phrase,
         answer=None if example is None else _text(example),
-        refusals=sorted(_refusals(operation), key=lambda one: one.status),
+        refusals=sorted(_refusals(operation), key=lambda error: error.status),
     )
 
 
 def _field(document: dict[str, Any], parameter: dict[str, Any]) -> Field:
     schema = parameter["schema"]
-    kinds = [_resolved(document, one) for one in (schema, *schema.get("anyOf", []))]
+    kinds = [_resolved(document, alternative) for alternative in (schema, *schema.get("anyOf", []))]
     default = schema.get("default")
     return Field(
         name=parameter["name"],
@@ -131,30 +133,30 @@ def _field(document: dict[str, Any], parameter: dict[str, Any]) -> Field:
     )
 
 
-def _refusals(operation: dict[str, Any]) -> Iterator[Refusal]:
+def _refusals(operation: dict[str, Any]) -> Iterator[CallError]:
     for status, response in operation["responses"].items():
         for content in response.get("content", {}).values():
             for code, example in content.get("examples", {}).items():
                 errors = example["value"].get("errors")
                 shown = errors[0]["extensions"]["code"] if errors else code
-                yield Refusal(int(status), shown, example["summary"])
+                yield CallError(int(status), shown, example["summary"])
 
 
 def _content_example(document: dict[str, Any], content: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
     if "example" in content:
         return content["example"]
     schema = content.get("schema", {})
-    # A body that may be left out: shown as it is where it is there.
+    # An optional body is shown as if it were present.
     return _example(document, schema["anyOf"][0] if "anyOf" in schema else schema)
 
 
 def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
-    """Return the example that a schema has, or that its members have."""
+    """Return the example of a schema, or one composed of its members' examples."""
     schema = _resolved(document, schema)
     for given in ("examples", "enum"):
         if given in schema:
             return schema[given][0]
-    # What may be null is: the members that matter have an example of their own.
+    # Members that may be null are shown as null, unless they have an example.
     if "default" in schema or "anyOf" in schema:
         return schema.get("default")
     if schema.get("type") == "object":

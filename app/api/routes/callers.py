@@ -1,4 +1,4 @@
-"""`/v1/callers`: who may call. An admin manages the callers of its own tenant."""
+"""`/v1/callers`: callers and their API keys. An admin manages those of its own tenant."""
 
 from typing import Annotated
 
@@ -30,10 +30,10 @@ Admin = Annotated[Admission, Depends(requires(Permission.ADMIN))]
 
 
 @router.post("", status_code=201, summary="Create a caller", responses=problems(CALLER_EXISTS))
-async def create_caller(caller: Admin, runtime: Broker, wanted: CallerRequest, response: Response) -> NewCallerView:
-    """Create a caller in your tenant. Its API key is shown this once."""
+async def create_caller(caller: Admin, runtime: Broker, body: CallerRequest, response: Response) -> NewCallerView:
+    """Create a caller in your tenant. Its API key is shown only this once."""
     created, api_key = await runtime.callers.registry.create(
-        tenant=caller.tenant, name=wanted.name, permissions=list(wanted.permissions), actor=caller.id, requester=caller
+        tenant=caller.tenant, name=body.name, permissions=list(body.permissions), actor=caller.id, requester=caller
     )
     response.headers["location"] = f"{runtime.settings.path_prefix}/v1/callers/{created.id}"
     response.headers["cache-control"] = "no-store"
@@ -59,7 +59,7 @@ async def get_caller(caller: Admin, runtime: Broker, caller_id: str) -> CallerVi
 
 @router.delete("/{caller_id}", status_code=204, summary="Disable a caller", responses=problems(CALLER_NOT_FOUND))
 async def disable_caller(caller: Admin, runtime: Broker, caller_id: str) -> None:
-    """Refuse all keys of a caller from now on."""
+    """Reject all keys of a caller from now on."""
     await runtime.callers.registry.disable(caller_id, tenant=caller.tenant, actor=caller.id, requester=caller)
 
 
@@ -70,13 +70,13 @@ async def disable_caller(caller: Admin, runtime: Broker, caller_id: str) -> None
     responses=problems(CALLER_NOT_FOUND, TOO_MANY_KEYS),
 )
 async def create_key(
-    caller: Admin, runtime: Broker, caller_id: str, response: Response, wanted: ApiKeyRequest | None = None
+    caller: Admin, runtime: Broker, caller_id: str, response: Response, body: ApiKeyRequest | None = None
 ) -> NewApiKeyView:
-    """Create a further key; the others stay good. It is shown this once."""
+    """Create another key; the others stay valid. It is shown only this once."""
     record, api_key = await runtime.callers.registry.create_key(
         caller_id,
         tenant=caller.tenant,
-        expires_at=wanted.expires_at if wanted else None,
+        expires_at=body.expires_at if body else None,
         actor=caller.id,
         requester=caller,
     )
@@ -88,7 +88,7 @@ async def create_key(
 async def list_keys(
     caller: Admin, runtime: Broker, caller_id: str, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[ApiKeyView]:
-    """List a caller's keys, oldest first, but for their secrets."""
+    """List a caller's keys without their secrets, oldest first."""
     page = await runtime.callers.registry.list_keys(
         caller_id, tenant=caller.tenant, requester=caller, limit=limit, cursor=cursor
     )
@@ -102,7 +102,7 @@ async def list_keys(
     responses=problems(CALLER_NOT_FOUND, KEY_NOT_FOUND),
 )
 async def revoke_key(caller: Admin, runtime: Broker, caller_id: str, key_id: str) -> None:
-    """Refuse a key from now on, on every replica."""
+    """Reject a key from now on, on every replica."""
     await runtime.callers.registry.revoke_key(
         caller_id, key_id, tenant=caller.tenant, actor=caller.id, requester=caller
     )

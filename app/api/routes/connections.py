@@ -1,11 +1,11 @@
-"""`/v1/connections`: what was linked."""
+"""`/v1/connections`: linked accounts, and their tokens."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, UserFilter, requires
-from app.api.error_examples import INVALID_CURSOR, NOT_REFRESHABLE, TOKENS, own, problems
+from app.api.error_examples import INVALID_CURSOR, NOT_REFRESHABLE, TOKENS, default_example, problems
 from app.api.schemas.common import PageView
 from app.api.schemas.connections import ConnectionView, RefreshRequest, TokenRequest, TokenView
 from app.callers.admission import Admission
@@ -22,12 +22,12 @@ router = APIRouter(prefix="/v1/connections", route_class=AuthenticatedRoute, tag
 Reader = Annotated[Admission, Depends(requires(Permission.CONNECTIONS_READ))]
 Writer = Annotated[Admission, Depends(requires(Permission.CONNECTIONS_WRITE))]
 TokenReader = Annotated[Admission, Depends(requires(Permission.TOKENS_READ))]
-_NOT_FOUND = own(ConnectionNotFound)
+_NOT_FOUND = default_example(ConnectionNotFound)
 _UNUSABLE = (
     _NOT_FOUND,
-    own(ReauthorizationRequired),
-    own(ConnectionNotReady),
-    own(ConnectionRevoked),
+    default_example(ReauthorizationRequired),
+    default_example(ConnectionNotReady),
+    default_example(ConnectionRevoked),
     *TOKENS,
 )
 
@@ -57,23 +57,23 @@ async def get_connection(caller: Reader, runtime: Broker, connection_id: str) ->
     "/{connection_id}/refresh", summary="Refresh the token now", responses=problems(*_UNUSABLE, NOT_REFRESHABLE)
 )
 async def refresh_connection(
-    caller: Writer, runtime: Broker, connection_id: str, wanted: RefreshRequest | None = None
+    caller: Writer, runtime: Broker, connection_id: str, body: RefreshRequest | None = None
 ) -> ConnectionView:
-    """Refresh the access token. Rarely needed: queries do so by themselves.
+    """Refresh the access token. Rarely needed: queries do it by themselves.
 
-    Each refresh opens a new banking session, which the user may notice. With `version`, nothing happens where somebody
-    else has refreshed that version already.
+    Each refresh opens a new banking session, which the user may notice. With `version`, nothing happens if that version
+    has already been refreshed.
     """
-    await runtime.refresh.tokens.refresh(caller.tenant, connection_id, wanted.version if wanted else None)
+    await runtime.refresh.tokens.refresh(caller.tenant, connection_id, body.version if body else None)
     return ConnectionView.of(await runtime.connections.service.get(caller, connection_id))
 
 
 @router.post("/{connection_id}/token", summary="Get an access token", responses=problems(*_UNUSABLE))
 async def get_token(
-    caller: TokenReader, runtime: Broker, connection_id: str, response: Response, wanted: TokenRequest | None = None
+    caller: TokenReader, runtime: Broker, connection_id: str, response: Response, body: TokenRequest | None = None
 ) -> TokenView:
-    """Get an access token for use beside the broker. Off for every caller unless granted `tokens:read`."""
-    min_ttl = (wanted.min_ttl if wanted else None) or 0
+    """Get an access token for use outside the broker. Only for callers that were granted `tokens:read`."""
+    min_ttl = (body.min_ttl if body else None) or 0
     token = await runtime.connections.service.access_token(caller, connection_id, min_ttl=min_ttl)
     response.headers["cache-control"] = "no-store"
     return TokenView(
@@ -86,6 +86,6 @@ async def get_token(
 
 @router.delete("/{connection_id}", status_code=204, summary="Disconnect an account", responses=problems(_NOT_FOUND))
 async def disconnect(caller: Writer, runtime: Broker, connection_id: str) -> None:
-    """End a connection: unusable at once on every replica, revoked at the bank, its tokens erased."""
+    """End a connection: unusable at once on every replica, its tokens erased and revoked at the bank."""
     await runtime.connections.disconnect.disconnect(caller, connection_id)
     runtime.refresh.tokens.invalidate(connection_id)

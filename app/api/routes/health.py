@@ -1,4 +1,4 @@
-"""Is it alive, is it ready."""
+"""`/healthz` and `/readyz`: whether the process is alive and can serve."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def _example(value: dict[str, Any]) -> dict[str, Any]:
 
 @router.get("/healthz", summary="Is the process alive?", responses={200: _example({"status": "ok"})})
 async def healthz() -> dict[str, str]:
-    """Answer as long as the process does; says nothing about the database or the bank."""
+    """Answer as long as the process runs. Says nothing about the database or the bank."""
     return {"status": "ok"}
 
 
@@ -26,11 +26,11 @@ async def healthz() -> dict[str, str]:
     summary="Can it serve?",
     responses={
         200: _example({"status": "ready", "checks": {"database": "ok", "notifications": "ok"}}),
-        503: {"description": "Not now; the body tells why."},
+        503: {"description": "Not now; the body says why."},
     },
 )
 async def readyz(runtime: Broker) -> JSONResponse:
-    """Tell whether this replica should get requests, and what is amiss."""
+    """Return whether this replica should receive requests, and what is wrong if not."""
     is_listening = runtime.core.notifications.is_listening
     checks = {"database": "ok", "notifications": "ok" if is_listening else "not heard, polling"}
     try:

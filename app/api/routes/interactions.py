@@ -1,4 +1,4 @@
-"""`/v1/connections/{id}/interactions`: take a user through what the bank wants of it."""
+"""`/v1/connections/{id}/interactions`: taking a user to the page that the bank requires."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from app.api.error_examples import (
     INTERACTION_NOT_FOUND,
     INTERACTION_URL_NOT_ALLOWED,
     RETURN_URL_NOT_ALLOWED,
-    own,
+    default_example,
     problems,
 )
 from app.api.schemas.interactions import InteractionRequest, InteractionView
@@ -36,22 +36,22 @@ Writer = Annotated[Admission, Depends(requires(Permission.SESSIONS_WRITE))]
     status_code=201,
     summary="Take the user to the bank",
     responses=problems(
-        own(ConnectionNotFound),
-        own(ReauthorizationRequired),
-        own(ConnectionNotReady),
-        own(ConnectionRevoked),
+        default_example(ConnectionNotFound),
+        default_example(ReauthorizationRequired),
+        default_example(ConnectionNotReady),
+        default_example(ConnectionRevoked),
         INTERACTION_URL_NOT_ALLOWED,
         RETURN_URL_NOT_ALLOWED,
     ),
 )
 async def start_interaction(
-    caller: Writer, runtime: Broker, connection_id: str, wanted: InteractionRequest, response: Response
+    caller: Writer, runtime: Broker, connection_id: str, body: InteractionRequest, response: Response
 ) -> InteractionView:
-    """When the bank has answered a query with `USER_INTERACTION_REQUIRED`, send the user to `connect_url`.
+    """When the bank answers a query with `USER_INTERACTION_REQUIRED`, send the user to `connect_url`.
 
     Then wait with `GET …/interactions/{id}?wait=30`, and once it is `completed`, send the query again.
     """
-    started = await runtime.interactions.service.start(caller, connection_id, wanted.demand())
+    started = await runtime.interactions.service.start(caller, connection_id, body.demand())
     below = f"{runtime.settings.path_prefix}/v1/connections/{connection_id}"
     response.headers["location"] = f"{below}/interactions/{started.id}"
     response.headers["cache-control"] = "no-store"
@@ -67,15 +67,15 @@ async def get_interaction(
     connection_id: str,
     interaction_id: str,
     response: Response,
-    wait: Annotated[int, Query(ge=0, le=60, description="Seconds to wait for its end.")] = 0,
+    wait: Annotated[int, Query(ge=0, le=60, description="How many seconds to wait for its end.")] = 0,
 ) -> InteractionView:
     """Show an interaction; with `wait`, as soon as it has ended.
 
-    Once the user is back, the bank is asked what became of it, with the connection's token.
+    Once the user has returned, the broker asks the bank for the outcome, with the connection's token.
     """
-    wanted = should_continue(request)
+    is_connected = should_continue(request)
     found = await runtime.interactions.service.get(
-        caller, connection_id, interaction_id, wait=wait, should_continue=wanted
+        caller, connection_id, interaction_id, wait=wait, should_continue=is_connected
     )
     if wait:
         await caller.confirm()

@@ -1,4 +1,4 @@
-"""`/v1/sessions`: link an account."""
+"""`/v1/sessions`: logins that link an account."""
 
 from typing import Annotated
 
@@ -23,7 +23,7 @@ from app.api.error_examples import (
     SESSION_NOT_FOUND,
     SESSION_NOT_PENDING,
     USER_MISMATCH,
-    own,
+    default_example,
     problems,
 )
 from app.api.schemas.common import PageView
@@ -42,7 +42,7 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x21-\x7E]+$",
-        description="Sent again with the same request, it gives the same session.",
+        description="Repeating the request with the same key returns the same session.",
     ),
 ]
 
@@ -52,8 +52,8 @@ IdempotencyKey = Annotated[
     status_code=201,
     summary="Start a login",
     responses=problems(
-        own(ConnectionNotFound),
-        own(ConnectionRevoked),
+        default_example(ConnectionNotFound),
+        default_example(ConnectionRevoked),
         USER_MISMATCH,
         RETURN_URL_NOT_ALLOWED,
         IDEMPOTENCY_KEY_REUSED,
@@ -63,17 +63,17 @@ IdempotencyKey = Annotated[
 async def start_session(
     caller: Writer,
     runtime: Broker,
-    wanted: SessionRequest,
+    body: SessionRequest,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> SessionView:
-    """Start a login and send the user to `connect_url`, which binds the browser before it goes on to the bank.
+    """Start a login and send the user to `connect_url`, which binds the browser and leads on to the bank.
 
-    `authorization_url` leads straight to the bank, and binds the browser that comes back first: prefer the other.
+    `authorization_url` leads straight to the bank, and only binds the browser that returns first: prefer `connect_url`.
 
     Then wait for the end with `GET /v1/sessions/{id}?wait=30`.
     """
-    session = await runtime.login.sessions.start(caller, wanted.login_request(), idempotency_key)
+    session = await runtime.login.sessions.start(caller, body.login_request(), idempotency_key)
     response.headers["location"] = f"{runtime.settings.path_prefix}/v1/sessions/{session.id}"
     response.headers["cache-control"] = "no-store"
     return SessionView.of(session, runtime.login.sessions.links(session))
@@ -107,11 +107,11 @@ async def get_session(
     runtime: Broker,
     session_id: str,
     response: Response,
-    wait: Annotated[int, Query(ge=0, le=60, description="Seconds to wait for the end of the login.")] = 0,
+    wait: Annotated[int, Query(ge=0, le=60, description="How many seconds to wait for the end of the login.")] = 0,
 ) -> SessionView:
     """Show a session; with `wait`, as soon as it has ended."""
-    wanted = should_continue(request)
-    session = await runtime.login.sessions.get(caller, session_id, wait=wait, should_continue=wanted)
+    is_connected = should_continue(request)
+    session = await runtime.login.sessions.get(caller, session_id, wait=wait, should_continue=is_connected)
     if wait:
         await caller.confirm()
     response.headers["cache-control"] = "no-store"
@@ -121,14 +121,14 @@ async def get_session(
 @router.post(
     "/{session_id}/confirm",
     summary="Confirm a link",
-    responses=problems(SESSION_NOT_FOUND, NOTHING_TO_CONFIRM, CODE_WRONG, own(ConnectionRevoked)),
+    responses=problems(SESSION_NOT_FOUND, NOTHING_TO_CONFIRM, CODE_WRONG, default_example(ConnectionRevoked)),
 )
 async def confirm_session(
     caller: Writer, runtime: Broker, session_id: str, confirmation: ConfirmationRequest
 ) -> SessionView:
-    """Show that the browser that linked the account belongs to your logged-in user.
+    """Confirm that the browser that linked the account belongs to your logged-in user.
 
-    Take the `confirmation_code` from the return address, within that user's session, and send it here.
+    Take the `confirmation_code` from the return URL, in that user's own session, and send it here.
     """
     session = await runtime.login.confirmation.confirm(caller, session_id, confirmation.confirmation_code)
     return SessionView.of(session, runtime.login.sessions.links(session))

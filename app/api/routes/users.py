@@ -1,4 +1,4 @@
-"""`/v1/users`: forget a user."""
+"""`/v1/users`: erasing a user."""
 
 from typing import Annotated
 
@@ -17,5 +17,5 @@ Writer = Annotated[Admission, Depends(requires(Permission.CONNECTIONS_WRITE))]
 async def erase_user(
     caller: Writer, runtime: Broker, user_id: Annotated[str, Path(max_length=255, pattern=r"^[^\x00]+$")]
 ) -> None:
-    """End all of a user's connections, and erase the sessions. To erase nobody is no error."""
+    """End all of a user's connections and erase the sessions. An unknown user is no error."""
     await runtime.connections.disconnect.erase_user(caller, user_id)

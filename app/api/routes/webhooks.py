@@ -1,4 +1,4 @@
-"""`/v1/webhooks`: be told of events."""
+"""`/v1/webhooks`: webhooks and their deliveries."""
 
 from typing import Annotated
 
@@ -27,13 +27,13 @@ Writer = Annotated[Admission, Depends(requires(Permission.WEBHOOKS_WRITE))]
 @router.post(
     "", status_code=201, summary="Create a webhook", responses=problems(TOO_MANY_WEBHOOKS, WEBHOOK_URL_NOT_ALLOWED)
 )
-async def create_webhook(caller: Writer, runtime: Broker, wanted: WebhookRequest, response: Response) -> NewWebhookView:
-    """Have your tenant's events sent to an address, signed as Standard Webhooks has it.
+async def create_webhook(caller: Writer, runtime: Broker, body: WebhookRequest, response: Response) -> NewWebhookView:
+    """Send your tenant's events to an address, signed as Standard Webhooks defines.
 
-    Verify the signature with the secret, which is shown this once; answer with any 2xx. An event may come more than
-    once: its `webhook-id` stays the same. Those of one connection come in their order.
+    Verify the signature with the secret, which is shown only this once, and answer with any 2xx. An event may arrive
+    more than once, with the same `webhook-id`. The events of one connection arrive in order.
     """
-    webhook, secret = await runtime.webhooks.service.create(caller, wanted.url, wanted.events or [])
+    webhook, secret = await runtime.webhooks.service.create(caller, body.url, body.events or [])
     response.headers["location"] = f"{runtime.settings.path_prefix}/v1/webhooks/{webhook.id}"
     response.headers["cache-control"] = "no-store"
     return NewWebhookView(**WebhookView.of(webhook).model_dump(), secret=secret.get_secret_value())
@@ -50,19 +50,19 @@ async def list_webhooks(
 
 @router.get("/{webhook_id}", summary="Show a webhook", responses=problems(WEBHOOK_NOT_FOUND))
 async def get_webhook(caller: Reader, runtime: Broker, webhook_id: str) -> WebhookView:
-    """Show a webhook, but for its secret."""
+    """Show a webhook without its secret."""
     return WebhookView.of(await runtime.webhooks.service.get(caller, webhook_id))
 
 
 @router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook", responses=problems(WEBHOOK_NOT_FOUND))
 async def delete_webhook(caller: Writer, runtime: Broker, webhook_id: str) -> None:
-    """Send nothing there any more, not even what has happened already."""
+    """Stop sending events there, including those that are waiting."""
     await runtime.webhooks.service.delete(caller, webhook_id)
 
 
 @router.post("/{webhook_id}/secret", summary="Rotate the secret", responses=problems(WEBHOOK_NOT_FOUND))
 async def rotate_secret(caller: Writer, runtime: Broker, webhook_id: str, response: Response) -> NewWebhookView:
-    """Draw a new secret, shown this once. For a day each delivery has two signatures, one by the old secret."""
+    """Create a new secret, shown only this once. For a day each delivery also has a signature by the old one."""
     webhook, secret = await runtime.webhooks.service.rotate_secret(caller, webhook_id)
     response.headers["cache-control"] = "no-store"
     return NewWebhookView(**WebhookView.of(webhook).model_dump(), secret=secret.get_secret_value())
@@ -80,7 +80,7 @@ async def list_deliveries(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> PageView[DeliveryView]:
-    """List what was sent, waits or was given up, newest first. Seven days after its end a delivery is removed."""
+    """List deliveries, newest first. They are removed seven days after they ended."""
     page = await runtime.webhooks.service.deliveries(caller, webhook_id, status=status, limit=limit, cursor=cursor)
     return PageView(items=[DeliveryView.of(one) for one in page.items], next_cursor=page.next_cursor)
 
@@ -92,5 +92,5 @@ async def list_deliveries(
     responses=problems(WEBHOOK_NOT_FOUND, DELIVERY_NOT_FOUND),
 )
 async def redeliver(caller: Writer, runtime: Broker, webhook_id: str, delivery_id: str) -> DeliveryView:
-    """Send an event again, whatever became of it, or now instead of later. It is tried for another day."""
+    """Send an event again, or now instead of later. It is retried for another day."""
     return DeliveryView.of(await runtime.webhooks.service.redeliver(caller, webhook_id, delivery_id))
