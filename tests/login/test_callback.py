@@ -1,28 +1,38 @@
 import asyncio
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
 from app.errors import InvalidRequest
+from app.login.session_lease import LeaseTimes
 from app.oidc.authorization_response import parse_authorization_response
 from app.oidc.provider_metadata import ProviderMetadata
 from app.store.enums import ConnectionStatus, SessionStatus
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import Session
-from app.store.tables import connections, revocations
+from app.store.tables import connections, revocations, sessions
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.bank import living_families_at, refreshes_at
 from tests.support.eventually import eventually
+from tests.support.gates import stop_after, stop_before
 from tests.support.logs import capture_log_events
 from tests.support.relay import Relay
-from tests.support.replica import CALLER, Replica, consent
+from tests.support.replica import CALLER, IMPATIENT_BROWSER, Replica, consent
 from tests.support.rows import TENANT, Rows
 
 
 async def codes_exchanged(bank: SandboxClient) -> int:
     return (await bank.ledger()).totals.codes_exchanged
+
+
+async def exchanging(replica: Replica, bank: SandboxClient) -> Session:
+    """Start a login, and return its session while the code is being exchanged."""
+    session = await replica.log_in(bank)
+    assert session.status is SessionStatus.EXCHANGING
+    return session
 
 
 def changed(location: str, **changes: str | None) -> str:
@@ -48,7 +58,7 @@ async def test_a_login_ends_with_a_usable_connection(replica: Replica, rows: Row
     assert await refreshes_at(bank) == 0
 
 
-async def test_fewer_scopes_may_be_granted(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
+async def test_a_user_may_grant_fewer_scopes(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
     session = await replica.start_login()
     location = await consent(bank, replica.authorization_url(session), scopes=["accounts"])
     ended = await replica.call_back(location)
@@ -57,7 +67,7 @@ async def test_fewer_scopes_may_be_granted(replica: Replica, rows: Rows, bank: S
     assert (connection.scopes, connection.refreshable) == (["openid", "accounts"], False)
 
 
-async def test_a_login_that_was_cancelled_at_the_bank_is_cancelled(replica: Replica, bank: SandboxClient) -> None:
+async def test_a_login_that_the_user_cancels_at_the_bank_is_cancelled(replica: Replica, bank: SandboxClient) -> None:
     session = await replica.start_login()
     location = await consent(bank, replica.authorization_url(session), decision="cancel")
     assert [name for name, _ in parse_qsl(urlsplit(location).query)] == ["state"]
@@ -105,7 +115,7 @@ async def test_an_issuer_that_the_bank_announces_must_match(replica: Replica, ba
 
 
 @pytest.mark.parametrize("parameters", [{}, {"error": "access_denied"}, {"error": "server_error"}])
-async def test_an_issuer_that_the_bank_announces_must_be_named_without_a_code_too(
+async def test_an_announced_issuer_is_required_in_a_response_without_a_code_too(
     replica: Replica, bank: SandboxClient, parameters: dict[str, str]
 ) -> None:
     await bank.set_faults(announce_iss=True)
@@ -115,7 +125,9 @@ async def test_an_issuer_that_the_bank_announces_must_be_named_without_a_code_to
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "issuer_mismatch")
 
 
-async def test_an_issuer_that_was_sent_must_match_announced_or_not(replica: Replica, bank: SandboxClient) -> None:
+async def test_an_issuer_in_the_response_must_match_even_if_it_was_not_announced(
+    replica: Replica, bank: SandboxClient
+) -> None:
     session = await replica.start_login()
     location = changed(await consent(bank, replica.authorization_url(session)), iss="https://evil.example")
     ended = await replica.call_back(location)
@@ -123,7 +135,7 @@ async def test_an_issuer_that_was_sent_must_match_announced_or_not(replica: Repl
     assert await codes_exchanged(bank) == 0
 
 
-async def test_a_used_state_is_refused_whoever_comes_at_once(
+async def test_concurrent_callbacks_with_one_state_exchange_its_code_once(
     replicas: ReplicaFactory, bank: SandboxClient, rows: Rows
 ) -> None:
     both = [await replicas(), await replicas()]
@@ -138,9 +150,7 @@ async def test_a_used_state_is_refused_whoever_comes_at_once(
     assert (await bank.ledger()).totals.token_requests == {"authorization_code": {"ok": 1}}
 
 
-async def test_only_the_browser_of_the_first_opening_is_told_it_is_its_own(
-    replica: Replica, bank: SandboxClient
-) -> None:
+async def test_only_the_browser_of_the_first_callback_owns_the_login(replica: Replica, bank: SandboxClient) -> None:
     session = await replica.start_login()
     location = await consent(bank, replica.authorization_url(session))
     response = parse_authorization_response(parse_qsl(urlsplit(location).query))
@@ -150,9 +160,7 @@ async def test_only_the_browser_of_the_first_opening_is_told_it_is_its_own(
     assert not (await replica.login.callback.receive(response, "second", "third"))[1]
 
 
-async def test_a_state_that_is_unknown_or_expired_leads_nowhere(
-    replica: Replica, rows: Rows, bank: SandboxClient
-) -> None:
+async def test_an_unknown_or_expired_state_is_rejected(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
     session = await replica.start_login()
     location = await consent(bank, replica.authorization_url(session))
     with pytest.raises(InvalidRequest) as unknown:
@@ -165,11 +173,11 @@ async def test_a_state_that_is_unknown_or_expired_leads_nowhere(
     assert await codes_exchanged(bank) == 0
 
 
-async def test_a_code_of_another_login_is_refused_by_the_bank(replica: Replica, bank: SandboxClient) -> None:
-    """The verifier is the other login's, so an injected code is worth nothing."""
-    mine, other = await replica.start_login(), await replica.start_login()
+async def test_a_code_of_another_login_is_rejected_by_the_bank(replica: Replica, bank: SandboxClient) -> None:
+    """The code verifier does not match an injected code (RFC 7636)."""
+    own, other = await replica.start_login(), await replica.start_login()
     stolen = dict(parse_qsl(urlsplit(await consent(bank, replica.authorization_url(other))).query))["code"]
-    location = changed(await consent(bank, replica.authorization_url(mine)), code=stolen)
+    location = changed(await consent(bank, replica.authorization_url(own)), code=stolen)
     ended = await replica.call_back(location)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "invalid_grant")
 
@@ -194,31 +202,43 @@ async def test_an_exchange_that_failed_is_not_repeated(
     assert (session.code_verifier, session.token_response) == (None, None)
 
 
-async def test_an_exchange_that_the_bank_put_off_is_repeated(replica: Replica, bank: SandboxClient) -> None:
+async def test_an_exchange_that_the_bank_postponed_is_repeated(replica: Replica, bank: SandboxClient) -> None:
     await bank.set_faults(token={"status": 429, "retry_after": 0, "times": 1})
     assert (await replica.log_in(bank)).status is SessionStatus.COMPLETED
     assert await codes_exchanged(bank) == 1
 
 
-async def test_a_login_that_waits_for_the_bank_is_not_taken_up_by_another_replica(
+async def test_the_lease_of_a_login_is_renewed_while_it_waits_for_the_bank(
+    replicas: ReplicaFactory, bank: SandboxClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica = await replicas(options=replace(IMPATIENT_BROWSER, lease_times=LeaseTimes(lease=0.3)))
+    exchange = stop_before(monkeypatch, replica.bank.token_endpoint, "exchange")
+    session = await exchanging(replica, bank)
+    [first] = await rows.column(sessions, "lease_until")
+
+    async def is_renewed() -> bool:
+        return await rows.column(sessions, "lease_until") > [first]
+
+    await eventually(is_renewed)
+    exchange.open()
+    assert (await replica.ended(session)).status is SessionStatus.COMPLETED
+
+
+async def test_a_login_that_waits_for_the_bank_is_not_resumed_by_another_replica(
     replicas: ReplicaFactory, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.login.session_lease.LEASE", 1.5)
-    monkeypatch.setattr("app.login.session_lease._RETRY", 0.0)
-    waiting, other = await replicas(), await replicas()
-    await bank.set_faults(token={"status": 429, "retry_after": 2, "times": 1})
-    session = await waiting.start_login()
-    location = await consent(bank, waiting.authorization_url(session))
-    login = asyncio.create_task(waiting.call_back(location))
-    while not login.done():
-        await asyncio.sleep(0.1)
-        await other.maintenance.housekeeping.resume_overdue_logins()
-    ended = await login
+    waiting, other = await replicas(options=IMPATIENT_BROWSER), await replicas()
+    exchange = stop_before(monkeypatch, waiting.bank.token_endpoint, "exchange")
+    session = await exchanging(waiting, bank)
+    await other.maintenance.housekeeping.resume_overdue_logins()
+    assert await other.core.tasks.drain(20) == []
+    exchange.open()
+    ended = await waiting.ended(session)
     assert (ended.status, ended.error_code) == (SessionStatus.COMPLETED, None)
     assert await codes_exchanged(bank) == 1
 
 
-BAD_ANSWERS: list[tuple[dict[str, Any], str]] = [
+INVALID_RESPONSES: list[tuple[dict[str, Any], str]] = [
     ({"claims": {"nonce": "another"}}, "id_token_nonce"),
     ({"claims": {"aud": "another"}}, "id_token_audience"),
     ({"claims": {"iss": "https://evil.example"}}, "id_token_issuer"),
@@ -238,8 +258,8 @@ BAD_ANSWERS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "code"), BAD_ANSWERS)
-async def test_an_answer_that_must_not_be_believed_is_revoked_at_the_bank(
+@pytest.mark.parametrize(("fault", "code"), INVALID_RESPONSES)
+async def test_the_tokens_of_an_invalid_response_are_revoked_at_the_bank(
     *,
     replica: Replica,
     rows: Rows,
@@ -258,21 +278,16 @@ async def test_an_answer_that_must_not_be_believed_is_revoked_at_the_bank(
     assert await rows.count(revocations) == 0
 
 
-async def test_an_answer_without_tokens_needs_no_revocation(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
+async def test_a_response_without_tokens_needs_no_revocation(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
     await bank.set_faults(token={"token_response": {"access_token": None, "refresh_token": None}})
     session = await replica.log_in(bank)
     assert (session.status, session.error_code) == (SessionStatus.FAILED, "bank_bad_answer")
     assert await rows.count(revocations) == 0
 
 
-async def exchanging(replica: Replica, bank: SandboxClient) -> Session:
-    """Start a login whose browser is not kept waiting to its end."""
-    session = await replica.log_in(bank)
-    assert session.status is SessionStatus.EXCHANGING
-    return session
-
-
-async def test_an_outage_of_the_keys_is_waited_out(replicas: ReplicaFactory, bank: SandboxClient, rows: Rows) -> None:
+async def test_a_login_waits_for_an_outage_of_the_signing_keys_to_end(
+    replicas: ReplicaFactory, bank: SandboxClient, rows: Rows
+) -> None:
     replica = await replicas(options=IMPATIENT_BROWSER)
     await bank.set_faults(jwks={"status": 503})
     session = await exchanging(replica, bank)
@@ -282,10 +297,10 @@ async def test_an_outage_of_the_keys_is_waited_out(replicas: ReplicaFactory, ban
     assert await codes_exchanged(bank) == 1
 
 
-async def test_an_outage_in_each_step_leaves_a_login_no_more_time_than_one_does(
+async def test_all_steps_of_a_login_together_may_take_no_longer_than_its_session(
     replica: Replica, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The discovery document takes most of the time; the exchange may have only what is left."""
+    """The discovery document takes most of the time, and the exchange has only the rest."""
     session = await replica.start_login()
     location = await consent(bank, replica.authorization_url(session))
     metadata = replica.bank.provider.metadata
@@ -300,12 +315,18 @@ async def test_an_outage_in_each_step_leaves_a_login_no_more_time_than_one_does(
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "bank_rate_limited")
 
 
-async def test_an_outage_that_outlasts_the_session_fails_it_and_revokes(
+async def test_an_outage_that_outlasts_the_session_fails_it_and_revokes_the_tokens(
     replicas: ReplicaFactory, bank: SandboxClient
 ) -> None:
     replica = await replicas(options=IMPATIENT_BROWSER)
     await bank.set_faults(jwks={"status": 503})
-    session = await exchanging(replica, bank)
+    with capture_log_events() as logs:
+        session = await exchanging(replica, bank)
+
+        async def waits_for_keys() -> bool:
+            return "login_waits_for_bank" in [line["event"] for line in logs]
+
+        await eventually(waits_for_keys)
     replica.clock.advance(1_000)
     ended = await replica.ended(session)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "bank_bad_answer")
@@ -313,79 +334,82 @@ async def test_an_outage_that_outlasts_the_session_fails_it_and_revokes(
     assert await living_families_at(bank) == 0
 
 
-async def test_an_outage_of_the_keys_that_outlasts_the_id_token_loses_nothing(
+async def test_an_outage_of_the_signing_keys_that_outlasts_the_id_token_loses_nothing(
     replicas: ReplicaFactory, bank: SandboxClient
 ) -> None:
     replica = await replicas(options=IMPATIENT_BROWSER)
     await bank.set_faults(jwks={"status": 503})
     session = await exchanging(replica, bank)
 
-    async def is_kept() -> bool:
+    async def is_stored() -> bool:
         return (await replica.login.sessions.get(CALLER, session.id)).token_response is not None
 
-    await eventually(is_kept)
+    await eventually(is_stored)
     replica.clock.advance(600)
     await bank.set_faults(jwks=None)
     ended = await replica.ended(session)
     assert (ended.status, ended.error_code) == (SessionStatus.COMPLETED, None)
 
 
-async def test_a_database_that_goes_away_after_the_exchange_costs_nothing(
-    replicas: ReplicaFactory, relay: Relay, bank: SandboxClient
+async def test_losing_the_database_after_the_exchange_loses_no_login(
+    replicas: ReplicaFactory, relay: Relay, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replica, onlooker = await replicas(database_url=relay.url, listens=False, options=IMPATIENT_BROWSER), await replicas()
-    session = await replica.start_login()
-    location = await consent(bank, replica.authorization_url(session))
-    await bank.set_faults(token={"delay_after": 0.4})
-    assert (await replica.call_back(location)).status is SessionStatus.EXCHANGING
-    await relay.cut()
+    replica = await replicas(database_url=relay.url, listens=False, options=IMPATIENT_BROWSER)
+    onlooker = await replicas()
+    exchange = stop_after(monkeypatch, replica.bank.token_endpoint, "exchange")
+    with capture_log_events() as logs:
+        session = await exchanging(replica, bank)
+        await exchange.wait_until_reached()
+        assert await codes_exchanged(bank) == 1
+        await relay.cut()
+        exchange.open()
 
-    async def is_exchanged() -> bool:
-        return await codes_exchanged(bank) == 1
+        async def is_retrying() -> bool:
+            return ("waiting_for_database", session.id) in [(line["event"], line.get("about")) for line in logs]
 
-    await eventually(is_exchanged)
-    await asyncio.sleep(0.5)
+        await eventually(is_retrying)
     await relay.restore()
     assert (await onlooker.ended(session)).status is SessionStatus.COMPLETED
 
 
-async def interrupted(replica: Replica, rows: Rows, session: Session) -> None:
-    """Stop a replica in the middle of its work, and let the lease of that be over."""
+async def interrupt(replica: Replica, rows: Rows, session: Session) -> None:
+    """Stop a replica in the middle of its work, and end the lease of the session."""
     assert await replica.core.tasks.drain(0) != []
     await rows.change_session(session.id, lease_until=seconds_from_now(-1))
 
 
-async def test_a_login_that_was_interrupted_after_the_exchange_is_carried_on_by_another_replica(
+async def test_another_replica_completes_a_login_that_was_interrupted_after_the_exchange(
     replicas: ReplicaFactory, rows: Rows, bank: SandboxClient
 ) -> None:
     lost, other = await replicas(options=IMPATIENT_BROWSER), await replicas()
     await bank.set_faults(jwks={"status": 503})
     session = await exchanging(lost, bank)
 
-    async def is_kept() -> bool:
+    async def is_stored() -> bool:
         return (await other.login.sessions.get(CALLER, session.id)).token_response is not None
 
-    await eventually(is_kept)
-    await interrupted(lost, rows, session)
+    await eventually(is_stored)
+    await interrupt(lost, rows, session)
     await bank.set_faults(jwks=None)
     await other.maintenance.housekeeping.resume_overdue_logins()
     assert (await other.ended(session)).status is SessionStatus.COMPLETED
     assert await codes_exchanged(bank) == 1
 
 
-async def test_a_login_that_was_interrupted_during_the_exchange_fails_and_presents_no_code_again(
-    replicas: ReplicaFactory, rows: Rows, bank: SandboxClient
+async def test_a_login_that_was_interrupted_during_the_exchange_fails_and_sends_no_code_again(
+    replicas: ReplicaFactory, rows: Rows, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost, other = await replicas(options=IMPATIENT_BROWSER), await replicas()
-    await bank.set_faults(token={"delay": 5})
+    exchange = stop_before(monkeypatch, lost.bank.token_endpoint, "exchange")
     session = await exchanging(lost, bank)
-    await interrupted(lost, rows, session)
+    await exchange.wait_until_reached()
+    await interrupt(lost, rows, session)
     await other.maintenance.housekeeping.resume_overdue_logins()
     ended = await other.ended(session)
     assert (ended.status, ended.error_code) == (SessionStatus.FAILED, "exchange_interrupted")
 
 
-async def test_a_login_that_meets_a_fault_of_ours_ends_with_its_time_and_its_grant(
+async def test_an_unexpected_error_ends_the_login_when_it_expires_and_revokes_its_tokens(
     replica: Replica, rows: Rows, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def crash(*_: object) -> None:
@@ -407,58 +431,65 @@ async def test_a_login_that_meets_a_fault_of_ours_ends_with_its_time_and_its_gra
     assert await living_families_at(bank) == 0
 
 
-async def test_a_login_that_another_replica_has_given_up_revokes_what_it_got(
-    replicas: ReplicaFactory, rows: Rows, bank: SandboxClient
+async def test_tokens_that_arrive_after_another_replica_ended_the_login_are_revoked(
+    replicas: ReplicaFactory, rows: Rows, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow, other = await replicas(options=IMPATIENT_BROWSER), await replicas()
-    await bank.set_faults(token={"delay_after": 1})
+    exchange = stop_after(monkeypatch, slow.bank.token_endpoint, "exchange")
     session = await exchanging(slow, bank)
+    await exchange.wait_until_reached()
     await rows.change_session(session.id, lease_until=seconds_from_now(-1))
     await other.maintenance.housekeeping.resume_overdue_logins()
     ended = await other.ended(session)
     assert ended.error_code == "exchange_interrupted"
+    exchange.open()
     assert await slow.core.tasks.drain(20) == []
     assert await rows.count(connections) == 0
     await other.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 0
 
 
-async def test_an_ended_session_keeps_no_answer(replicas: ReplicaFactory, rows: Rows, bank: SandboxClient) -> None:
+async def test_a_late_token_response_is_not_stored_in_an_ended_session(
+    replicas: ReplicaFactory, rows: Rows, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slow, other = await replicas(options=IMPATIENT_BROWSER), await replicas()
-    await bank.set_faults(token={"delay_after": 1})
+    exchange = stop_after(monkeypatch, slow.bank.token_endpoint, "exchange")
     session = await exchanging(slow, bank)
+    await exchange.wait_until_reached()
     await rows.change_session(session.id, lease_until=seconds_from_now(-1))
     await other.maintenance.housekeeping.resume_overdue_logins()
     await other.ended(session)
+    exchange.open()
     assert await slow.core.tasks.drain(20) == []
     assert (await other.login.sessions.get(CALLER, session.id)).token_response is None
 
 
-async def test_a_user_who_is_erased_during_a_login_leaves_no_living_tokens(
-    replicas: ReplicaFactory, bank: SandboxClient
+async def test_erasing_a_user_during_a_login_leaves_no_valid_tokens(
+    replicas: ReplicaFactory, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replica = await replicas(options=IMPATIENT_BROWSER)
-    await bank.set_faults(token={"delay_after": 0.5})
+    exchange = stop_after(monkeypatch, replica.bank.token_endpoint, "exchange")
     session = await exchanging(replica, bank)
+    await exchange.wait_until_reached()
     await replica.connections.disconnect.erase_user(CALLER, session.user_id)
-    assert await replica.core.tasks.drain(5) == []
+    exchange.open()
+    assert await replica.core.tasks.drain(20) == []
     await replica.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 0
 
 
-async def test_two_replicas_that_carry_on_the_same_login_link_it_once(
-    replicas: ReplicaFactory, rows: Rows, bank: SandboxClient
+async def test_two_replicas_that_complete_the_same_login_link_it_once(
+    replicas: ReplicaFactory, rows: Rows, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = await replicas(options=IMPATIENT_BROWSER), await replicas()
-    await bank.set_faults(jwks={"delay": 0.5})
+    validations = [stop_before(monkeypatch, replica.login.account_linker, "validate") for replica in (first, second)]
     session = await exchanging(first, bank)
-
-    async def is_kept() -> bool:
-        return (await second.login.sessions.get(CALLER, session.id)).token_response is not None
-
-    await eventually(is_kept)
+    await validations[0].wait_until_reached()
     await rows.change_session(session.id, lease_until=seconds_from_now(-1))
     await second.maintenance.housekeeping.resume_overdue_logins()
+    await validations[1].wait_until_reached()
+    for validation in validations:
+        validation.open()
     assert await first.core.tasks.drain(20) == []
     assert await second.core.tasks.drain(20) == []
     assert (await second.ended(session)).status is SessionStatus.COMPLETED
@@ -486,7 +517,7 @@ async def test_a_renewal_keeps_the_connection_and_its_id(replica: Replica, rows:
     assert (await bank.query(token.access_token.get_secret_value(), "{ user { id } }")).status_code == 200
 
 
-async def test_a_renewal_as_another_user_is_refused_and_the_old_tokens_stay(
+async def test_a_renewal_by_another_user_is_rejected_and_the_old_tokens_stay(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:
     connection = await rows.link(bank)
@@ -496,8 +527,8 @@ async def test_a_renewal_as_another_user_is_refused_and_the_old_tokens_stay(
     after = await rows.stored(connection.id)
     assert (after.tokens, after.connection) == (before.tokens, before.connection)
     await replica.connections.revocation_worker.revoke_due()
-    alive = [family.sub for family in (await bank.ledger()).families if family.alive]
-    assert alive == [connection.subject]
+    active = [family.sub for family in (await bank.ledger()).families if family.alive]
+    assert active == [connection.subject]
 
 
 async def test_a_connection_that_was_revoked_during_its_renewal_stays_revoked(
@@ -514,19 +545,17 @@ async def test_a_connection_that_was_revoked_during_its_renewal_stays_revoked(
     assert await living_families_at(bank) == 0
 
 
-async def test_a_refresh_under_way_does_not_overwrite_a_renewal(
-    replica: Replica, rows: Rows, bank: SandboxClient
+async def test_a_running_refresh_does_not_overwrite_a_renewal(
+    replica: Replica, rows: Rows, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = await rows.link(bank, seconds_left=-1)
-    await bank.set_faults(token={"grant_type": "refresh_token", "delay_after": 1})
+    refresh = stop_after(monkeypatch, replica.bank.token_endpoint, "refresh")
     refreshing = asyncio.create_task(replica.refresh.tokens.get(TENANT, connection.id))
-
-    async def has_rotated() -> bool:
-        return await refreshes_at(bank) == 1
-
-    await eventually(has_rotated)
+    await refresh.wait_until_reached()
+    assert await refreshes_at(bank) == 1
     assert (await replica.log_in(bank, connection_id=connection.id)).status is SessionStatus.COMPLETED
     renewed = await rows.stored(connection.id)
+    refresh.open()
     token = await refreshing
     after = await rows.stored(connection.id)
     assert (after.connection.version, after.tokens) == (2, renewed.tokens)

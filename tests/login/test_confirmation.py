@@ -16,7 +16,7 @@ from tests.support.rows import TENANT, Rows, now_at
 
 @pytest.fixture
 async def awaiting(replica: Replica, bank: SandboxClient) -> Session:
-    """A login that is ended but for its confirmation."""
+    """A login that only lacks its confirmation."""
     session = await replica.log_in(bank, require_confirmation=True)
     assert session.status is SessionStatus.AWAITING_CONFIRMATION
     return session
@@ -34,7 +34,7 @@ async def test_an_unconfirmed_link_cannot_be_used(replica: Replica, awaiting: Se
         await replica.refresh.tokens.get(TENANT, awaiting.connection_id)
 
 
-async def test_the_right_code_makes_it_usable_once(replica: Replica, rows: Rows, awaiting: Session) -> None:
+async def test_the_right_code_makes_the_link_usable_once(replica: Replica, rows: Rows, awaiting: Session) -> None:
     code = code_of(replica, awaiting)
     confirmed = await replica.login.confirmation.confirm(CALLER, awaiting.id, code)
     assert (confirmed.status, confirmed.connection_id) == (SessionStatus.COMPLETED, awaiting.connection_id)
@@ -50,20 +50,20 @@ async def test_the_right_code_makes_it_usable_once(replica: Replica, rows: Rows,
 
 async def test_a_wrong_code_confirms_nothing(replica: Replica, awaiting: Session) -> None:
     for wrong in ("", "x" * 43, code_of(replica, awaiting).get_secret_value()[:-1]):
-        with pytest.raises(UnprocessableRequest) as refused:
+        with pytest.raises(UnprocessableRequest) as rejected:
             await replica.login.confirmation.confirm(CALLER, awaiting.id, SecretStr(wrong))
-        assert refused.value.code == "confirmation_code_wrong"
+        assert rejected.value.code == "confirmation_code_wrong"
     assert (await replica.login.sessions.get(CALLER, awaiting.id)).status is SessionStatus.AWAITING_CONFIRMATION
 
 
-async def test_another_tenant_confirms_nothing(replica: Replica, awaiting: Session) -> None:
+async def test_another_tenant_cannot_confirm_a_link(replica: Replica, awaiting: Session) -> None:
     with pytest.raises(NotFound):
         await replica.login.confirmation.confirm(STRANGER, awaiting.id, code_of(replica, awaiting))
     with pytest.raises(NotFound):
         await replica.login.confirmation.confirm(CALLER, "ses_unknown", SecretStr("x"))
 
 
-async def test_a_link_that_awaits_its_confirmation_is_not_renewed_around_it(
+async def test_a_link_that_awaits_its_confirmation_cannot_be_renewed_instead(
     replica: Replica, bank: SandboxClient, rows: Rows, awaiting: Session
 ) -> None:
     with pytest.raises(ConnectionNotReady):
@@ -77,20 +77,20 @@ async def test_a_link_that_awaits_its_confirmation_is_not_renewed_around_it(
     assert stored.connection.status is ConnectionStatus.PENDING_CONFIRMATION
 
 
-async def test_a_session_that_needs_no_confirmation_has_no_code(replica: Replica, bank: SandboxClient) -> None:
+async def test_a_session_without_confirmation_has_no_code(replica: Replica, bank: SandboxClient) -> None:
     session = await replica.log_in(bank)
     assert replica.login.confirmation.code_of(session) is None
     with pytest.raises(Conflict):
         await replica.login.confirmation.confirm(CALLER, session.id, SecretStr("x"))
 
 
-async def test_a_confirmation_that_comes_too_late_is_refused(replica: Replica, rows: Rows, awaiting: Session) -> None:
+async def test_a_late_confirmation_is_rejected(replica: Replica, rows: Rows, awaiting: Session) -> None:
     await rows.change_session(awaiting.id, expires_at=seconds_from_now(-1))
     with pytest.raises(Conflict):
         await replica.login.confirmation.confirm(CALLER, awaiting.id, code_of(replica, awaiting))
 
 
-async def test_whoever_logged_in_at_the_last_moment_has_time_to_confirm(
+async def test_a_user_who_logs_in_just_in_time_still_has_time_to_confirm(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:
     session = await replica.start_login(require_confirmation=True)
@@ -99,7 +99,7 @@ async def test_whoever_logged_in_at_the_last_moment_has_time_to_confirm(
     assert (await replica.call_back(location)).seconds_left > 250
 
 
-async def test_what_is_not_confirmed_in_time_is_revoked_and_erased(
+async def test_an_unconfirmed_link_is_revoked_and_erased_when_it_expires(
     replica: Replica, rows: Rows, bank: SandboxClient, awaiting: Session
 ) -> None:
     await rows.change_session(awaiting.id, expires_at=seconds_from_now(-1))
@@ -116,9 +116,7 @@ async def test_what_is_not_confirmed_in_time_is_revoked_and_erased(
         await replica.login.confirmation.confirm(CALLER, awaiting.id, SecretStr("x"))
 
 
-async def test_a_confirmation_and_its_withdrawal_do_not_both_happen(
-    replica: Replica, rows: Rows, awaiting: Session
-) -> None:
+async def test_a_link_is_not_both_confirmed_and_expired(replica: Replica, rows: Rows, awaiting: Session) -> None:
     await asyncio.gather(
         replica.login.confirmation.confirm(CALLER, awaiting.id, code_of(replica, awaiting)),
         replica.login.confirmation.expire(awaiting),
@@ -135,7 +133,7 @@ async def test_a_confirmation_and_its_withdrawal_do_not_both_happen(
     assert (await replica.login.sessions.get(CALLER, awaiting.id)).status is ended.status
 
 
-async def test_an_unconfirmed_link_that_was_disconnected_stays_so(
+async def test_an_unconfirmed_link_that_was_disconnected_stays_disconnected(
     replica: Replica, bank: SandboxClient, awaiting: Session
 ) -> None:
     assert awaiting.connection_id is not None
@@ -172,7 +170,7 @@ async def test_a_renewal_that_is_not_confirmed_leaves_the_old_tokens(
     assert (await rows.stored(connection.id)).connection.status is ConnectionStatus.ACTIVE
 
 
-async def test_tokens_that_waited_for_their_confirmation_have_not_grown_younger(
+async def test_waiting_for_the_confirmation_does_not_extend_the_lifetime_of_the_tokens(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:
     connection = await rows.link(bank)

@@ -32,12 +32,12 @@ async def open_link(replica: Replica, ticket: str, browser: str | None = None) -
 
 
 async def pushes(bank: SandboxClient) -> int:
-    """Count the requests that were pushed, also those that a fault has answered."""
+    """Count the pushed requests, including those that a fault answered."""
     totals = (await bank.ledger()).totals
     return totals.pushed_requests + totals.answered_by_fault.get("par", 0)
 
 
-async def test_a_link_is_pushed_once_in_a_while_however_often_it_is_opened(
+async def test_a_link_is_pushed_once_per_interval_however_often_it_is_opened(
     pushing: Replica, bank: SandboxClient, clock: AdjustableClock
 ) -> None:
     ticket = await new_ticket(pushing)
@@ -46,14 +46,14 @@ async def test_a_link_is_pushed_once_in_a_while_however_often_it_is_opened(
     again = await asyncio.gather(*(open_link(pushing, ticket, first.browser) for _ in range(20)))
     assert {opened.bank_url for opened in again} == {first.bank_url}
     assert await pushes(bank) == before + 1
-    # Other links are none the slower, nor is this one later on, when the bank may have used up what was pushed.
+    # Other links are pushed at once, and this one again after the interval: the bank may have used the first request.
     other = await open_link(pushing, await new_ticket(pushing))
     clock.advance(PUSH_INTERVAL)
     later = await open_link(pushing, ticket, first.browser)
     assert len({opened.bank_url for opened in (first, other, later)}) == 3
 
 
-async def test_a_bank_that_takes_no_push_is_left_alone_for_as_long(
+async def test_after_a_failed_push_the_bank_gets_none_for_the_same_interval(
     pushing: Replica, bank: SandboxClient, clock: AdjustableClock
 ) -> None:
     ticket = await new_ticket(pushing)

@@ -16,7 +16,7 @@ ALLOWED = ReturnUrls(
     )
 )
 
-GOOD = [
+ALLOWED_URLS = [
     "https://app.example/done?step=2",
     "https://app.example/linked/",
     "https://app.example/linked/a/b?c=d&e=%2F..%2F",
@@ -26,7 +26,7 @@ GOOD = [
     "HTTPS://WHOLE.example/x",
 ]
 
-BAD = [
+REJECTED_URLS = [
     "",
     "/linked/",
     "//app.example/linked/",
@@ -89,13 +89,13 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("url", GOOD)
-def test_an_allowed_address_passes(url: str) -> None:
+@pytest.mark.parametrize("url", ALLOWED_URLS)
+def test_an_allowed_url_is_accepted(url: str) -> None:
     ALLOWED.require(url)
 
 
-@pytest.mark.parametrize("url", BAD)
-def test_an_open_redirect_is_refused(url: str) -> None:
+@pytest.mark.parametrize("url", REJECTED_URLS)
+def test_an_open_redirect_is_rejected(url: str) -> None:
     with pytest.raises(UnprocessableRequest) as refused:
         ALLOWED.require(url)
     assert refused.value.code == "return_url_not_allowed"
@@ -111,7 +111,7 @@ PIECES = st.sampled_from([*_ADDRESS_PARTS.split(), "%2e", "%2f", "%5c", "%00", "
 
 
 @given(st.lists(PIECES, max_size=12).map("".join))
-def test_whatever_passes_stays_on_the_host_and_below_the_path(url: str) -> None:
+def test_an_accepted_url_has_the_allowed_host_and_path(url: str) -> None:
     for candidate in (url, f"https://app.example/linked/{url}", f"https://app.example{url}"):
         try:
             ReturnUrls(("https://app.example/linked/*",)).require(candidate)
@@ -123,13 +123,13 @@ def test_whatever_passes_stays_on_the_host_and_below_the_path(url: str) -> None:
         assert ".." not in unquote(unquote(parts.path)).split("/")
 
 
-def test_the_outcome_replaces_parameters_of_its_names() -> None:
+def test_the_outcome_replaces_existing_parameters() -> None:
     url = with_outcome("https://app.example/done?status=completed&a=1&b=&status=x", {"status": "failed"})
     assert url == "https://app.example/done?a=1&b=&status=failed"
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text()))
-def test_the_outcome_cannot_break_out_of_the_query(outcome: dict[str, str]) -> None:
+def test_the_outcome_cannot_escape_from_the_query(outcome: dict[str, str]) -> None:
     parts = urlsplit(with_outcome("https://app.example/done?a=1", outcome))
     assert (parts.netloc, parts.path, parts.fragment) == ("app.example", "/done", "")
     assert dict(parse_qsl(parts.query, keep_blank_values=True)) == {"a": "1", **outcome}

@@ -1,4 +1,4 @@
-"""What becomes of the bank's answer to a code, whatever happens to the process and to the database."""
+"""No token response is lost, whatever happens to the process and to the database."""
 
 import json
 from datetime import timedelta
@@ -17,92 +17,94 @@ from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.bank import living_families_at
 from tests.support.eventually import eventually
+from tests.support.gates import stop_after
 from tests.support.logs import capture_log_events
 from tests.support.relay import Relay
-from tests.support.replica import CALLER, Replica, consent
+from tests.support.replica import CALLER, IMPATIENT_BROWSER, Replica
 from tests.support.rows import TENANT, Rows
 
-SECRET, ELSEWHERE = SecretStr("{}"), AssociatedData("elsewhere", "token_response", "ses_other")
+SECRET, OTHER_SESSION = SecretStr("{}"), AssociatedData("elsewhere", "token_response", "ses_other")
 
 
-def kept_in(spool: Path) -> dict[str, str]:
-    """Return what the files of a spool hold."""
+def files_in(spool: Path) -> dict[str, str]:
+    """Return the contents of the files of a spool."""
     return {path.name: path.read_text() for path in spool.glob("*")}
 
 
-async def stopped_with_an_answer(replicas: ReplicaFactory, relay: Relay, bank: SandboxClient, spool: Path) -> Session:
-    """Have a replica exchange a code and lose the database before it can store the answer; then stop it."""
-    lost = await replicas(database_url=relay.url, listens=False, options=IMPATIENT_BROWSER, data_dir=spool.parent)
-    session = await lost.start_login()
-    location = await consent(bank, lost.authorization_url(session))
-    await bank.set_faults(token={"delay_after": 2})
-    assert (await lost.call_back(location)).status is SessionStatus.EXCHANGING
+@pytest.fixture
+async def stopped(
+    replicas: ReplicaFactory, relay: Relay, bank: SandboxClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Session:
+    """A login whose replica lost the database right after the exchange, and was then stopped."""
+    lost = await replicas(
+        database_url=relay.url, listens=False, options=IMPATIENT_BROWSER, data_dir=tmp_path / "stopped"
+    )
+    exchange = stop_after(monkeypatch, lost.bank.token_endpoint, "exchange")
+    session = await lost.log_in(bank)
+    assert session.status is SessionStatus.EXCHANGING
+    await exchange.wait_until_reached()
     await relay.cut()
+    exchange.open()
+    spool = tmp_path / "stopped" / "spool"
 
     async def is_on_disk() -> bool:
-        return f"{session.id}.login" in kept_in(spool)
+        return f"{session.id}.login" in files_in(spool)
 
     await eventually(is_on_disk)
     assert await lost.core.tasks.drain(0) == [f"login {session.id}"]
-    assert "access_token" not in "".join(kept_in(spool).values())
+    assert "access_token" not in "".join(files_in(spool).values())
     return session
 
 
-async def test_an_answer_that_a_replica_was_stopped_with_is_linked_by_the_next(
-    replicas: ReplicaFactory, relay: Relay, bank: SandboxClient, rows: Rows, tmp_path: Path
+async def test_the_next_process_links_a_response_that_a_stopped_one_left(
+    replicas: ReplicaFactory, stopped: Session, bank: SandboxClient, rows: Rows, tmp_path: Path
 ) -> None:
-    spool = tmp_path / "spool"
-    session = await stopped_with_an_answer(replicas, relay, bank, spool)
-    following = await replicas(data_dir=spool.parent)
+    following = await replicas(data_dir=tmp_path / "stopped")
     following.clock.advance(20)
-    # Its own housekeeping must not be first.
-    await rows.change_session(session.id, lease_until=seconds_from_now(-1))
+    # Its own housekeeping must not end the login first.
+    await rows.change_session(stopped.id, lease_until=seconds_from_now(-1))
     await following.maintenance.housekeeping.resume_overdue_logins()
     assert await following.core.tasks.drain(5) == []
     await following.login.token_responses.replay()
-    ended = await following.login.sessions.get(CALLER, session.id)
+    ended = await following.login.sessions.get(CALLER, stopped.id)
     assert (ended.status, ended.error_code) == (SessionStatus.COMPLETED, None)
-    assert kept_in(spool) == {}
+    assert files_in(tmp_path / "stopped" / "spool") == {}
     assert ended.connection_id is not None
     stored = await rows.stored(ended.connection_id)
-    # The life of the token began when it was got.
+    # The lifetime of the token began when it was received.
     assert 800 < stored.seconds_left <= 880
 
 
-async def test_an_answer_that_comes_after_its_login_was_given_up_is_revoked(
-    replicas: ReplicaFactory, relay: Relay, bank: SandboxClient, rows: Rows, tmp_path: Path
+async def test_a_response_whose_login_has_ended_is_revoked(
+    replicas: ReplicaFactory, stopped: Session, bank: SandboxClient, rows: Rows, tmp_path: Path
 ) -> None:
-    spool = tmp_path / "spool"
-    session = await stopped_with_an_answer(replicas, relay, bank, spool)
     other = await replicas()
-    await rows.change_session(session.id, lease_until=seconds_from_now(-1))
+    await rows.change_session(stopped.id, lease_until=seconds_from_now(-1))
     await other.maintenance.housekeeping.resume_overdue_logins()
-    assert (await other.ended(session)).error_code == "exchange_interrupted"
-    following = await replicas(data_dir=spool.parent)
+    assert (await other.ended(stopped)).error_code == "exchange_interrupted"
+    following = await replicas(data_dir=tmp_path / "stopped")
     await following.login.token_responses.replay()
     assert await following.connections.revocation_worker.revoke_due() == 1
     assert await living_families_at(bank) == 0
-    assert kept_in(spool) == {}
+    assert files_in(tmp_path / "stopped" / "spool") == {}
 
 
-async def test_an_answer_whose_session_was_erased_is_revoked(
-    replicas: ReplicaFactory, relay: Relay, bank: SandboxClient, tmp_path: Path
+async def test_a_response_whose_session_was_erased_is_revoked(
+    replicas: ReplicaFactory, stopped: Session, bank: SandboxClient, tmp_path: Path
 ) -> None:
-    spool = tmp_path / "spool"
-    session = await stopped_with_an_answer(replicas, relay, bank, spool)
-    following = await replicas(data_dir=spool.parent)
-    await following.connections.disconnect.erase_user(CALLER, session.user_id)
+    following = await replicas(data_dir=tmp_path / "stopped")
+    await following.connections.disconnect.erase_user(CALLER, stopped.user_id)
     await following.login.token_responses.replay()
     await following.connections.revocation_worker.revoke_due()
     assert await living_families_at(bank) == 0
 
 
-async def test_an_answer_of_long_ago_whose_session_is_gone_revokes_nothing(
+async def test_an_old_response_whose_session_was_removed_revokes_nothing(
     replicas: ReplicaFactory, replica: Replica, rows: Rows, tmp_path: Path
 ) -> None:
-    left = LoginSpool(tmp_path / "spool", replica.core.key_ring)
+    spool = LoginSpool(tmp_path / "spool", replica.core.key_ring)
     received_at = replica.core.clock.now() - timedelta(days=2)
-    await left.add(UnsavedTokenResponse(TENANT, "ses_gone", received_at, SecretStr('{"access_token": "at"}')))
+    await spool.add(UnsavedTokenResponse(TENANT, "ses_gone", received_at, SecretStr('{"access_token": "at"}')))
     sealed = replica.core.key_ring.encrypt(SecretStr('{"tenant": 1}'), AssociatedData("spool", "login", "ses_other"))
     (tmp_path / "spool" / "ses_other.login").write_text(sealed.text)
     following = await replicas(data_dir=tmp_path)
@@ -110,33 +112,32 @@ async def test_an_answer_of_long_ago_whose_session_is_gone_revokes_nothing(
         await following.login.token_responses.replay()
     assert await rows.count(revocations) == 0
     assert [line["event"] for line in logs] == ["spool_unreadable", "spool_replayed", "answer_too_old"]
-    assert list(kept_in(tmp_path / "spool")) == ["ses_other.login"]
+    assert list(files_in(tmp_path / "spool")) == ["ses_other.login"]
 
 
-async def test_a_file_that_outlived_its_login_does_no_harm(
+async def test_a_leftover_file_of_a_completed_login_does_no_harm(
     replicas: ReplicaFactory, replica: Replica, bank: SandboxClient, rows: Rows, tmp_path: Path
 ) -> None:
     tokens = await bank.link()
     session = await replica.log_in(bank)
-    left = LoginSpool(tmp_path / "spool", replica.core.key_ring)
-    await left.add(UnsavedTokenResponse(TENANT, session.id, replica.core.clock.now(), SecretStr(json.dumps(tokens))))
+    spool = LoginSpool(tmp_path / "spool", replica.core.key_ring)
+    await spool.add(UnsavedTokenResponse(TENANT, session.id, replica.core.clock.now(), SecretStr(json.dumps(tokens))))
     following = await replicas(data_dir=tmp_path)
     await following.login.token_responses.replay()
     assert await rows.count(revocations) == 0
     assert session.connection_id is not None
     assert (await rows.stored(session.connection_id)).connection.status is ConnectionStatus.ACTIVE
-    assert list(left.entries()) == []
+    assert list(spool.entries()) == []
 
 
 @pytest.mark.parametrize("damage", ["unreadable", "fault"])
-async def test_an_answer_that_cannot_be_carried_on_ends_its_login_with_its_time(
+async def test_a_response_that_cannot_be_processed_fails_its_login_when_it_expires(
     replicas: ReplicaFactory, rows: Rows, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     replica = await replicas(options=IMPATIENT_BROWSER)
     await bank.set_faults(jwks={"status": 503})
-    session = await replica.start_login()
-    location = await consent(bank, replica.authorization_url(session))
-    assert (await replica.call_back(location)).status is SessionStatus.EXCHANGING
+    session = await replica.log_in(bank)
+    assert session.status is SessionStatus.EXCHANGING
 
     async def is_stored() -> bool:
         return (await replica.login.sessions.get(CALLER, session.id)).token_response is not None
@@ -151,7 +152,7 @@ async def test_an_answer_that_cannot_be_carried_on_ends_its_login_with_its_time(
 
         monkeypatch.setattr(replica.login.account_linker, "link", crash)
     else:
-        await rows.change_session(session.id, token_response=replica.core.key_ring.encrypt(SECRET, ELSEWHERE))
+        await rows.change_session(session.id, token_response=replica.core.key_ring.encrypt(SECRET, OTHER_SESSION))
     with capture_log_events() as logs:
         await rows.change_session(session.id, lease_until=seconds_from_now(-1))
         await replica.maintenance.housekeeping.resume_overdue_logins()
