@@ -4,6 +4,7 @@ from urllib.parse import urljoin
 
 import httpx
 
+from app.demo.customer import NAVIGATION_HEADERS
 from app.demo.forms import read_page
 
 _MAX_REQUESTS = 24
@@ -40,7 +41,7 @@ class Browser:
             await client.aclose()
 
     async def _get(self, url: str) -> httpx.Response:
-        return await self._client(url).get(url, headers={"accept": "text/html"})
+        return await self._client(url).get(url, headers=NAVIGATION_HEADERS)
 
     def _client(self, url: str) -> httpx.AsyncClient:
         origin = str(httpx.URL(url).copy_with(path="/", query=None))

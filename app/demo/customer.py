@@ -10,6 +10,15 @@ from app.demo.exchange import open_client, said
 from app.demo.expectations import Unexpected
 from app.demo.forms import Button, Form, Page, read_page
 
+# What a browser sends if a person opens an address (Fetch Metadata Request Headers). The broker looks at these.
+NAVIGATION_HEADERS = {
+    "accept": "text/html",
+    "sec-fetch-site": "none",
+    "sec-fetch-mode": "navigate",
+    "sec-fetch-dest": "document",
+    "sec-fetch-user": "?1",
+}
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -37,7 +46,7 @@ class Customer:
 
     def open(self, url: str) -> httpx.Response:
         """Open an address, without following where it leads."""
-        return self.browser.get(url, headers={"accept": "text/html"})
+        return self.browser.get(url, headers=NAVIGATION_HEADERS)
 
     def submit(self, response: httpx.Response) -> Submission:
         """Submit the first form of a page that the customer can. Raises Unexpected where there is none."""

@@ -42,11 +42,16 @@ class InteractionBrowserFlow:
         self._key_ring = core.key_ring
         self._outcomes = outcomes
 
-    async def open(self, ticket: str, secret_of: Callable[[str], str | None]) -> OpenedInteraction:
+    async def open(
+        self, ticket: str, secret_of: Callable[[str], str | None], *, may_bind: bool = True
+    ) -> OpenedInteraction | None:
         """Bind the link to this browser. `secret_of` returns the browser's secret for a cookie name, if it has one.
 
-        The first browser that opens the link keeps it. Raises NotFound for an unknown ticket, InvalidRequest for one
-        that was used, has expired or belongs to another browser.
+        The first browser that opens the link keeps it. Without `may_bind`, returns None for a link that no browser has
+        opened yet.
+
+        Raises NotFound for an unknown ticket, InvalidRequest for one that was used, has expired or belongs to another
+        browser.
         """
         async with self._database.transaction() as transaction:
             interaction = await lock_interaction_by_ticket(transaction, sha256_hex(ticket))
@@ -57,6 +62,8 @@ class InteractionBrowserFlow:
             name = f"{COOKIE_PREFIX}{interaction.ticket_digest[:16]}"
             browser = secret_of(name)
             if interaction.browser_digest is None:
+                if not may_bind:
+                    return None
                 browser = random_urlsafe_text()
                 await bind_interaction_to_browser(transaction, interaction.id, sha256_hex(browser))
             elif browser is None or not is_bound_to(interaction.browser_digest, browser):

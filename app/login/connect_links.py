@@ -40,22 +40,28 @@ class ConnectLinks:
     def __init__(self, core: Core, bank: Bank) -> None:
         self._database = core.database
         self._key_ring = core.key_ring
+        self._own_client = bank.own_client
         self._authorization_endpoint = bank.authorization_endpoint
         self._pushed: ExpiringCache[str, SecretStr | BankError] = ExpiringCache(
             lifetime=PUSH_INTERVAL, size=_PUSHES, clock=core.clock
         )
 
-    async def open(self, ticket: str, secret_of: SecretOf) -> OpenedLink | Session:
+    async def open(self, ticket: str, secret_of: SecretOf, *, may_bind: bool = True) -> OpenedLink | Session | None:
         """Bind the link to this browser; return where it goes next, or the session if the login is no longer pending.
 
         `secret_of` returns the browser's secret for a login, if it has one. The first browser that opens the link
-        keeps it. Raises NotFound for an unknown ticket, InvalidRequest for one that was used, has expired or belongs to
-        another browser, and BankError, after which the link is still unbound.
+        keeps it. Without `may_bind`, returns None for a link that no browser has opened yet.
+
+        Raises NotFound for an unknown ticket, InvalidRequest for one that was used, has expired or belongs to another
+        browser, and BankError or BankClientMismatch, after which the link is still unbound.
         """
         async with self._database.transaction() as transaction:
             session = await _lock_session(transaction, ticket, secret_of)
         if session.status is not SessionStatus.PENDING:
             return session
+        if session.browser_digest is None and not may_bind:
+            return None
+        self._own_client.require_session(session.bank_client)
         url = await self._authorization_url(session)
         async with self._database.transaction() as transaction:
             session = await _lock_session(transaction, ticket, secret_of)

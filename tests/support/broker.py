@@ -16,10 +16,12 @@ import uvicorn
 from pydantic import SecretStr
 
 from app.api.uvicorn_protocol import StrictHttpProtocol
+from app.base.bank_client import BankClient
 from app.base.encryption import KeyRing
 from app.base.randomness import new_id
 from app.callers.permissions import Permission
 from app.callers.registry import CallerRegistry
+from app.demo.customer import NAVIGATION_HEADERS
 from app.main import create_app
 from app.runtime import RuntimeOptions
 from app.settings import Settings
@@ -87,10 +89,13 @@ class Api(httpx.AsyncClient):
 
 
 class Browser(httpx.AsyncClient):
-    """A user's browser: keeps cookies, follows nothing by itself, and reaches the broker at its public address."""
+    """A user's browser: keeps cookies, follows nothing by itself, and reaches the broker at its public address.
+
+    Each request is a navigation by its user.
+    """
 
     def __init__(self, url: str, public_url: str) -> None:
-        super().__init__(base_url=url, verify=NO_TLS, timeout=30)
+        super().__init__(base_url=url, headers=NAVIGATION_HEADERS, verify=NO_TLS, timeout=30)
         self._public_url = public_url.rstrip("/")
 
     async def open(self, url: str, **options: Any) -> httpx.Response:
@@ -173,7 +178,7 @@ async def served(settings: Settings, options: RuntimeOptions = RuntimeOptions())
             url=f"http://127.0.0.1:{listening.getsockname()[1]}",
             settings=settings,
             database=database,
-            rows=Rows(database, key_ring),
+            rows=Rows(database, key_ring, BankClient(settings.stitch_issuer, settings.stitch_client_id)),
             registry=CallerRegistry(database, key_ring),
         )
     finally:
