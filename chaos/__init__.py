@@ -1,1 +1,1 @@
-"""The refresh protocol under kills, outages and faults: `python -m chaos`. Real processes, real signals."""
+"""Tests the refresh protocol under kills, outages and faults, with real processes: `python -m chaos`."""

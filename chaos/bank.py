@@ -1,4 +1,4 @@
-"""The sandbox bank as a process: told to misbehave, and asked what it has seen."""
+"""The sandbox bank as a child process: sets its faults and reads its ledger."""
 
 import re
 import sys
@@ -14,7 +14,7 @@ from chaos.processes import Child
 from chaos.waiting import until
 
 CLIENT_ID = "test-chaos"
-# The characters that a client must form-encode.
+# Contains characters that a client must form-encode.
 CLIENT_SECRET = "a+wrong/encoding=shows"
 SCOPES = "openid accounts balances transactions offline_access"
 
@@ -37,7 +37,7 @@ class Family:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the bank would still refresh it."""
+        """Whether the bank would still accept a refresh."""
         return self.death_reason is None
 
 
@@ -49,27 +49,30 @@ class Bank:
         self._http = http
 
     async def grant(self, count: int) -> tuple[str, list[dict[str, Any]]]:
-        """Have a customer consent `count` times; returns who it is, and the token responses."""
+        """Let a customer consent `count` times, and return the customer's subject and the token responses."""
         subject: str = (await self._call("GET", "customers"))[0]["sub"]
         body = {"sub": subject, "scope": SCOPES, "count": count}
         return subject, list((await self._call("POST", "grants", body))["grants"])
 
-    async def misbehave(self, **faults: object) -> None:
-        """Set faults, as `PUT /sandbox/faults` takes them; None clears one. A token fault hits refreshes only."""
+    async def set_faults(self, **faults: object) -> None:
+        """Set faults as in `PUT /sandbox/faults`. None clears a fault. A token fault only affects refreshes."""
         if isinstance(token := faults.get("token"), dict):
             faults["token"] = {"grant_type": "refresh_token", **token}
         await self._call("PUT", "faults", faults)
 
-    async def behave(self) -> None:
-        """Clear every fault. A grace for reuse is no fault, and stays."""
-        await self.misbehave(token=None, revocation=None, graphql=None)
+    async def clear_faults(self) -> None:
+        """Clear every fault. The grace period for reuse is not a fault, so it stays."""
+        await self.set_faults(token=None, revocation=None, graphql=None)
 
     async def families(self) -> dict[str, Family]:
         """Return all families by the digest of their first refresh token."""
         return {
             entry["refresh_tokens"][0]["digest"]: Family(
                 entry["death_reason"],
-                [RefreshToken(one["digest"], one["generation"], one["presented"]) for one in entry["refresh_tokens"]],
+                [
+                    RefreshToken(token["digest"], token["generation"], token["presented"])
+                    for token in entry["refresh_tokens"]
+                ],
             )
             for entry in (await self._call("GET", "ledger"))["families"]
             if entry["refresh_tokens"]
@@ -80,22 +83,22 @@ class Bank:
         return (await self._call("GET", "ledger"))["totals"][name]
 
     async def _call(self, method: str, path: str, body: object = None) -> Any:
-        async with self._http.request(method, f"{self.url}/sandbox/{path}", json=body) as answer:
-            answer.raise_for_status()
-            return await answer.json() if answer.status == 200 else None
+        async with self._http.request(method, f"{self.url}/sandbox/{path}", json=body) as response:
+            response.raise_for_status()
+            return await response.json() if response.status == 200 else None
 
 
 @asynccontextmanager
 async def running_bank(log: Path) -> AsyncIterator[Bank]:
-    """Run a sandbox on a free port for as long as the block."""
+    """Run a sandbox on a free port during the block."""
     command = (sys.executable, "-m", "sandbox", "--port", "0")
     client = ("--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET)
     child = await Child.start(*command, *client, environment={}, log=log)
     try:
-        await until("the bank to listen", lambda: "listening on" in child.last_words() or not child.is_alive)
-        found = re.search(r"listening on (http://\S+)", child.last_words())
+        await until("the bank to listen", lambda: "listening on" in child.last_output() or not child.is_alive)
+        found = re.search(r"listening on (http://\S+)", child.last_output())
         if found is None:
-            raise RuntimeError(f"the sandbox did not start: {child.last_words()}")
+            raise RuntimeError(f"the sandbox did not start: {child.last_output()}")
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http:
             yield Bank(found[1], http)
     finally:

@@ -1,4 +1,4 @@
-"""Connections that are refreshed without a pause."""
+"""Refreshes connections continuously."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,12 +8,12 @@ from chaos.stage import Stage
 from chaos.waiting import until
 
 _WORKERS = 16
-_SLOWEST = 0.25
-"""Seconds that a refresh may take at each point of the gate, so that what goes wrong may do so between any two."""
+# Each refresh is delayed at each point of the gate by up to this, so that failures can happen between any two points.
+_MAX_DELAY = 0.25  # seconds
 
 
 class Churn:
-    """Workers that let a connection expire and query it, over and over."""
+    """Workers that repeatedly expire a connection and query it."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -22,10 +22,10 @@ class Churn:
         self.lost = 0
 
     @asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
-        """Work for as long as the block; then each worker ends with the connection that it is at."""
+    async def running(self) -> AsyncIterator[None]:
+        """Run the workers during the block. Afterwards each worker finishes its current connection."""
         random = self._stage.random
-        with self._stage.cluster.gate.delaying(lambda: random.uniform(0, _SLOWEST)):
+        with self._stage.cluster.gate.delaying(lambda: random.uniform(0, _MAX_DELAY)):
             async with asyncio.TaskGroup() as group:
                 for _ in range(_WORKERS):
                     group.create_task(self._work())
@@ -34,17 +34,17 @@ class Churn:
                 finally:
                     self._stopped = True
 
-    async def reaches(self, refreshes: int) -> None:
-        """Return when so many refreshes have succeeded."""
-        await until(f"{refreshes} refreshes", lambda: self.refreshed >= refreshes, patience=600)
+    async def wait_for_refreshes(self, refreshes: int) -> None:
+        """Return when this many refreshes have succeeded."""
+        await until(f"{refreshes} refreshes", lambda: self.refreshed >= refreshes, timeout_seconds=600)
 
     async def _work(self) -> None:
-        """Refresh one connection after the other; one that is lost is replaced."""
+        """Refresh a connection again and again. Replace it when it is lost."""
         link = await self._stage.link_one()
         version = 1
         while not self._stopped:
             await self._stage.expire(link)
-            answer = await self._stage.insist(link)
+            answer = await self._stage.query_until_final(link)
             if answer.is_final:
                 self.lost += 1
                 link, version = await self._stage.link_one(), 1

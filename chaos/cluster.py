@@ -1,4 +1,4 @@
-"""Everything that a run needs: one PostgreSQL, one bank behind a gate, a fleet of replicas, a caller."""
+"""All processes of a run: one PostgreSQL, one bank behind a gate, and a fleet of replicas; and a caller."""
 
 import base64
 import shutil
@@ -27,7 +27,7 @@ CACHE_TTL = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The parts, all running."""
+    """The running parts."""
 
     postgresql: PostgreSQL
     database: Database
@@ -38,18 +38,18 @@ class Cluster:
     links: Links
     caller: Caller
 
-    async def revoked(self) -> None:
-        """Return when the bank has heard of every revocation."""
+    async def wait_for_revocations(self) -> None:
+        """Return when every queued revocation has been sent to the bank."""
 
-        async def are_none_left() -> bool:
-            return await self.links.revocations() == 0
+        async def is_queue_empty() -> bool:
+            return await self.links.count_revocations() == 0
 
-        await until("the bank to hear of every revocation", are_none_left)
+        await until("every revocation to be sent to the bank", is_queue_empty)
 
 
 @asynccontextmanager
 async def open_cluster(logs: Path | None) -> AsyncIterator[Cluster]:
-    """Start everything but the replicas, and end everything with the block. `logs` keeps what the processes said."""
+    """Start everything except the replicas, and stop everything after the block. Logs are copied to `logs`."""
     encryption_keys = f"chaos:{base64.b64encode(random_bytes(32)).decode()}"
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(_directory(logs))
@@ -90,7 +90,7 @@ async def open_cluster(logs: Path | None) -> AsyncIterator[Cluster]:
 @contextmanager
 def _directory(logs: Path | None) -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="broker-chaos-"))
-    # Root's PostgreSQL runs as `nobody`, who must be able to pass through.
+    # As root, PostgreSQL runs as `nobody`, which must be able to enter the directory.
     directory.chmod(0o711)
     try:
         yield directory

@@ -1,7 +1,7 @@
-"""A gate in front of the bank's token endpoint, where a refresh can be stopped at a named point.
+"""A proxy in front of the bank's token endpoint that can stop a refresh at a named point.
 
-It passes bytes on unchanged. Replicas reach the token endpoint through it, so chaos knows where a refresh stands
-without a hook in the broker: the request has arrived, the bank is at work on it, the bank's answer is on its way.
+It forwards bytes unchanged. Replicas reach the token endpoint through it, so the scenarios know how far a refresh is
+without a hook in the broker: the request has arrived, the bank is processing it, or the bank has responded.
 """
 
 import asyncio
@@ -17,79 +17,79 @@ from chaos.waiting import until
 class Point(Enum):
     """Where a refresh can be stopped."""
 
-    BEFORE_THE_BANK = auto()
-    AT_THE_BANK = auto()
-    BEFORE_THE_ANSWER = auto()
+    BEFORE_BANK = auto()
+    AT_BANK = auto()
+    BEFORE_RESPONSE = auto()
 
 
-class Hold:
+class StoppedRefreshes:
     """The refreshes that are stopped at one point."""
 
     def __init__(self, point: Point) -> None:
         self.point = point
         self._arrived = 0
-        self._passes: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._may_continue: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     async def wait(self) -> bool:
-        """Stop here. Returns whether to go on."""
+        """Wait here, and return whether to continue."""
         self._arrived += 1
-        return await asyncio.shield(self._passes)
+        return await asyncio.shield(self._may_continue)
 
     async def arrived(self, count: int = 1) -> None:
         """Return when `count` refreshes have been stopped."""
         await until(f"{count} refreshes {self.point.name.lower()}", lambda: self._arrived >= count)
 
     def release(self) -> None:
-        """Let all of them go on."""
-        self._end(passes=True)
+        """Let all of them continue."""
+        self._end(may_continue=True)
 
-    def drop(self) -> None:
-        """Cut their connections; what the bank has done stays done."""
-        self._end(passes=False)
+    def disconnect(self) -> None:
+        """Close their connections. What the bank has done is not undone."""
+        self._end(may_continue=False)
 
-    def _end(self, *, passes: bool) -> None:
-        if not self._passes.done():
-            self._passes.set_result(passes)
+    def _end(self, *, may_continue: bool) -> None:
+        if not self._may_continue.done():
+            self._may_continue.set_result(may_continue)
 
 
 class Gate:
-    """Passes token requests on, each on a connection of its own."""
+    """Forwards token requests, each on a connection of its own."""
 
     def __init__(self, bank_url: str) -> None:
         target = urlsplit(bank_url)
         self._bank = (target.hostname or "", target.port or 0)
-        self._holds: list[Hold] = []
+        self._stopped: list[StoppedRefreshes] = []
         self._delay: Callable[[], float] | None = None
-        self._passing: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.url = ""
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Listen for as long as the block."""
+        """Listen during the block."""
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=2048)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/connect/token"
         try:
             yield
         finally:
             server.close()
-            for task in self._passing:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*self._passing, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @asynccontextmanager
-    async def holding(self, point: Point) -> AsyncIterator[Hold]:
-        """Stop each refresh at `point`. The end of the block lets go on what was not dropped."""
-        hold = Hold(point)
-        self._holds.append(hold)
+    async def stopping_at(self, point: Point) -> AsyncIterator[StoppedRefreshes]:
+        """Stop each refresh at `point` during the block. Those that were not disconnected continue afterwards."""
+        stopped = StoppedRefreshes(point)
+        self._stopped.append(stopped)
         try:
-            yield hold
+            yield stopped
         finally:
-            self._holds.remove(hold)
-            hold.release()
+            self._stopped.remove(stopped)
+            stopped.release()
 
     @contextlib.contextmanager
     def delaying(self, delay: Callable[[], float]) -> Iterator[None]:
-        """Take `delay()` seconds at each point."""
+        """Delay each refresh by `delay()` seconds at each point."""
         self._delay = delay
         try:
             yield
@@ -97,46 +97,47 @@ class Gate:
             self._delay = None
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._pass(reader, writer))
-        self._passing.add(task)
-        task.add_done_callback(self._passing.discard)
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             with contextlib.suppress(OSError):
-                await self._carry(reader, writer)
+                await self._forward(reader, writer)
         finally:
             writer.close()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await _read_message(reader)
-        if not await self._may_pass(Point.BEFORE_THE_BANK):
+        if not await self._reach(Point.BEFORE_BANK):
             return
         from_bank, to_bank = await asyncio.open_connection(*self._bank)
         try:
             to_bank.write(request)
             await to_bank.drain()
-            if not await self._may_pass(Point.AT_THE_BANK):
+            if not await self._reach(Point.AT_BANK):
                 await _read_message(from_bank)
                 return
-            answer = await _read_message(from_bank)
+            response = await _read_message(from_bank)
         finally:
             to_bank.close()
-        if await self._may_pass(Point.BEFORE_THE_ANSWER):
-            writer.write(answer)
+        if await self._reach(Point.BEFORE_RESPONSE):
+            writer.write(response)
             await writer.drain()
 
-    async def _may_pass(self, point: Point) -> bool:
+    async def _reach(self, point: Point) -> bool:
+        """Wait at a point, and return whether to continue."""
         if self._delay is not None:
             await asyncio.sleep(self._delay())
-        for hold in list(self._holds):
-            if hold.point is point and not await hold.wait():
+        for stopped in list(self._stopped):
+            if stopped.point is point and not await stopped.wait():
                 return False
         return True
 
 
 async def _read_message(reader: asyncio.StreamReader) -> bytes:
-    """Read one HTTP message; less, where its sender breaks off."""
+    """Read one HTTP message, or less if its sender disconnects."""
     read = b""
     try:
         read = await reader.readuntil(b"\r\n\r\n")

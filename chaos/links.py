@@ -1,4 +1,4 @@
-"""Connections as a scenario needs them: linked without a browser, and expired at will."""
+"""Creates connections without a browser, and expires their access tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.revocations import count_revocations
 from app.store.tables import connections, refresh_attempts
-from chaos.bank import SCOPES, Bank
+from chaos.bank import CLIENT_ID, SCOPES, Bank
 from chaos.records import TENANT, digest
 
 
@@ -27,7 +27,7 @@ class Link:
 
 
 class Links:
-    """Makes connections in the broker's tables, with tokens that the bank knows."""
+    """Inserts connections into the broker's tables, with tokens that the bank has issued."""
 
     def __init__(self, database: Database, key_ring: KeyRing, bank: Bank) -> None:
         self._database = database
@@ -35,7 +35,7 @@ class Links:
         self._bank = bank
 
     async def make(self, count: int, *, seconds_left: float = -1) -> list[Link]:
-        """Link `count` accounts. The broker takes their access tokens to have `seconds_left`."""
+        """Link `count` accounts whose access tokens expire in `seconds_left`, according to the broker."""
         made = []
         subject, grants = await self._bank.grant(count)
         async with self._database.transaction() as transaction:
@@ -46,6 +46,8 @@ class Links:
                 new_connection = NewConnection(
                     id=link.id,
                     tenant=TENANT,
+                    issuer=self._bank.url,
+                    client_id=CLIENT_ID,
                     user_id="chaos",
                     status=ConnectionStatus.ACTIVE,
                     subject=subject,
@@ -63,12 +65,12 @@ class Links:
         return made
 
     async def expire(self, link: Link) -> None:
-        """Let the access token's time be over, and tell the replicas."""
+        """Expire the access token, and notify the replicas."""
         async with self._database.transaction() as transaction:
             await change_connection(transaction, link.id, access_token_expires_at=seconds_from_now(-1))
 
     async def version(self, link: Link) -> int:
-        """Return the present version."""
+        """Return the current version."""
         async with self._database.transaction() as transaction:
             query = select(connections.c.version).where(connections.c.id == link.id)
             return int((await transaction.execute(query)).scalar_one())
@@ -83,8 +85,8 @@ class Links:
             )
             return list((await transaction.execute(query)).scalars())
 
-    async def pause(self, link: Link) -> float:
-        """Return the seconds, on the database's clock, between the end of the first attempt and the second one."""
+    async def seconds_between_attempts(self, link: Link) -> float:
+        """Return the time between the end of the first attempt and the start of the second, by the database's clock."""
         async with self._database.transaction() as transaction:
             query = (
                 select(refresh_attempts.c.started_at, refresh_attempts.c.ended_at)
@@ -94,7 +96,7 @@ class Links:
             first, second, *_ = await transaction.execute(query)
             return float((second.started_at - first.ended_at).total_seconds())
 
-    async def revocations(self) -> int:
-        """Count the tokens that the bank is still to be told to revoke."""
+    async def count_revocations(self) -> int:
+        """Count the revocations that were not sent to the bank yet."""
         async with self._database.transaction() as transaction:
             return await count_revocations(transaction)

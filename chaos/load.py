@@ -1,4 +1,4 @@
-"""A caller of the broker: queries, one at a time or hundreds at once."""
+"""A caller of the broker, which sends one query or hundreds at once."""
 
 import asyncio
 from collections import Counter
@@ -13,13 +13,13 @@ from chaos.links import Link
 from chaos.replicas import Replica
 
 _QUERY = {"query": "{ user { __typename } }"}
-# What a caller is told that need not come back.
+# The codes after which a retry is useless.
 _FINAL = ("REAUTHORIZATION_REQUIRED", "CONNECTION_REVOKED")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a query came back with. Status 0: the replica was not there, or went away."""
+    """The result of a query. Status 0: the replica could not be reached, or disconnected."""
 
     status: int
     code: str = ""
@@ -29,17 +29,17 @@ class Answer:
 
     @property
     def is_good(self) -> bool:
-        """Whether the bank's answer came through."""
+        """Whether the bank's response was returned."""
         return self.status == 200 and not self.code
 
     @property
     def is_final(self) -> bool:
-        """Whether asking again is of no use."""
+        """Whether a retry is useless."""
         return self.code in _FINAL
 
 
 class Caller:
-    """One API key, used on any replica."""
+    """Sends requests with one API key to any replica."""
 
     def __init__(self, http: aiohttp.ClientSession) -> None:
         self._http = http
@@ -48,31 +48,31 @@ class Caller:
         """Send one query."""
         url = f"{replica.url}/v1/connections/{link.id}/graphql"
         try:
-            async with self._http.post(url, json=_QUERY) as answer:
-                body = await answer.json()
+            async with self._http.post(url, json=_QUERY) as response:
+                body = await response.json()
                 errors = body.get("errors") or [{}]
                 extensions = errors[0].get("extensions") or body.get("extensions") or {}
                 return Answer(
-                    status=answer.status,
+                    status=response.status,
                     code=str(extensions.get("code", "")),
                     reason=str(extensions.get("reason", "")),
-                    version=int(answer.headers.get("broker-token-version", 0)),
-                    retry_after=float(answer.headers.get("retry-after", 0)),
+                    version=int(response.headers.get("broker-token-version", 0)),
+                    retry_after=float(response.headers.get("retry-after", 0)),
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return Answer(0)
 
     async def disconnect(self, replica: Replica, link: Link) -> int:
         """Delete a connection and return the status."""
-        async with self._http.delete(f"{replica.url}/v1/connections/{link.id}") as answer:
-            return answer.status
+        async with self._http.delete(f"{replica.url}/v1/connections/{link.id}") as response:
+            return response.status
 
     async def refresh(self, replica: Replica, link: Link, version: int) -> int:
-        """Have a version refreshed and return the status; 0 where the replica went away."""
+        """Request a refresh of a version, and return the status, or 0 if the replica disconnected."""
         try:
             url = f"{replica.url}/v1/connections/{link.id}/refresh"
-            async with self._http.post(url, json={"version": version}) as answer:
-                return answer.status
+            async with self._http.post(url, json={"version": version}) as response:
+                return response.status
         except (aiohttp.ClientError, OSError):
             return 0
 
@@ -83,17 +83,17 @@ class Caller:
 
 
 def summary(answers: Iterable[Answer]) -> str:
-    """Say how many answers of which kind there were."""
-    kinds = Counter(f"{one.status} {one.reason or one.code}".strip() for one in answers)
+    """Return how many answers of each kind there are, as text."""
+    kinds = Counter(f"{answer.status} {answer.reason or answer.code}".strip() for answer in answers)
     return ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common())
 
 
 @asynccontextmanager
 async def open_caller(api_key: SecretStr) -> AsyncIterator[Caller]:
-    """Give a caller for as long as the block."""
+    """Yield a caller."""
     async with aiohttp.ClientSession(
         headers={"authorization": f"Bearer {api_key.get_secret_value()}"},
-        # One connection for each query: one that a replica closes as it is used again would look like a failed query.
+        # One connection for each query. A reused one that the replica is just closing would look like a failed query.
         connector=aiohttp.TCPConnector(limit=0, force_close=True),
         timeout=aiohttp.ClientTimeout(total=120),
     ) as http:

@@ -1,4 +1,4 @@
-"""The one PostgreSQL of a run, which can be cut off like a machine whose power fails."""
+"""The PostgreSQL server of a run. It can be stopped as if its machine had lost power."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -17,33 +17,33 @@ LISTENER = "chaos_listener"
 
 
 class PostgreSQL:
-    """Started and stopped off the event loop."""
+    """The server, started and stopped in a thread because that blocks."""
 
     def __init__(self, directory: Path) -> None:
         self._server = EmbeddedPostgreSQL(directory)
 
     @property
     def url(self) -> SecretStr:
-        """Where replicas work."""
+        """The address for transactions."""
         return self._server.url
 
     @property
     def listen_url(self) -> SecretStr:
-        """Where replicas listen: as a role of its own, so that the notification channel can be cut by itself."""
+        """The address for LISTEN. It has a role of its own, so that only the notification channel can be cut off."""
         parts = urlsplit(self.url.get_secret_value())
         return SecretStr(urlunsplit(parts._replace(netloc=f"{LISTENER}@")))
 
     async def start(self) -> None:
-        """Start it and return once it accepts connections."""
-        await _to_its_end(self._server.start)
+        """Start the server, and return once it accepts connections."""
+        await _run_to_completion(self._server.start)
 
     async def stop(self, mode: str = "immediate") -> None:
-        """Stop it; `immediate` ends every connection at once and leaves recovery to the next start."""
+        """Stop the server. `immediate` closes every connection at once, and the next start has to recover."""
         if await asyncio.to_thread(self._server.is_running):
-            await _to_its_end(self._server.stop, mode)
+            await _run_to_completion(self._server.stop, mode)
 
     async def connect(self) -> asyncpg.Connection:
-        """Open a connection of chaos' own."""
+        """Open a connection for the scenarios themselves."""
         return await asyncpg.connect(self.url.get_secret_value())
 
     async def execute(self, *statements: str) -> None:
@@ -56,8 +56,8 @@ class PostgreSQL:
             await connection.close()
 
 
-async def _to_its_end(work: Callable[..., None], *arguments: str) -> None:
-    """Work in a thread. It cannot be cancelled, so who is cancelled waits for it before anything is cleaned up."""
+async def _run_to_completion(work: Callable[..., None], *arguments: str) -> None:
+    """Run `work` in a thread. A thread cannot be cancelled, so a cancelled caller waits for it before the cleanup."""
     task = asyncio.create_task(asyncio.to_thread(work, *arguments))
     try:
         await asyncio.shield(task)
@@ -67,12 +67,12 @@ async def _to_its_end(work: Callable[..., None], *arguments: str) -> None:
 
 @asynccontextmanager
 async def running_postgresql(directory: Path) -> AsyncIterator[PostgreSQL]:
-    """Run a migrated PostgreSQL for as long as the block."""
+    """Run a migrated PostgreSQL during the block."""
     server = PostgreSQL(directory)
     try:
         await server.start()
         await server.execute(
-            # The kernel keeps what a killed server has written, so haste with the disk loses nothing here.
+            # Only a power failure could lose data without fsync. The kernel keeps what a killed server has written.
             "ALTER SYSTEM SET fsync = off",
             "SELECT pg_reload_conf()",
             f"CREATE ROLE {LISTENER} LOGIN",

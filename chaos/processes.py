@@ -1,4 +1,4 @@
-"""Child processes that live no longer than whoever started them, and whose output goes to a file."""
+"""Child processes whose output is written to a file."""
 
 import asyncio
 import contextlib
@@ -7,11 +7,11 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-_PATIENCE = 60.0
+_TERMINATION_TIMEOUT = 60.0  # seconds
 
 
 class Child:
-    """One process in a session of its own, so that Ctrl-C reaches only the one who cleans up."""
+    """A process in its own session, so that Ctrl-C only reaches the parent, which cleans up."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
@@ -19,7 +19,7 @@ class Child:
 
     @classmethod
     async def start(cls, *command: str, environment: Mapping[str, str], log: Path) -> "Child":
-        """Start `command`; what it says is appended to `log`."""
+        """Start `command`, and append its output to `log`."""
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -33,25 +33,25 @@ class Child:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether the process is running."""
         return self._process.returncode is None
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, if there is still somebody to receive it."""
+        """Send a signal, unless the process has ended."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
     async def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Send SIGKILL and wait for the end of the process."""
         self.signal(signal.SIGKILL)
         await self._process.wait()
 
-    async def terminate(self, patience: float = _PATIENCE) -> int:
-        """SIGTERM, and wait until it has ended by itself. Raises TimeoutError."""
+    async def terminate(self, timeout_seconds: float = _TERMINATION_TIMEOUT) -> int:
+        """Send SIGTERM and return the exit status. Raises TimeoutError if the process does not end in time."""
         self.signal(signal.SIGTERM)
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(timeout_seconds):
             return await self._process.wait()
 
-    def last_words(self, lines: int = 5) -> str:
-        """Return the end of what it said."""
+    def last_output(self, lines: int = 5) -> str:
+        """Return the last lines of the output."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

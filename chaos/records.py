@@ -1,4 +1,4 @@
-"""What the broker's tables and spools say about a connection."""
+"""Reads the records of a connection from the broker's tables and spools."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,17 +32,17 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Everything that the broker knows of one connection. Tokens appear as the bank's digests."""
+    """Everything that the broker has recorded about a connection. Tokens are shown as the bank's digests."""
 
     connection_id: str
     status: str
     reason: str | None
     version: int
-    held: str | None
+    current_token: str | None
     spooled: frozenset[str] = frozenset()
     attempts: Sequence[Attempt] = ()
     audited: Sequence[int] = field(default=())
-    """The versions that the audit says were refreshed to, in the order of the audit."""
+    """The versions in the audit events about refreshes, in the order of the audit."""
 
 
 async def read_records(
@@ -57,16 +57,16 @@ async def read_records(
         audited = await _audited(transaction, connection_ids)
         records = []
         for connection_id in connection_ids:
-            held = await get_connection_with_tokens(transaction, key_ring, TENANT, connection_id)
-            assert held is not None, f"{connection_id} has vanished"
-            refresh_token = held.tokens.refresh_token if held.tokens else None
+            row = await get_connection_with_tokens(transaction, key_ring, TENANT, connection_id)
+            assert row is not None, f"{connection_id} has vanished"
+            refresh_token = row.tokens.refresh_token if row.tokens else None
             records.append(
                 Record(
                     connection_id=connection_id,
-                    status=held.connection.status,
-                    reason=held.connection.reauthorization_reason,
-                    version=held.connection.version,
-                    held=digest(refresh_token) if refresh_token else None,
+                    status=row.connection.status,
+                    reason=row.connection.reauthorization_reason,
+                    version=row.connection.version,
+                    current_token=digest(refresh_token) if refresh_token else None,
                     spooled=frozenset(spooled[connection_id]),
                     attempts=attempts[connection_id],
                     audited=audited[connection_id],
@@ -76,7 +76,7 @@ async def read_records(
 
 
 def digest(token: SecretStr) -> str:
-    """Return the name by which the bank's ledger knows a token."""
+    """Return the digest that identifies a token in the bank's ledger."""
     return sha256(token.get_secret_value().encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What a run prints."""
+"""Prints progress, findings and the table of results."""
 
 import sys
 import traceback
@@ -24,7 +24,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One scenario, played and judged."""
+    """The result of one scenario."""
 
     name: str
     seconds: float
@@ -35,18 +35,18 @@ class Result:
     broken: Sequence[str]
 
     def count(self, kind: Kind) -> int:
-        """Count connections, not findings."""
+        """Count the connections with findings of a kind."""
         return len({finding.connection_id for finding in self.findings if finding.kind is kind})
 
     @property
-    def holds(self) -> bool:
-        """Whether nothing happened that must not."""
+    def passed(self) -> bool:
+        """Whether nothing happened that must never happen."""
         return not self.broken and all(finding.kind is Kind.REPORTED for finding in self.findings)
 
     def cells(self) -> list[str]:
-        """Return its row of the table."""
+        """Return the row of the table."""
         counts = [self.count(kind) for kind in (Kind.REPORTED, Kind.LOST, Kind.TWICE, Kind.UNACCOUNTED)]
-        verdict = "holds" if self.holds else "BROKEN"
+        verdict = "holds" if self.passed else "BROKEN"
         return [
             self.name,
             verdict,
@@ -55,51 +55,53 @@ class Result:
         ]
 
 
-def say(line: str) -> None:
-    """Print a line at once."""
+def print_line(line: str) -> None:
+    """Print a line and flush it."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 def describe(error: BaseException) -> str:
-    """Say what went wrong, also where several things did."""
+    """Describe an error, or all errors of a group."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(map(describe, error.exceptions))
     place = traceback.extract_tb(error.__traceback__)[-1:]
-    return f"{type(error).__name__}: {error} ({', '.join(f'{Path(one.filename).name}:{one.lineno}' for one in place)})"
+    where = ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in place)
+    return f"{type(error).__name__}: {error} ({where})"
 
 
-def show_findings(result: Result, most: int = 12) -> None:
-    """Print what does not add up."""
+def show_findings(result: Result, limit: int = 12) -> None:
+    """Print the findings of a result."""
     wrong = [finding for finding in result.findings if finding.kind is not Kind.REPORTED]
-    for finding in wrong[:most]:
-        say(f"    {finding.kind.upper()}: {finding.connection_id} {finding.sentence}")
-    if len(wrong) > most:
-        say(f"    and {len(wrong) - most} more")
+    for finding in wrong[:limit]:
+        print_line(f"    {finding.kind.upper()}: {finding.connection_id} {finding.sentence}")
+    if len(wrong) > limit:
+        print_line(f"    and {len(wrong) - limit} more")
 
 
 def show_table(results: Sequence[Result]) -> None:
-    """Print one row for each scenario, and the sums."""
+    """Print one row for each scenario, and the totals."""
     total = Result(
         "total",
-        sum(one.seconds for one in results),
-        sum(one.connections for one in results),
-        sum(one.refreshes for one in results),
-        sum(one.kills for one in results),
-        [finding for one in results for finding in one.findings],
-        [sentence for one in results for sentence in one.broken],
+        sum(result.seconds for result in results),
+        sum(result.connections for result in results),
+        sum(result.refreshes for result in results),
+        sum(result.kills for result in results),
+        [finding for result in results for finding in result.findings],
+        [sentence for result in results for sentence in result.broken],
     )
-    rows = [list(_COLUMNS), *(one.cells() for one in (*results, total))]
+    rows = [list(_COLUMNS), *(result.cells() for result in (*results, total))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    say("")
+    print_line("")
     for row in rows:
         first, *others = (
             cell.ljust(width) if column < 2 else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        say("  ".join((first, *others)))
-    say(
+        print_line("  ".join((first, *others)))
+    print_line(
         f"\n{total.count(Kind.LOST)} connections lost, {total.count(Kind.TWICE)} versions refreshed twice, "
         f"{total.count(Kind.UNACCOUNTED)} outcomes unaccounted for; "
-        f"{total.count(Kind.REPORTED)} reported as refresh_outcome_lost whose answer nobody had; {total.kills} kills"
+        f"{total.count(Kind.REPORTED)} reported as refresh_outcome_lost after their new tokens were lost; "
+        f"{total.kills} kills"
     )

@@ -1,4 +1,4 @@
-"""What a scenario plays on: the cluster, its connections, and what it expects of them."""
+"""The environment of one scenario: the cluster, its connections, and the scenario's expectations."""
 
 import asyncio
 import time
@@ -13,57 +13,57 @@ from chaos.links import Link
 from chaos.load import Answer
 from chaos.records import read_records
 from chaos.replicas import Replica, Shape
-from chaos.report import say
-from chaos.waiting import PATIENCE, until
+from chaos.report import print_line
+from chaos.waiting import WAIT_TIMEOUT, until
 
-PATIENT = Shape(deadline=20, lease=25)
-"""For scenarios in which no refresh may run out of time, however slow the machine."""
-BRISK = Shape()
-"""For scenarios that wait for leases to end."""
+# For scenarios in which no refresh may time out, even on a slow machine.
+LONG_LEASES = Shape(deadline=20, lease=25)
+# For scenarios that wait until leases expire.
+SHORT_LEASES = Shape()
 
 
 @dataclass
 class Stage:
-    """One scenario's view of the world. Everything that it counts is in the final table."""
+    """What one scenario uses and counts. The counts are in the final table."""
 
     cluster: Cluster
     random: Random
     quick: bool
-    lease: float = BRISK.lease
+    lease: float = SHORT_LEASES.lease
     links: list[Link] = field(default_factory=list)
     kills: int = 0
-    inherent_losses: int = 0
-    """How many connections may be reported as lost, since their answer died with whoever had it alone."""
+    unavoidable_losses: int = 0
+    """How many connections may be reported as lost, because the only process with their new tokens was killed."""
     broken: list[str] = field(default_factory=list)
-    """Expectations that did not hold."""
+    """Expectations that were not met."""
 
     def pick(self, quick: int, full: int) -> int:
-        """Choose a number by the form of the run."""
+        """Return the number for the quick or the full run."""
         return quick if self.quick else full
 
-    def note(self, sentence: str) -> None:
-        """Tell how it goes."""
-        say(f"    {sentence}")
+    def log(self, sentence: str) -> None:
+        """Print progress."""
+        print_line(f"    {sentence}")
 
     def expect(self, holds: bool, sentence: str) -> None:
-        """Keep a promise that was broken for the verdict."""
+        """Record a broken expectation for the verdict, unless it `holds`."""
         if not holds:
             self.broken.append(sentence)
-            self.note(f"BROKEN: {sentence}")
+            self.log(f"BROKEN: {sentence}")
 
     async def replicas(self, shape: Shape) -> list[Replica]:
-        """Have the fleet in this shape. All refreshes of a scenario have one lease."""
+        """Run the fleet in this shape. All refreshes of a scenario have the same lease."""
         self.lease = shape.lease
-        return await self.cluster.fleet.take(shape)
+        return await self.cluster.fleet.apply(shape)
 
     async def link(self, count: int, *, seconds_left: float = -1) -> list[Link]:
         """Link accounts whose access tokens have expired, or have `seconds_left`."""
-        made = await self.cluster.links.make(count, seconds_left=seconds_left)
-        self.links.extend(made)
-        return made
+        links = await self.cluster.links.make(count, seconds_left=seconds_left)
+        self.links.extend(links)
+        return links
 
     async def link_one(self) -> Link:
-        """Link one account, also when the database is away for a while."""
+        """Link one account, and retry while the database is down."""
         while True:
             try:
                 return (await self.link(1))[0]
@@ -71,13 +71,15 @@ class Stage:
                 await asyncio.sleep(0.1)
 
     async def kill(self, replica: Replica) -> None:
-        """SIGKILL a replica."""
+        """Kill a replica with SIGKILL, and count it."""
         self.kills += 1
         await replica.kill()
 
-    async def insist(self, link: Link, replicas: Sequence[Replica] = (), *, patience: float = 2 * PATIENCE) -> Answer:
-        """Query a connection, on any of the replicas (of all, by default), until the answer is good or final."""
-        deadline = time.monotonic() + patience
+    async def query_until_final(
+        self, link: Link, replicas: Sequence[Replica] = (), *, timeout_seconds: float = 2 * WAIT_TIMEOUT
+    ) -> Answer:
+        """Query a connection on any of `replicas`, by default all, until the answer is good or final."""
+        deadline = time.monotonic() + timeout_seconds
         while True:
             serving = [replica for replica in replicas or self.cluster.fleet.replicas if replica.is_ready]
             answer = await self.cluster.caller.query(self.random.choice(serving), link) if serving else Answer(0)
@@ -88,13 +90,15 @@ class Stage:
                 return answer
             await asyncio.sleep(min(max(answer.retry_after, 0.1), 1.0))
 
-    async def settle(self, links: Sequence[Link] | None = None) -> list[Answer]:
-        """Mend the world, let the spools empty, and query each connection until it has an answer that stays."""
+    async def recover(self, links: Sequence[Link] | None = None) -> list[Answer]:
+        """Repair everything, wait for empty spools, and query each connection until its answer is good or final."""
         await self.cluster.postgresql.start()
-        await self.cluster.bank.behave()
-        await self.cluster.fleet.all_up()
+        await self.cluster.bank.clear_faults()
+        await self.cluster.fleet.start_all()
         await until("the spools to empty", lambda: self.cluster.fleet.spooled() == 0)
-        return list(await asyncio.gather(*(self.insist(link) for link in (self.links if links is None else links))))
+        return list(
+            await asyncio.gather(*(self.query_until_final(link) for link in (self.links if links is None else links)))
+        )
 
     async def judge(self) -> list[Finding]:
         """Compare the bank's ledger with the broker's records, for every connection of the scenario."""
@@ -109,13 +113,17 @@ class Stage:
         ]
         reported = [finding for finding in findings if finding.kind is Kind.REPORTED]
         return [finding for finding in findings if finding.kind is not Kind.REPORTED] + [
-            # Which of them are the inherent ones cannot be told apart; how many there may be can.
-            Finding(Kind.LOST if number >= self.inherent_losses else Kind.REPORTED, one.connection_id, one.sentence)
-            for number, one in enumerate(reported)
+            # Only the number of unavoidable losses is known, not which connections they are.
+            Finding(
+                Kind.LOST if number >= self.unavoidable_losses else Kind.REPORTED,
+                finding.connection_id,
+                finding.sentence,
+            )
+            for number, finding in enumerate(reported)
         ]
 
     async def expire(self, link: Link) -> None:
-        """Let an access token's time be over, also when the database is away for a while."""
+        """Expire an access token, and retry while the database is down."""
         while True:
             try:
                 await self.cluster.links.expire(link)

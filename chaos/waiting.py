@@ -1,26 +1,30 @@
-"""Waiting for something to become true, with an end to patience that fails loudly and decides no verdict."""
+"""Waits for a condition, with a timeout that ends the scenario."""
 
 import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
 
-PATIENCE = 60.0
+WAIT_TIMEOUT = 60.0  # seconds
 
 
-class OutOfPatience(Exception):
-    """Something that had to happen did not."""
+class WaitTimeout(Exception):
+    """A condition did not become true in time."""
 
 
 async def until(
-    what: str, holds: Callable[[], bool | Awaitable[bool]], *, patience: float = PATIENCE, pause: float = 0.02
+    what: str,
+    holds: Callable[[], bool | Awaitable[bool]],
+    *,
+    timeout_seconds: float = WAIT_TIMEOUT,
+    pause: float = 0.02,
 ) -> float:
-    """Return, with the seconds it took, once `holds()`. Raises OutOfPatience, which says `what` was waited for."""
+    """Return once `holds()` is true, with the seconds it took. Raises WaitTimeout, whose message contains `what`."""
     began = time.monotonic()
     while True:
         now = holds()
         if await now if inspect.isawaitable(now) else now:
             return time.monotonic() - began
-        if time.monotonic() - began > patience:
-            raise OutOfPatience(f"waited {patience:g} s for {what}")
+        if time.monotonic() - began > timeout_seconds:
+            raise WaitTimeout(f"waited {timeout_seconds:g} s for {what}")
         await asyncio.sleep(pause)

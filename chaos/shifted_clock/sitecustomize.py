@@ -1,6 +1,6 @@
-"""Shifts this process's wall clock by CHAOS_CLOCK_SHIFT seconds, as a machine whose clock is wrong would have it.
+"""Shifts the wall clock of this process by CHAOS_CLOCK_SHIFT seconds, as if the clock of its machine were wrong.
 
-Found by way of PYTHONPATH, and run before anything that keeps a reference to the clock. Monotonic time is left alone.
+Python finds it through PYTHONPATH and runs it before any module can import the clock. Monotonic time is not changed.
 """
 
 import datetime  # noqa: ICN001 - the class in it is replaced
@@ -19,9 +19,9 @@ class _AnyDatetime(type):
 
 
 class _ShiftedDatetime(_TrueDatetime, metaclass=_AnyDatetime):
-    """A `datetime` that is wrong about now, and right about all else."""
+    """A `datetime` whose current time is shifted, and that is otherwise unchanged."""
 
-    # Of the size of its parent, which extension modules check.
+    # Extension modules check that the size is that of the parent class.
     __slots__ = ()
 
     def __new__(cls, *parts: Any, **named: Any) -> Any:
@@ -29,12 +29,12 @@ class _ShiftedDatetime(_TrueDatetime, metaclass=_AnyDatetime):
 
     @classmethod
     def now(cls, tz: datetime.tzinfo | None = None) -> Any:
-        """Return the shifted moment."""
+        """Return the shifted time."""
         return _TrueDatetime.fromtimestamp(_true_time() + _SHIFT, tz)
 
     @classmethod
     def utcnow(cls) -> Any:
-        """Return the shifted moment, without a zone."""
+        """Return the shifted time, without a time zone."""
         return cls.now(datetime.UTC).replace(tzinfo=None)
 
 

@@ -1,4 +1,4 @@
-"""The accounting of `make chaos`: a verdict is worth no more than what it would notice."""
+"""The accounting of `make chaos` finds every difference between the bank's ledger and the broker's records."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,13 +13,13 @@ START = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def family(*presented: int, death_reason: str | None = None) -> Family:
-    """A family whose tokens were presented so often; their digests are `t1`, `t2` and so on."""
+    """Return a family whose tokens were presented this often. Their digests are `t1`, `t2` and so on."""
     tokens = [RefreshToken(f"t{number}", number, times) for number, times in enumerate(presented, 1)]
     return Family(death_reason, tokens)
 
 
 def attempt(version: int, outcome: str | None, *, began: float = 0, ended: float | None = None) -> Attempt:
-    """An attempt whose times are seconds from the start; it takes half a second unless told otherwise."""
+    """Return an attempt. Its times are in seconds from START. It takes half a second unless `ended` is given."""
     ends = began + 0.5 if ended is None else ended
     ended_at = None if outcome is None else START + timedelta(seconds=ends)
     return Attempt(version, int(began * 10), outcome, START + timedelta(seconds=began), ended_at)
@@ -29,93 +29,95 @@ def record(
     *attempts: Attempt,
     status: str = "active",
     reason: str | None = None,
-    held: str | None = "t1",
+    current_token: str | None = "t1",
     audited: tuple[int, ...] | None = None,
     spooled: frozenset[str] = frozenset(),
 ) -> Record:
-    """What the broker says, consistent in itself unless told otherwise."""
-    version = 1 + len({one.version for one in attempts if one.outcome == "refreshed"})
-    wanted = tuple(range(2, version + 1)) if audited is None else audited
-    return Record("con_1", status, reason, version, held, spooled, attempts, wanted)
+    """Return the records of the broker, which are consistent unless arguments say otherwise."""
+    version = 1 + len({attempt.version for attempt in attempts if attempt.outcome == "refreshed"})
+    audited_versions = tuple(range(2, version + 1)) if audited is None else audited
+    return Record("con_1", status, reason, version, current_token, spooled, attempts, audited_versions)
 
 
 def kinds(record: Record, family: Family) -> list[Kind]:
-    """What the accounting finds."""
+    """Return the kinds of findings."""
     return [finding.kind for finding in judge(record, family, lease=LEASE)]
 
 
 UNTOUCHED = (record(), family(0))
-REFRESHED = (record(attempt(1, "refreshed"), held="t2"), family(1, 0))
+REFRESHED = (record(attempt(1, "refreshed"), current_token="t2"), family(1, 0))
 LOST_AND_REPORTED = (
     record(
         attempt(1, "unknown", ended=5),
         attempt(1, "refresh_outcome_lost", began=5),
         status="reauthorization_required",
         reason="refresh_outcome_lost",
-        held=None,
+        current_token=None,
     ),
     family(2, 0, death_reason="refresh_token_reused"),
 )
-RECOVERED_IN_THE_GRACE = (
-    record(attempt(1, "unknown", ended=5), attempt(1, "refreshed", began=5), held="t3"),
+RECOVERED_IN_GRACE_PERIOD = (
+    record(attempt(1, "unknown", ended=5), attempt(1, "refreshed", began=5), current_token="t3"),
     family(2, 0, 0),
 )
 SAVED_AFTER_ANOTHER_CLAIM = (
-    record(attempt(1, "refreshed", ended=9), attempt(1, "superseded", began=5), held="t2"),
+    record(attempt(1, "refreshed", ended=9), attempt(1, "superseded", began=5), current_token="t2"),
     family(2, 0, 0),
 )
-REVOKED = (record(status="revoked", held=None), family(0, death_reason="revoked_by_client"))
+REVOKED = (record(status="revoked", current_token=None), family(0, death_reason="revoked_by_client"))
 
 
 @pytest.mark.parametrize(
-    "sides", [UNTOUCHED, REFRESHED, RECOVERED_IN_THE_GRACE, SAVED_AFTER_ANOTHER_CLAIM, REVOKED], ids=range(5)
+    "sides", [UNTOUCHED, REFRESHED, RECOVERED_IN_GRACE_PERIOD, SAVED_AFTER_ANOTHER_CLAIM, REVOKED], ids=range(5)
 )
-def test_what_may_happen_is_no_finding(sides: tuple[Record, Family]) -> None:
+def test_an_allowed_history_has_no_findings(sides: tuple[Record, Family]) -> None:
     assert kinds(*sides) == []
 
 
-def test_a_loss_that_the_broker_reports_is_counted_as_that() -> None:
+def test_a_loss_that_the_broker_reports_is_counted_as_reported() -> None:
     assert kinds(*LOST_AND_REPORTED) == [Kind.REPORTED]
 
 
-def test_an_end_that_is_blamed_on_the_user_is_a_loss() -> None:
-    ended = record(attempt(1, "invalid_grant"), status="reauthorization_required", reason="invalid_grant", held=None)
+def test_a_connection_that_wrongly_needs_the_user_again_is_a_loss() -> None:
+    ended = record(
+        attempt(1, "invalid_grant"), status="reauthorization_required", reason="invalid_grant", current_token=None
+    )
     assert kinds(ended, family(1, death_reason="refresh_token_reused")) == [Kind.LOST]
 
 
-def test_giving_up_what_the_bank_would_still_refresh_is_a_loss() -> None:
+def test_a_connection_that_ends_here_but_is_alive_at_the_bank_is_a_loss() -> None:
     ended = LOST_AND_REPORTED[0]
     assert kinds(ended, family(2, 0)) == [Kind.LOST]
 
 
-def test_a_connection_that_is_active_here_and_dead_at_the_bank_is_a_loss() -> None:
+def test_a_connection_that_is_active_here_but_dead_at_the_bank_is_a_loss() -> None:
     assert kinds(REFRESHED[0], family(1, 0, death_reason="refresh_token_reused")) == [Kind.LOST]
 
 
 def test_a_token_presented_again_although_its_outcome_was_known_is_noticed() -> None:
-    again = record(attempt(1, "refreshed"), attempt(1, "superseded", began=5), held="t2")
+    again = record(attempt(1, "refreshed"), attempt(1, "superseded", began=5), current_token="t2")
     assert Kind.TWICE in kinds(again, family(2, 0, 0))
 
 
 def test_a_token_presented_without_an_intent_is_noticed() -> None:
-    assert kinds(record(attempt(1, "refreshed"), held="t2"), family(2, 0, 0)) == [Kind.TWICE]
+    assert kinds(record(attempt(1, "refreshed"), current_token="t2"), family(2, 0, 0)) == [Kind.TWICE]
 
 
 def test_a_claim_within_the_lease_of_another_one_is_noticed() -> None:
-    early = record(attempt(1, "unknown", began=0, ended=2), attempt(1, "refreshed", began=2), held="t3")
+    early = record(attempt(1, "unknown", began=0, ended=2), attempt(1, "refreshed", began=2), current_token="t3")
     assert kinds(early, family(2, 0, 0)) == [Kind.TWICE]
 
 
 def test_two_successes_of_one_version_are_noticed() -> None:
-    twice = record(attempt(1, "refreshed", ended=9), attempt(1, "refreshed", began=5), held="t2")
+    twice = record(attempt(1, "refreshed", ended=9), attempt(1, "refreshed", began=5), current_token="t2")
     assert Kind.TWICE in kinds(twice, family(2, 0, 0))
 
 
-def test_a_spent_token_in_hand_is_noticed() -> None:
+def test_a_stored_token_that_was_already_used_is_noticed() -> None:
     assert kinds(record(attempt(1, "unknown")), family(1, 0)) == [Kind.UNACCOUNTED]
 
 
-def test_a_new_token_on_disk_is_accounted_for() -> None:
+def test_a_new_token_in_a_spool_is_accounted_for() -> None:
     assert kinds(record(attempt(1, "unknown"), spooled=frozenset({"t2"})), family(1, 0)) == []
 
 
@@ -128,9 +130,9 @@ def test_a_version_that_no_attempt_refreshed_is_noticed() -> None:
     assert kinds(moved, family(1, 0)) == [Kind.UNACCOUNTED]
 
 
-def test_a_refresh_that_the_audit_does_not_know_is_noticed() -> None:
-    assert kinds(record(attempt(1, "refreshed"), held="t2", audited=()), family(1, 0)) == [Kind.UNACCOUNTED]
+def test_a_refresh_that_is_missing_in_the_audit_is_noticed() -> None:
+    assert kinds(record(attempt(1, "refreshed"), current_token="t2", audited=()), family(1, 0)) == [Kind.UNACCOUNTED]
 
 
 def test_a_deleted_connection_that_lives_on_at_the_bank_is_noticed() -> None:
-    assert kinds(record(status="revoked", held=None), family(0)) == [Kind.UNACCOUNTED]
+    assert kinds(record(status="revoked", current_token=None), family(0)) == [Kind.UNACCOUNTED]
