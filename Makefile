@@ -1,35 +1,37 @@
-# Everything runs in .venv, which `make install` makes with any Python from 3.11 on. PYTHON=… chooses another one.
+# Everything runs in .venv, which `make install` creates with Python 3.11 or newer. PYTHON=… chooses the interpreter.
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Without cached bytecode, each test worker and each `broker` process would compile its modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo run test coverage lint check-migrations client check-client check-kubernetes alerts retention pgbouncer browser bench chaos interop containers lock clean
 
 help:
-	@echo 'make demo        the whole journey on this machine: install, start, link, query, refresh, revoke'
-	@echo 'make run         a database, a sandbox bank and a broker, left running, to be tried in a browser'
-	@echo 'make test        the test suite'
-	@echo 'make coverage    the same, and which lines of the broker it reaches (twice the time)'
-	@echo 'make install     only the installation, into .venv'
-	@echo 'make lint        linter, formatter, type checker, import contract, migrations'
-	@echo 'make chaos       the refresh protocol under kills, outages and faults (QUICK=1: two minutes)'
-	@echo 'make client      make the Python client and the Postman collection anew from the OpenAPI document'
-	@echo 'make browser     the pages in a real browser (fetches Chromium from Debian where it is missing)'
-	@echo 'make alerts      the alert rules, tested with promtool (fetches it from Debian where it is missing)'
-	@echo 'make check-kubernetes  the manifests, against the schemas of Kubernetes; rendered, where there is kubectl'
-	@echo 'make containers  the images and docker-compose.yml, tried by way of the gateway (needs Docker; three minutes)'
-	@echo 'make interop     the journey against a certified OpenID provider that others wrote (needs Node; QUICK=1: a minute)'
-	@echo 'make pgbouncer   the broker by way of PgBouncer in transaction mode (fetches it from Debian where it is missing)'
-	@echo 'make retention   housekeeping on a million rows of each kind (ROWS=…; some ten minutes)'
-	@echo 'make bench       what a query, a session and a start cost, beside other proxies (QUICK=1; needs Linux; Node for one peer)'
-	@echo 'make lock        write both locks anew from pyproject.toml (needs uv)'
+	@echo 'make demo        install and run the whole journey: start, link, query, refresh, revoke'
+	@echo 'make run         start a database, a sandbox bank and a broker, and keep them running to try in a browser'
+	@echo 'make test        run the test suite'
+	@echo 'make coverage    run the test suite and report the coverage of the broker (takes twice as long)'
+	@echo 'make install     only install, into .venv'
+	@echo 'make lint        run the linter, the formatter, the type checker, and the import and migration checks'
+	@echo 'make chaos       test the refresh protocol under kills, outages and faults (QUICK=1: two minutes)'
+	@echo 'make client      regenerate the Python client and the Postman collection from the OpenAPI document'
+	@echo 'make browser     test the pages in a real browser (downloads Chromium from Debian if it is missing)'
+	@echo 'make alerts      test the alert rules with promtool (downloads it from Debian if it is missing)'
+	@echo 'make check-kubernetes  validate the manifests against the schemas of Kubernetes; renders them if kubectl is installed'
+	@echo 'make containers  test the images and docker-compose.yml through the gateway (needs Docker; three minutes)'
+	@echo 'make interop     run the journey against a certified OpenID provider (needs Node; QUICK=1: a minute)'
+	@echo 'make pgbouncer   test the broker behind PgBouncer in transaction mode (downloads it from Debian if it is missing)'
+	@echo 'make retention   run housekeeping on a million rows of each table (ROWS=…; about ten minutes)'
+	@echo 'make bench       measure queries, sessions and start-up, and compare with other proxies (QUICK=1; needs Linux)'
+	@echo 'make lock        update all lock files from pyproject.toml (needs uv)'
 
 install: .venv/installed
 
 .venv/installed: pyproject.toml requirements.lock client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo 'Python 3.11 or newer is needed; name one with make PYTHON=python3.13'; exit 1; }
-	@test -x .venv/bin/python || { echo 'making .venv'; $(PYTHON) -m venv .venv; }
-	@echo 'installing (once; one to four minutes)'
+		|| { echo 'Python 3.11 or newer is needed; choose one with make PYTHON=python3.13'; exit 1; }
+	@test -x .venv/bin/python || { echo 'creating .venv'; $(PYTHON) -m venv .venv; }
+	@echo 'installing (only once; takes one to four minutes)'
 	@.venv/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
 	@.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable . --editable client
 	@touch .venv/installed
@@ -43,7 +45,7 @@ run: install
 test: install
 	.venv/bin/python -m pytest -n 3 --dist worksteal
 
-# Measuring doubles what the suite costs, so it is not what everybody waits for.
+# Separate from `test` because measuring coverage doubles the time.
 coverage: install
 	.venv/bin/python -m pytest -n 3 --dist worksteal --cov --cov-report=term
 
@@ -60,7 +62,7 @@ check-migrations: install
 chaos: install
 	@.venv/bin/python -m chaos $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED))
 
-# Debian's package has promtool; it is unpacked, not installed, so nothing is started and no rights are needed.
+# Debian's package is unpacked and not installed, so it needs no privileges and starts no service.
 PROMTOOL := $(or $(shell command -v promtool),.tools/prometheus/usr/bin/promtool)
 
 alerts: $(PROMTOOL)
@@ -68,13 +70,13 @@ alerts: $(PROMTOOL)
 		&& "$$promtool" check rules alerts.yml && "$$promtool" test rules test_alerts.yml
 
 .tools/prometheus/usr/bin/promtool:
-	@command -v apt-get >/dev/null || { echo 'put promtool (it comes with Prometheus) on the PATH'; exit 1; }
-	@echo 'fetching promtool: Debian package prometheus, unpacked below .tools'
+	@command -v apt-get >/dev/null || { echo 'install promtool (part of Prometheus) and put it on the PATH'; exit 1; }
+	@echo 'downloading promtool: Debian package prometheus, unpacked into .tools'
 	@mkdir -p .tools && rm -rf .tools/packages && mkdir .tools/packages
 	@cd .tools/packages && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } \
 		&& dpkg -x prometheus_*.deb ../prometheus && cd .. && rm -rf packages
 
-# PgBouncer and what it needs, unpacked from Debian's packages in the same way; on the PATH, it is used as it is.
+# PgBouncer and its libraries are unpacked in the same way, unless PgBouncer is on the PATH.
 PGBOUNCER := $(or $(shell command -v pgbouncer),.tools/pgbouncer/usr/sbin/pgbouncer)
 
 pgbouncer: install $(PGBOUNCER)
@@ -82,8 +84,8 @@ pgbouncer: install $(PGBOUNCER)
 		.venv/bin/python -m pytest tests/store/postgresql/test_pgbouncer.py
 
 .tools/pgbouncer/usr/sbin/pgbouncer:
-	@command -v apt-get >/dev/null || { echo 'put pgbouncer on the PATH'; exit 1; }
-	@echo 'fetching PgBouncer: Debian packages, unpacked below .tools'
+	@command -v apt-get >/dev/null || { echo 'install pgbouncer and put it on the PATH'; exit 1; }
+	@echo 'downloading PgBouncer: Debian packages, unpacked into .tools'
 	@mkdir -p .tools && rm -rf .tools/packages && mkdir .tools/packages
 	@cd .tools/packages && libraries=$$(apt-cache depends pgbouncer | sed -n 's/.*Depends: \(lib\(c-ares\|cares\|event\)[^ ]*\)/\1/p') \
 		&& apt-get download -qq pgbouncer $$libraries \
@@ -95,12 +97,12 @@ retention: install
 browser: install .venv/browser
 	.venv/bin/python -m pytest tests/browser
 
-# PICTURES=directory keeps a picture of every page; CHROMIUM=path takes another browser.
+# PICTURES=directory saves a screenshot of every page. CHROMIUM=path chooses the browser.
 .venv/browser: tests/browser/requirements.lock
-	@test -n "$$CHROMIUM" || command -v chromium >/dev/null || { echo 'fetching Chromium: Debian package chromium'; \
+	@test -n "$$CHROMIUM" || command -v chromium >/dev/null || { echo 'downloading Chromium: Debian package chromium'; \
 		apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1 || { apt-get update -qq \
 		&& apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
-		|| { echo 'install chromium, or name a browser with make browser CHROMIUM=path'; exit 1; }; }
+		|| { echo 'install chromium, or choose a browser with make browser CHROMIUM=path'; exit 1; }; }
 	@echo 'installing Playwright and axe'
 	@.venv/bin/python -m pip install --quiet --no-deps --require-hashes -r tests/browser/requirements.lock
 	@touch .venv/browser
@@ -111,12 +113,12 @@ bench: install
 interop: install
 	@.venv/bin/python -m interop $(if $(QUICK),--quick)
 
-# PREPARE names a program that provides a container engine and the public images, for a machine that has none.
+# PREPARE: a program that provides a container engine and the public images on a machine without them.
 PREPARE ?= $(wildcard ../shared/containers/prepare)
 containers: install
 	@.venv/bin/python -m containers $(if $(PREPARE),--prepare $(PREPARE))
 
-# The schemas of every Kubernetes version are large, so what holds them has an environment of its own too.
+# The schemas of all Kubernetes versions are large, so they have a virtual environment of their own.
 KUBERNETES_VERSIONS = 1.31 1.37
 deploy/kubernetes/.venv/installed: deploy/kubernetes/check.lock
 	@$(PYTHON) -m venv deploy/kubernetes/.venv
@@ -126,7 +128,7 @@ deploy/kubernetes/.venv/installed: deploy/kubernetes/check.lock
 check-kubernetes: deploy/kubernetes/.venv/installed
 	@deploy/kubernetes/check $(KUBERNETES_VERSIONS)
 
-# The generator has an environment of its own, so that what it needs does not decide what the broker runs on.
+# The generator has a virtual environment of its own, so that its dependencies do not constrain the broker's.
 client/.venv/installed: client/generator.lock
 	@$(PYTHON) -m venv client/.venv
 	@client/.venv/bin/python -m pip install --quiet --no-deps --require-hashes -r client/generator.lock
@@ -140,7 +142,7 @@ client: install client/.venv/installed
 
 check-client: client
 	@test -z "$$(git status --porcelain client docs/postman.json)" \
-		|| { git status --short client docs/postman.json; echo 'the client is not current: run make client, and commit what it changes'; exit 1; }
+		|| { git status --short client docs/postman.json; echo 'the client is out of date: run make client and commit the changes'; exit 1; }
 
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --all-extras \
