@@ -19,30 +19,30 @@
     ├── BankError                       502
     │   ├── BankUnreachable             502
     │   ├── BankResponseInvalid         502
+    │   │   └── BankEndpointMissing     502
     │   ├── BankServerError             502
     │   ├── BankRateLimited             502
     │   ├── BankRequestRejected         502
     │   ├── InvalidClient               502
     │   ├── InvalidGrant                502
     │   ├── RevocationUnsupported       502
+    │   ├── RevocationImpossible        502
     │   └── BankTimeout                 504
     │       └── BankOutcomeUnknown      504
     ├── BrokerUnavailable               503
+    │   ├── BankClientMismatch          503
     │   └── DatabaseUnavailable         503
     ├── DecryptionError                 503
     ├── LoginError                      400
     │   └── IdTokenInvalid              400
     └── ConfigurationError              500
-
-`code` is stable and meant for programs. `detail` is meant for people and says what to do. Neither contains a secret.
-Only `app.api.problems` (problem+json, RFC 9457) and `app.api.query.errors` (GraphQL) turn errors into responses.
 """
 
 from typing import ClassVar
 
 
 class BrokerError(Exception):
-    """An error with a stable code and a sentence that says what to do about it."""
+    """An error. `code` is stable, for programs; `detail` says what to do. Neither contains a secret."""
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "The broker failed"
@@ -202,6 +202,12 @@ class BankResponseInvalid(BankError):
     default_code = "bank_bad_answer"
 
 
+class BankEndpointMissing(BankResponseInvalid):
+    """The bank has no such endpoint, or it does not take this kind of request."""
+
+    default_code = "bank_endpoint_missing"
+
+
 class BankServerError(BankError):
     """The bank answered with a server error."""
 
@@ -215,14 +221,26 @@ class BankRateLimited(BankError):
 
 
 class BankRequestRejected(BankError):
-    """The bank rejected the request with another OAuth error, which `detail` names."""
+    """The bank rejected the request with another OAuth error, which `detail` names: a fault of a setting, not an outage.
 
+    `description` is what the bank says about it. It may repeat a secret, so it may be searched, but not shown.
+    """
+
+    title = "The bank refused the request"
     default_code = "bank_refused_request"
+
+    def __init__(
+        self, detail: str, *, oauth_error: str = "", description: str = "", retry_after: float | None = None
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.oauth_error = oauth_error
+        self.description = description
 
 
 class InvalidClient(BankError):
     """The bank does not accept the broker's client credentials. No user's consent is affected."""
 
+    title = "The bank refused the broker's credentials"
     default_code = "bank_refused_client"
 
 
@@ -236,6 +254,13 @@ class RevocationUnsupported(BankError):
     """The bank's revocation endpoint is not known. Tokens are kept until it is."""
 
     default_code = "revocation_unsupported"
+
+
+class RevocationImpossible(BankError):
+    """The bank refuses to revoke tokens of this kind, or has no such endpoint. Trying again cannot help."""
+
+    title = "The bank cannot revoke the token"
+    default_code = "revocation_impossible"
 
 
 class BankTimeout(BankError):
@@ -259,6 +284,12 @@ class BrokerUnavailable(BrokerError):
     status = 503
     title = "The broker is not available"
     default_code = "broker_unavailable"
+
+
+class BankClientMismatch(BrokerUnavailable):
+    """A connection or login belongs to another client of the bank than the one that this broker is configured with."""
+
+    default_code = "bank_client_mismatch"
 
 
 class DatabaseUnavailable(BrokerUnavailable):

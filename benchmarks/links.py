@@ -3,6 +3,7 @@
 import asyncpg
 from pydantic import SecretStr
 
+from app.base.bank_client import BankClient
 from app.base.encryption import KeyRing
 from app.base.randomness import new_id
 from app.store.connections import NewConnection, TokenSet, insert_connection, store_tokens
@@ -15,9 +16,10 @@ _SCOPES = ["openid", "accounts", "balances", "transactions", "offline_access"]
 _LIFETIME = 86_400
 # Rows as large as real ones, whose tokens nobody will read.
 _FILL_CONNECTIONS = (
-    "INSERT INTO connections (id, tenant, user_id, status, subject, scopes, version, refreshable,"
+    "INSERT INTO connections (id, tenant, issuer, client_id, user_id, status, subject, scopes, version, refreshable,"
     " access_token_expires_at, access_token_lifetime, metadata)"
-    " SELECT 'con_' || substr(md5(n::text), 1, 24), 'default', 'user-' || n, 'active', md5(n::text), $2, 1,"
+    " SELECT 'con_' || substr(md5(n::text), 1, 24), 'default', 'https://issuer.example', 'client',"
+    " 'user-' || n, 'active', md5(n::text), $2, 1,"
     " true, now() + interval '1 day', 86400, '{}'"
     " FROM generate_series(1, $1::int) AS n"
 )
@@ -32,7 +34,8 @@ _LONGEST_FILL = 300.0
 class Links:
     """The connections of one database."""
 
-    def __init__(self, database: Database, key_ring: KeyRing) -> None:
+    def __init__(self, database: Database, key_ring: KeyRing, client: BankClient) -> None:
+        self._client = client
         self._database = database
         self._key_ring = key_ring
 
@@ -45,6 +48,8 @@ class Links:
                 new_connection = NewConnection(
                     id=connection_id,
                     tenant=_TENANT,
+                    issuer=self._client.issuer,
+                    client_id=self._client.client_id,
                     user_id=f"live-{number}",
                     status=ConnectionStatus.ACTIVE,
                     subject=f"subject-{number}",

@@ -13,6 +13,7 @@ import asyncpg
 import httpx
 from pydantic import SecretStr
 
+from app.base.bank_client import BankClient
 from app.base.encryption import KeyRing
 from app.callers.permissions import Permission
 from app.demo.environment import Addresses, Place, broker_environment
@@ -109,6 +110,7 @@ class Stage:
             )
         )
         async with AsyncExitStack() as stack:
+            client = BankClient(bank_url, environment["BROKER_STITCH_CLIENT_ID"])
             own = Database(SecretStr(database_url), pool_size=2)
             stack.push_async_callback(own.close)
             command = broker_command("serve", "--port", url.rpartition(":")[2], "--workers", str(workers))
@@ -119,7 +121,7 @@ class Stage:
                 url=url,
                 pid=child.pid,
                 authorization=f"Bearer {created['api_key']}",
-                links=Links(own, KeyRing.parse(self._keys.encryption_keys)),
+                links=Links(own, KeyRing.parse(self._keys.encryption_keys), client),
                 seconds_to_readiness=time.perf_counter() - began,
             )
 

@@ -144,6 +144,12 @@ class TokenStore:
             raise InvalidRefreshTokenError("The refresh token was already used.")
         return family
 
+    def count_presentation(self, refresh_token: str) -> None:
+        """Count that a refresh token was presented, without using it."""
+        _, stored = self._refresh_tokens.get(digest(refresh_token), (None, None))
+        if stored is not None:
+            stored.presented += 1
+
     def valid_access_token(self, access_token: str) -> AccessToken | None:
         """Return the stored access token, or None if it is unknown, expired or revoked."""
         stored = self._access_tokens.get(digest(access_token))

@@ -15,11 +15,13 @@ from hypothesis import settings as hypothesis_settings
 from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 
+from app.base.bank_client import BankClient
 from app.base.encryption import KeyRing
 from app.oidc.provider import Provider
 from app.oidc.token_endpoint import TokenEndpoint
 from app.store.postgresql.database import Database
 from sandbox.client import SandboxClient
+from sandbox.settings import CLIENT_ID
 from tests.support.bank import running_bank
 from tests.support.broker import NO_TLS, Api, Broker, Browser, served, settings_for
 from tests.support.clock import AdjustableClock
@@ -173,9 +175,9 @@ def token_endpoint(replica: Replica) -> TokenEndpoint:
 
 
 @pytest.fixture
-def rows(database: Database, key_ring: KeyRing) -> Rows:
+def rows(database: Database, key_ring: KeyRing, bank_url: str) -> Rows:
     """Makes, reads and changes rows of this test's database."""
-    return Rows(database, key_ring)
+    return Rows(database, key_ring, BankClient(bank_url, CLIENT_ID))
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,9 @@ RETURN_URL_NOT_ALLOWED = ErrorExample(
     "return_url_not_allowed",
     "return_url is not one of BROKER_RETURN_URLS; add it there, or use one that is",
 )
+SCOPE_NOT_ALLOWED = ErrorExample(
+    errors.UnprocessableRequest, "scope_not_allowed", "the bank does not allow these scopes: nonsense"
+)
 IDEMPOTENCY_KEY_REUSED = ErrorExample(
     errors.UnprocessableRequest,
     "idempotency_key_reused",
@@ -79,6 +82,7 @@ TOKENS = (
         "bank_left_alone",
         "the bank has failed several times or asked for a pause; the broker tries again shortly",
     ),
+    default_example(errors.BankClientMismatch),
     ErrorExample(errors.BankTimeout, "refresh_under_way", "the refresh is still running; try again"),
 )
 _AUTHENTICATED = (

@@ -8,7 +8,9 @@ import httpx
 
 from app.bank.circuit_breaker import CircuitBreaker
 from app.bank.dpop_proofs import DpopProofs
+from app.bank.own_client import OwnClient
 from app.bank.providers import client_authentication, open_provider
+from app.base.bank_client import BankClient
 from app.base.clock import Clock
 from app.base.proxies import proxy_for
 from app.http_client import ConnectionPool
@@ -29,7 +31,7 @@ _TOTAL_TIMEOUT = 3_600.0
 class Bank:
     """A bank client: its registration, its OpenID Connect endpoints, and the pool for GraphQL queries."""
 
-    client_id: str
+    own_client: OwnClient
     provider: Provider
     token_endpoint: TokenEndpoint
     authorization_endpoint: AuthorizationEndpoint
@@ -47,7 +49,7 @@ async def open_bank(
     back_channel = BackChannel(http, provider, client_authentication(settings, clock), clock)
     async with _query_pool(settings) as pool:
         yield Bank(
-            client_id=settings.stitch_client_id,
+            own_client=OwnClient(BankClient(settings.stitch_issuer, settings.stitch_client_id)),
             provider=provider,
             token_endpoint=TokenEndpoint(back_channel),
             authorization_endpoint=AuthorizationEndpoint(

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import typer
 
+from app.base.bank_client import BankClient
 from app.base.clock import SystemClock
 from app.base.encryption import KeyRing
 from app.cli.doctor_bank import examine_bank
@@ -13,6 +14,7 @@ from app.cli.findings import Finding, attempt
 from app.cli.output import AsJson, show_all
 from app.oidc.transport import bank_client
 from app.settings import Settings, load_settings
+from app.store.connections import count_connections_of_other_clients
 from app.store.encryption_keys import require_keys
 from app.store.postgresql.address import database_address
 from app.store.postgresql.database import Database
@@ -58,6 +60,7 @@ async def _examine(settings: Settings) -> list[Finding]:
                     "docs/operations/keys.md tells how a key is retired",
                     _key_ring(database, settings),
                 ),
+                ("bank client", "run `broker migrate`", _bank_client(database, settings)),
             ):
                 if reachable.healthy:
                     findings.append(await attempt(check, mend, work))
@@ -117,6 +120,19 @@ async def _clock(database: Database) -> Finding:
     if abs(offset) <= _TOLERATED_OFFSET:
         return Finding("clock", True, finding)
     return Finding("clock", False, finding, "set this machine's clock right (NTP), or logins will be refused")
+
+
+async def _bank_client(database: Database, settings: Settings) -> Finding:
+    own = BankClient(settings.stitch_issuer, settings.stitch_client_id)
+    async with database.transaction() as transaction:
+        others = await count_connections_of_other_clients(transaction, own)
+    if not others:
+        return Finding("bank client", True, "all connections were linked by the configured client")
+    counts = ", ".join(f"{number} by {other.client_id} at {other.issuer}" for other, number in others.items())
+    mend = (
+        "these cannot be used: correct BROKER_STITCH_CLIENT_ID or BROKER_STITCH_ISSUER, or have their users link again"
+    )
+    return Finding("bank client", False, f"connections were linked by other clients: {counts}", mend)
 
 
 async def _key_ring(database: Database, settings: Settings) -> Finding:

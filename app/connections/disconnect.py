@@ -10,16 +10,15 @@ from app.errors import ConnectionNotFound, ConnectionRevoked
 from app.store import audit
 from app.store.connections import Connection, change_connection, lock_connection, lock_connections_of_user
 from app.store.deliveries import erase_deliveries_of_user
-from app.store.enums import SessionStatus
-from app.store.interactions import erase_interactions_of_user
-from app.store.postgresql.database import ForTenant, Transaction
-from app.store.sessions import (
-    Session,
+from app.store.dependent_sessions import (
     delete_sessions,
-    end_session,
     lock_sessions_awaiting_confirmation,
     lock_sessions_of_user,
 )
+from app.store.enums import SessionStatus
+from app.store.interactions import erase_interactions_of_user
+from app.store.postgresql.database import ForTenant, Transaction
+from app.store.sessions import Session, end_session
 
 # How long a call waits for the revocation at the bank, which continues afterwards.
 _REVOCATION_TIMEOUT = 1.0  # seconds

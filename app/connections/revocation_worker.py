@@ -3,7 +3,7 @@
 from app.bank.bank import Bank
 from app.concurrency.backoff import exponential_backoff
 from app.core import Core
-from app.errors import BankError
+from app.errors import BankError, RevocationImpossible
 from app.observability.logs import get_logger
 from app.observability.metrics import REVOCATIONS
 from app.store.postgresql.database import Requester
@@ -23,24 +23,49 @@ class RevocationWorker:
     def __init__(self, core: Core, bank: Bank) -> None:
         self._database = core.database
         self._key_ring = core.key_ring
+        self._client = bank.own_client.identity
         self._token_endpoint = bank.token_endpoint
+        self._lacks_endpoint = False
 
     async def revoke_due(self, connection_ids: list[str] | None = None, *, requester: Requester | None = None) -> int:
-        """Send one batch of due revocations, and return its size. `connection_ids` limits it to these connections.
+        """Send one batch of this client's due revocations, and return its size.
 
-        A revocation that fails becomes due again later.
+        `connection_ids` limits it to these connections. A revocation that fails becomes due again later, unless it can
+        never succeed. While the bank has no revocation endpoint, all of them wait.
         """
+        if await self._must_wait():
+            return 0
         async with self._database.transaction(requester) as transaction:
             due = await claim_due_revocations(
-                transaction, self._key_ring, lease=_LEASE, limit=_BATCH_SIZE, connection_ids=connection_ids
+                transaction,
+                self._key_ring,
+                client=self._client,
+                lease=_LEASE,
+                limit=_BATCH_SIZE,
+                connection_ids=connection_ids,
             )
         for revocation in due:
             await self._revoke(revocation)
         return len(due)
 
+    async def _must_wait(self) -> bool:
+        """Return whether the bank has no revocation endpoint, and log it the first time."""
+        try:
+            lacks_endpoint = not await self._token_endpoint.can_revoke()
+        except BankError:
+            return False  # an outage, after which the attempt is repeated
+        if lacks_endpoint and not self._lacks_endpoint:
+            logger.warning("revocation_endpoint_missing", about="BROKER_STITCH_REVOCATION_ENDPOINT")
+        self._lacks_endpoint = lacks_endpoint
+        return lacks_endpoint
+
     async def _revoke(self, revocation: Revocation) -> None:
+        outcome = "revoked"
         try:
             await self._token_endpoint.revoke(revocation.token, revocation.token_type_hint, timeout_seconds=_TIMEOUT)
+        except RevocationImpossible as error:
+            outcome = error.code
+            logger.error("revocation_abandoned", revocation_id=revocation.id, reason=error.detail)  # noqa: TRY400
         except BankError as error:
             pause = exponential_backoff(revocation.attempts, initial=_INITIAL_PAUSE, maximum=_MAX_PAUSE)
             pause = max(pause, error.retry_after or 0.0)
@@ -51,4 +76,4 @@ class RevocationWorker:
             return
         async with self._database.transaction() as transaction:
             await delete_revocation(transaction, revocation.id)
-        REVOCATIONS.labels(outcome="revoked").inc()
+        REVOCATIONS.labels(outcome=outcome).inc()

@@ -2,6 +2,7 @@
 
 from pydantic import SecretStr
 
+from app.base.bank_client import BankClient
 from app.base.encryption import KeyRing
 from app.errors import BankResponseInvalid, DecryptionError
 from app.observability.logs import get_logger
@@ -42,6 +43,7 @@ async def revoke_connection(
             transaction,
             key_ring,
             tenant=connection.tenant,
+            client=connection.bank_client,
             connection_id=connection.id,
             tokens=stored.tokens,
             reason=reason,
@@ -64,7 +66,14 @@ async def revoke_connection(
 
 
 async def revoke_token_response(
-    transaction: Transaction, key_ring: KeyRing, *, tenant: str, session_id: str, body: SecretStr, reason: str
+    transaction: Transaction,
+    key_ring: KeyRing,
+    *,
+    tenant: str,
+    client: BankClient,
+    session_id: str,
+    body: SecretStr,
+    reason: str,
 ) -> None:
     """Queue the revocation of the tokens in a token response that is not used. It may have none."""
     try:
@@ -75,6 +84,7 @@ async def revoke_token_response(
         transaction,
         key_ring,
         tenant=tenant,
+        client=client,
         session_id=session_id,
         tokens=TokenSet(tokens.access_token or SecretStr(""), tokens.refresh_token),
         reason=reason,
@@ -93,5 +103,11 @@ async def revoke_stored_token_response(
         logger.error("tokens_unreadable", session_id=session.id, detail=error.detail)  # noqa: TRY400
         return
     await revoke_token_response(
-        transaction, key_ring, tenant=session.tenant, session_id=session.id, body=body, reason=reason
+        transaction,
+        key_ring,
+        tenant=session.tenant,
+        client=session.bank_client,
+        session_id=session.id,
+        body=body,
+        reason=reason,
     )

@@ -44,6 +44,7 @@ class CallbackHandler:
         self._key_ring = core.key_ring
         self._tasks = core.tasks
         self._clock = core.clock
+        self._own_client = bank.own_client
         self._provider = bank.provider
         self._token_endpoint = bank.token_endpoint
         self._token_responses = token_responses
@@ -58,7 +59,8 @@ class CallbackHandler:
         `browser` is the secret that the browser sent. A login that is not bound to a browser yet is bound to
         `new_browser`, never to a secret that the browser brought: an attacker may have planted it. A second redirect
         with the same state changes nothing and returns the outcome of the first. Raises InvalidRequest if the state is
-        unknown or has expired, or the login was started in another browser.
+        unknown or has expired, or the login was started in another browser, and BankClientMismatch, which changes
+        nothing either: a replica with the right client can still complete the login.
         """
         session, is_first = await self._use_state(response, browser, new_browser)
         if is_first and session.status is SessionStatus.EXCHANGING:
@@ -96,6 +98,7 @@ class CallbackHandler:
                 )
             if session.status is not SessionStatus.PENDING:
                 return session, False
+            self._own_client.require_session(session.bank_client)
             if session.browser_digest is None:
                 await change_session(transaction, session.id, browser_digest=sha256_hex(new_browser))
             elif not is_bound_to(session.browser_digest, browser):

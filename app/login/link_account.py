@@ -51,7 +51,7 @@ class AccountLinker:
         self._key_ring = core.key_ring
         self._clock = core.clock
         self._provider = bank.provider
-        self._client_id = bank.client_id
+        self.client = bank.own_client.identity
 
     async def validate(self, session: Session, body: SecretStr) -> Grant:
         """Validate a token response. Raises LoginError, or BankError if the bank's keys are unavailable."""
@@ -66,7 +66,7 @@ class AccountLinker:
         if tokens.id_token is None:
             raise LoginError("the bank sent no id_token", code="id_token_missing")
         expected = ExpectedClaims(
-            client_id=self._client_id,
+            client_id=self.client.client_id,
             nonce_sha256=session.nonce_digest,
             state_sha256=session.stitch_state,
             access_token_sha256=sha256_hex(tokens.access_token.get_secret_value()),
@@ -75,6 +75,10 @@ class AccountLinker:
             tokens.id_token, self._provider, expected, session.exchanged_at or self._clock.now()
         )
         return Grant(tokens, claims)
+
+    def is_own(self, session: Session) -> bool:
+        """Return whether the session was started with the client that this broker is configured with."""
+        return session.bank_client == self.client
 
     def tokens_of(self, session: Session, body: SecretStr) -> TokenResponse:
         """Parse the token response of a session. Raises BankResponseInvalid."""
@@ -218,7 +222,13 @@ class AccountLinker:
 
     async def _revoke(self, transaction: Transaction, session: Session, body: SecretStr, reason: str) -> None:
         await revoke_token_response(
-            transaction, self._key_ring, tenant=session.tenant, session_id=session.id, body=body, reason=reason
+            transaction,
+            self._key_ring,
+            tenant=session.tenant,
+            client=session.bank_client,
+            session_id=session.id,
+            body=body,
+            reason=reason,
         )
 
 
@@ -232,6 +242,8 @@ def _token_set(tokens: TokenResponse) -> TokenSet:
 
 
 class _GrantedColumns(TypedDict):
+    issuer: str
+    client_id: str
     scopes: list[str]
     refreshable: bool
     access_token_expires_at: TimeValue | None
@@ -240,6 +252,8 @@ class _GrantedColumns(TypedDict):
 
 def _granted(session: Session, tokens: TokenResponse) -> _GrantedColumns:
     return {
+        "issuer": session.issuer,
+        "client_id": session.client_id,
         # A response without a scope grants all requested scopes (RFC 6749 section 5.1).
         "scopes": session.scopes if tokens.scopes is None else tokens.scopes,
         "refreshable": tokens.refresh_token is not None,

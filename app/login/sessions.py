@@ -14,6 +14,7 @@ from app.base.randomness import new_id, random_urlsafe_text
 from app.callers.admission import Admission
 from app.core import Core
 from app.errors import (
+    BankRequestRejected,
     Conflict,
     ConnectionNotFound,
     ConnectionNotReady,
@@ -22,6 +23,7 @@ from app.errors import (
     UnprocessableRequest,
 )
 from app.login.return_urls import ReturnUrls
+from app.oidc.authorization_endpoint import rejected_scopes
 from app.settings import Settings
 from app.store import audit
 from app.store.connections import get_connection
@@ -77,6 +79,7 @@ class LoginSessions:
         self._notifications = core.notifications
         self._shutdown = core.shutdown
         self._clock = core.clock
+        self._client = bank.own_client.identity
         self._authorization_endpoint = bank.authorization_endpoint
         self._return_urls = return_urls
         self._base_url = settings.base_url
@@ -108,7 +111,14 @@ class LoginSessions:
         """Create the authorization request, pushed if the bank wants it so, and the row that remembers it."""
         scopes = self._scopes_of(request)
         authorization = await self._authorization_endpoint.new_request(redirect_uri=self._redirect_uri, scopes=scopes)
-        url = await self._authorization_endpoint.url_for(authorization.parameters)
+        try:
+            url = await self._authorization_endpoint.url_for(authorization.parameters)
+        except BankRequestRejected as error:
+            if rejected := rejected_scopes(error, request.scopes or ()):
+                raise UnprocessableRequest(
+                    f"the bank does not allow these scopes: {' '.join(rejected)}", code="scope_not_allowed"
+                ) from error
+            raise
         session_id, ticket = new_id("ses"), SecretStr(random_urlsafe_text())
 
         def encrypt(column: str, secret: SecretStr) -> Ciphertext:
@@ -117,6 +127,8 @@ class LoginSessions:
         return NewSession(
             id=session_id,
             tenant=caller.tenant,
+            issuer=self._client.issuer,
+            client_id=self._client.client_id,
             caller_id=caller.id,
             user_id=request.user_id,
             stitch_state=sha256_hex(authorization.state.get_secret_value()),

@@ -70,6 +70,12 @@ class TokenResponses:
         If the bank's keys are unavailable, this is retried until the session expires.
         """
         assert session.token_response is not None
+        if not self._account_linker.is_own(session):
+            # The response is stored. A replica with the client that started the login completes it.
+            logger.error(
+                "login_of_other_client", session_id=session.id, issuer=session.issuer, client_id=session.client_id
+            )
+            return
         until = self._clock.monotonic() + session.seconds_left
         body: SecretStr | None = None
         try:
@@ -115,6 +121,7 @@ class TokenResponses:
                         transaction,
                         self._key_ring,
                         tenant=unsaved.tenant,
+                        client=current.bank_client if current else self._account_linker.client,
                         session_id=unsaved.session_id,
                         body=unsaved.body,
                         reason="given_up",

@@ -52,6 +52,7 @@ class Housekeeping:
     ) -> None:
         self._database = core.database
         self._tasks = core.tasks
+        self._client = login.account_linker.client
         self._login = login
         self._revocation_worker = revocation_worker
         self._last_used = last_used
@@ -95,7 +96,7 @@ class Housekeeping:
     async def _resume_batch(self) -> int:
         lease = self._login.lease.seconds
         async with self._database.transaction() as transaction:
-            sessions = await lock_overdue_grants(transaction, limit=self._sessions_per_transaction)
+            sessions = await lock_overdue_grants(transaction, client=self._client, limit=self._sessions_per_transaction)
             for session in sessions:
                 if session.status is SessionStatus.EXCHANGING:
                     await change_session(transaction, session.id, lease_until=seconds_from_now(lease))

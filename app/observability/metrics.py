@@ -66,6 +66,10 @@ REVOCATIONS_WAITING = Gauge(
     multiprocess_mode="livemostrecent",
 )
 
+BANK_CLIENT_MISMATCHES = Counter(
+    "broker_bank_client_mismatches_total",
+    "Requests refused because the connection or login belongs to another client of the bank.",
+)
 BANK_REQUESTS = Counter(
     "broker_bank_requests_total",
     "Requests to the bank, by the status of its response or by the reason for having none.",

@@ -29,7 +29,7 @@ def build(
     spool = RefreshSpool(settings.data_dir / "spool", core.key_ring)
     timing = Timing(deadline=settings.refresh_deadline, lease=settings.refresh_lease)
     refresher = Refresher(core, bank, spool=spool, timing=timing)
-    connections = ConnectionCache(core, cache_ttl=settings.cache_ttl)
+    connections = ConnectionCache(core, bank.own_client, cache_ttl=settings.cache_ttl)
     refreshes = RefreshCoordinator(
         core,
         connections=connections,

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pydantic import SecretStr
 
+from app.bank.own_client import OwnClient
 from app.base.cache import ExpiringCache
 from app.base.strict_json import is_storable_in_postgresql
 from app.core import Core
@@ -55,10 +56,11 @@ class CachedConnection:
 class ConnectionCache:
     """Keeps connections in memory for a short time, each for its own tenant."""
 
-    def __init__(self, core: Core, *, cache_ttl: float) -> None:
+    def __init__(self, core: Core, own_client: OwnClient, *, cache_ttl: float) -> None:
         """`cache_ttl`: for how many seconds an entry is used, unless it is invalidated before."""
         self._database = core.database
         self._key_ring = core.key_ring
+        self._own_client = own_client
         self._clock = core.clock
         self._cache: ExpiringCache[str, CachedConnection] = ExpiringCache(
             lifetime=cache_ttl, size=MAX_CACHED_CONNECTIONS, clock=core.clock
@@ -73,12 +75,16 @@ class ConnectionCache:
         return cached if cached is not None and cached.tenant == tenant else None
 
     async def get(self, tenant: str, connection_id: str) -> CachedConnection:
-        """Return an active connection. Raises ConnectionNotFound and the errors of `require_active`."""
+        """Return an active connection.
+
+        Raises ConnectionNotFound, BankClientMismatch and the errors of `require_active`.
+        """
         cached = self.get_cached(tenant, connection_id)
         if cached is None:
             # The scope makes another tenant's connection take as long as one that does not exist.
             cached = await self._cache.load(connection_id, lambda: self._read(tenant, connection_id), scope=tenant)
         require_active(cached.row.connection)
+        self._own_client.require_connection(cached.row.connection.bank_client)
         return cached
 
     def invalidate(self, connection_id: str) -> None:
@@ -100,7 +106,8 @@ class ConnectionCache:
             raise ConnectionNotFound
         token = _usable_token(row, read_at)
         is_active = row.connection.status is ConnectionStatus.ACTIVE
-        fresh_until = token.valid_until - refresh_margin(token) if token and is_active else 0.0
+        is_usable = is_active and row.connection.bank_client == self._own_client.identity
+        fresh_until = token.valid_until - refresh_margin(token) if token and is_usable else 0.0
         return CachedConnection(replace(row, tokens=None), token, tenant, fresh_until)
 
 

@@ -87,6 +87,7 @@ class Refresher:
         self._provider = bank.provider
         self._token_endpoint = bank.token_endpoint
         self._circuit_breaker = bank.circuit_breaker
+        self._client = bank.own_client.identity
         self._spool = spool
         self._timing = timing
         self._sleep = sleep
@@ -103,6 +104,7 @@ class Refresher:
             claim = await claim_refresh(
                 transaction,
                 self._key_ring,
+                client=self._client,
                 tenant=tenant,
                 connection_id=connection_id,
                 version=version,
@@ -188,6 +190,7 @@ class Refresher:
                     transaction,
                     self._key_ring,
                     tenant=claim.tenant,
+                    client=self._client,
                     connection_id=claim.connection_id,
                     tokens=new.tokens,
                     reason=f"{saved}_while_refreshing",

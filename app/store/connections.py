@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
 from pydantic import SecretStr
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import and_, delete, func, insert, not_, select, update
 
+from app.base.bank_client import BankClient
 from app.base.encryption import AssociatedData, KeyRing
 from app.store.enums import ConnectionStatus, EventType
 from app.store.outbox import publish
@@ -44,6 +45,13 @@ class Connection:
     created_at: datetime
     last_refreshed_at: datetime | None
     last_used_at: datetime | None
+    issuer: str
+    client_id: str
+
+    @property
+    def bank_client(self) -> BankClient:
+        """The client that the user consented to. Only this client may use the tokens."""
+        return BankClient(self.issuer, self.client_id)
 
     @property
     def audit_ids(self) -> dict[str, str]:
@@ -57,6 +65,8 @@ class NewConnection:
 
     id: str
     tenant: str
+    issuer: str
+    client_id: str
     user_id: str
     status: ConnectionStatus
     subject: str
@@ -71,6 +81,8 @@ class NewConnection:
 class ConnectionChanges(TypedDict, total=False):
     """The columns of a connection that change."""
 
+    issuer: str
+    client_id: str
     status: ConnectionStatus
     subject: str
     scopes: list[str]
@@ -153,6 +165,18 @@ async def count_connections(transaction: Transaction) -> dict[ConnectionStatus, 
     """Count every tenant's connections by their status. Reads all of them."""
     query = select(table.c.status, func.count().label("number")).group_by(table.c.status)
     return {row.status: row.number for row in await transaction.execute(query)}
+
+
+async def count_connections_of_other_clients(transaction: Transaction, own: BankClient) -> dict[BankClient, int]:
+    """Count every tenant's connections that can be used only by other clients than `own`. Reads all of them."""
+    is_other = not_(and_(table.c.issuer == own.issuer, table.c.client_id == own.client_id))
+    query = (
+        select(table.c.issuer, table.c.client_id, func.count().label("number"))
+        .where(is_other, table.c.status != ConnectionStatus.REVOKED)
+        .group_by(table.c.issuer, table.c.client_id)
+        .order_by(table.c.issuer, table.c.client_id)
+    )
+    return {BankClient(row.issuer, row.client_id): row.number for row in await transaction.execute(query)}
 
 
 async def get_connection_with_tokens(

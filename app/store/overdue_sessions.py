@@ -2,6 +2,7 @@
 
 from sqlalchemy import and_, func, or_, select, true
 
+from app.base.bank_client import BankClient
 from app.store.enums import SessionStatus
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.tenants import tenants_of
@@ -13,14 +14,15 @@ _is_pending = stored_status_in(SessionStatus.PENDING)
 _is_over = table.c.expires_at <= func.now()
 
 
-async def lock_overdue_grants(transaction: Transaction, *, limit: int) -> list[Session]:
-    """Return and lock exchanges without a valid lease, and links that were not confirmed in time.
+async def lock_overdue_grants(transaction: Transaction, *, client: BankClient, limit: int) -> list[Session]:
+    """Return and lock the client's exchanges without a valid lease, and links that were not confirmed in time.
 
     Pending logins that have expired are found separately, so that no number of them delays linking or revoking a grant.
     """
     unattended = or_(table.c.lease_until.is_(None), table.c.lease_until <= func.now())
+    is_own = and_(table.c.issuer == client.issuer, table.c.client_id == client.client_id)
     is_due = or_(
-        and_(table.c.status == SessionStatus.EXCHANGING, unattended),
+        and_(table.c.status == SessionStatus.EXCHANGING, is_own, unattended),
         and_(table.c.status == SessionStatus.AWAITING_CONFIRMATION, _is_over),
     )
     return await lock_unlocked_sessions(transaction, and_(_holds_grant, is_due), limit=limit)

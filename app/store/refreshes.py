@@ -10,6 +10,7 @@ from enum import StrEnum
 from pydantic import SecretStr
 from sqlalchemy import exists, func, not_, or_, select, update
 
+from app.base.bank_client import BankClient
 from app.base.encryption import KeyRing
 from app.store.connections import (
     Connection,
@@ -83,6 +84,7 @@ async def claim_refresh(
     transaction: Transaction,
     key_ring: KeyRing,
     *,
+    client: BankClient,
     tenant: str,
     connection_id: str,
     version: int,
@@ -94,7 +96,10 @@ async def claim_refresh(
 
     Returns None if another claim is valid, the version has changed, or the connection must wait or cannot be refreshed.
     """
-    fence = await _take_lease(transaction, tenant, connection_id, version, lease)
+    # Locked first: the lease must not be computed before an UPDATE that then waits for the lock.
+    if await lock_connection(transaction, tenant, connection_id) is None:
+        return None
+    fence = await _take_lease(transaction, client, connection_id, version, lease)
     if fence is None:
         return None
     with_tokens = await get_connection_with_tokens(transaction, key_ring, tenant, connection_id)
@@ -124,16 +129,13 @@ async def claim_refresh(
 
 
 async def _take_lease(
-    transaction: Transaction, tenant: str, connection_id: str, version: int, lease: float
+    transaction: Transaction, client: BankClient, connection_id: str, version: int, lease: float
 ) -> int | None:
-    """Increment the fence and take the lease, if the connection may be refreshed now. Return the new fence.
+    """Increment the fence and take the lease of a locked connection, if it may be refreshed now. Return the new fence.
 
     An attempt without an outcome may have its response on the disk of its replica. If the database has only just
     restarted, that replica gets the time to save it first.
     """
-    # Locked first: the lease must not be computed before an UPDATE that then waits for the lock.
-    if await lock_connection(transaction, tenant, connection_id) is None:
-        return None
     is_free = or_(connections.c.lease_until.is_(None), connections.c.lease_until <= func.clock_timestamp())
     is_due = or_(connections.c.retry_at.is_(None), connections.c.retry_at <= func.clock_timestamp())
     has_open_attempt = exists().where(
@@ -146,7 +148,8 @@ async def _take_lease(
         update(connections)
         .where(
             connections.c.id == connection_id,
-            connections.c.tenant == tenant,
+            connections.c.issuer == client.issuer,
+            connections.c.client_id == client.client_id,
             connections.c.version == version,
             connections.c.status == ConnectionStatus.ACTIVE,
             connections.c.refreshable,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 from sqlalchemy import and_, delete, func, insert, select, true, update
 
+from app.base.bank_client import BankClient
 from app.base.encryption import AssociatedData, KeyRing
 from app.base.randomness import new_id
 from app.errors import DecryptionError
@@ -34,12 +35,13 @@ async def enqueue_revocation(
     key_ring: KeyRing,
     *,
     tenant: str,
+    client: BankClient,
     tokens: TokenSet,
     reason: str,
     connection_id: str | None = None,
     session_id: str | None = None,
 ) -> None:
-    """Queue the refresh token, or the access token if there is none.
+    """Queue the refresh token, or the access token if there is none. `client` is the client that they were issued to.
 
     With a refresh token, the bank also revokes the access tokens of the same grant (RFC 7009 section 2.1).
     """
@@ -51,6 +53,8 @@ async def enqueue_revocation(
         insert(table).values(
             id=row_id,
             tenant=tenant,
+            issuer=client.issuer,
+            client_id=client.client_id,
             connection_id=connection_id,
             session_id=session_id,
             token=key_ring.encrypt(token, _associated_data(row_id)),
@@ -64,17 +68,19 @@ async def claim_due_revocations(
     transaction: Transaction,
     key_ring: KeyRing,
     *,
+    client: BankClient,
     lease: float,
     limit: int = 20,
     connection_ids: list[str] | None = None,
 ) -> list[Revocation]:
-    """Return due revocations, and hide them from other calls for `lease` seconds.
+    """Return due revocations of a client, and hide them from other calls for `lease` seconds.
 
     Takes the oldest of each tenant before the second oldest of any, so that no tenant delays the others. If there are
     more tenants than `limit`, they are chosen at random. With `connection_ids`, only of these connections.
     """
     is_selected = true() if connection_ids is None else table.c.connection_id.in_(connection_ids)
-    is_due = and_(table.c.next_attempt_at <= func.clock_timestamp(), is_selected)
+    is_own = and_(table.c.issuer == client.issuer, table.c.client_id == client.client_id)
+    is_due = and_(table.c.next_attempt_at <= func.clock_timestamp(), is_own, is_selected)
     names = tenants_of(table)
     rank = func.row_number().over(order_by=table.c.next_attempt_at).label("rank")
     oldest = (

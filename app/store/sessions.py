@@ -7,6 +7,7 @@ from typing import Any, TypedDict, Unpack
 from sqlalchemy import ColumnElement, and_, case, func, literal, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from app.base.bank_client import BankClient
 from app.base.encryption import Ciphertext
 from app.observability.metrics import SESSIONS
 from app.store.enums import EventType, SessionStatus
@@ -25,6 +26,8 @@ class Session:
 
     id: str
     tenant: str
+    issuer: str
+    client_id: str
     caller_id: str
     user_id: str
     status: SessionStatus
@@ -57,6 +60,11 @@ class Session:
     seconds_left: float
 
     @property
+    def bank_client(self) -> BankClient:
+        """The client that the user consents to."""
+        return BankClient(self.issuer, self.client_id)
+
+    @property
     def audit_ids(self) -> dict[str, str]:
         """The ids that identify it in the audit log."""
         return {"session_id": self.id}
@@ -68,6 +76,8 @@ class NewSession:
 
     id: str
     tenant: str
+    issuer: str
+    client_id: str
     caller_id: str
     user_id: str
     stitch_state: str
@@ -122,7 +132,7 @@ class SessionChanges(SessionResult, total=False):
 
 # A pending session reads as expired once its time is over, even before housekeeping has changed its row.
 _has_expired = and_(table.c.status == SessionStatus.PENDING, table.c.expires_at <= func.now())
-_SESSIONS = select(
+SELECT_SESSIONS = select(
     *columns_of(
         Session,
         table,
@@ -172,7 +182,7 @@ async def insert_session(transaction: Transaction, session: NewSession, *, secon
 
 async def get_session(transaction: Transaction, session_id: str, *, tenant: str | None = None) -> Session | None:
     """Return a session. Without `tenant`, of any tenant."""
-    query = _SESSIONS.where(table.c.id == session_id)
+    query = SELECT_SESSIONS.where(table.c.id == session_id)
     if tenant is not None:
         query = query.where(table.c.tenant == tenant)
     return await fetch_first(transaction, query, Session)
@@ -182,7 +192,9 @@ async def get_session_by_idempotency_key(
     transaction: Transaction, tenant: str, caller_id: str, key: str
 ) -> Session | None:
     """Return the session that the caller has created with this idempotency key."""
-    query = _SESSIONS.where(table.c.tenant == tenant, table.c.caller_id == caller_id, table.c.idempotency_key == key)
+    query = SELECT_SESSIONS.where(
+        table.c.tenant == tenant, table.c.caller_id == caller_id, table.c.idempotency_key == key
+    )
     return await fetch_first(transaction, query, Session)
 
 
@@ -202,14 +214,14 @@ async def lock_session_by_ticket(transaction: Transaction, ticket_digest: str) -
 
 
 async def _lock_where(transaction: Transaction, condition: ColumnElement[bool]) -> Session | None:
-    return await fetch_first(transaction, _SESSIONS.where(condition).with_for_update(), Session)
+    return await fetch_first(transaction, SELECT_SESSIONS.where(condition).with_for_update(), Session)
 
 
 async def lock_unlocked_sessions(
     transaction: Transaction, condition: ColumnElement[bool], *, limit: int | None = None
 ) -> list[Session]:
     """Return and lock the matching sessions that are not locked yet, at most `limit`, ordered by their expiry."""
-    query = _SESSIONS.where(condition).order_by(table.c.expires_at).limit(limit).with_for_update(skip_locked=True)
+    query = SELECT_SESSIONS.where(condition).order_by(table.c.expires_at).limit(limit).with_for_update(skip_locked=True)
     return await fetch_all(transaction, query, Session)
 
 
@@ -223,34 +235,12 @@ async def list_sessions(
     cursor: str | None,
 ) -> Page[Session]:
     """Return a tenant's sessions, newest first."""
-    query = _SESSIONS.where(table.c.tenant == tenant)
+    query = SELECT_SESSIONS.where(table.c.tenant == tenant)
     if user_id is not None:
         query = query.where(table.c.user_id == user_id)
     if status is not None:
         query = query.where(_has_status(status))
     return await fetch_page(transaction, query, table, Session, limit=limit, cursor=cursor)
-
-
-async def lock_sessions_of_user(transaction: Transaction, tenant: str, user_id: str, *, limit: int) -> list[Session]:
-    """Return and lock up to `limit` of a user's sessions."""
-    query = _SESSIONS.where(table.c.tenant == tenant, table.c.user_id == user_id)
-    query = query.order_by(table.c.id).limit(limit).with_for_update()
-    return await fetch_all(transaction, query, Session)
-
-
-async def lock_sessions_awaiting_confirmation(
-    transaction: Transaction, tenant: str, connection_id: str
-) -> list[Session]:
-    """Return and lock the sessions that will link or renew a connection when they are confirmed.
-
-    Sessions in exchange are locked too: one whose exchange ends meanwhile is then seen with its new status.
-    """
-    is_of_connection = or_(table.c.connection_id == connection_id, table.c.renews_connection_id == connection_id)
-    holds_grant = stored_status_in(SessionStatus.EXCHANGING, SessionStatus.AWAITING_CONFIRMATION)
-    query = _SESSIONS.where(table.c.tenant == tenant, holds_grant, is_of_connection)
-    query = query.order_by(table.c.id).with_for_update()
-    found = await fetch_all(transaction, query, Session)
-    return [session for session in found if session.status is SessionStatus.AWAITING_CONFIRMATION]
 
 
 async def change_session(transaction: Transaction, session_id: str, **changes: Unpack[SessionChanges]) -> None:
@@ -291,8 +281,3 @@ async def end_session(
         stream=connection_id if status is SessionStatus.COMPLETED and connection_id else session_id,
         data={"session_id": session_id, "connection_id": connection_id, "error": ended.error_code},
     )
-
-
-async def delete_sessions(transaction: Transaction, session_ids: list[str]) -> None:
-    """Delete sessions."""
-    await transaction.execute(table.delete().where(table.c.id.in_(session_ids)))

@@ -37,8 +37,8 @@ class ClientAuthenticator:
             self._keys = KeySet.import_key_set(json.loads(settings.client_jwks_file.read_text()))
         self._used_assertions: dict[str, float] = {}
 
-    def authenticate(self, authorization: str | None, form: Mapping[str, str], audiences: Sequence[str]) -> None:
-        """Check the credentials of `client_secret_basic`, `client_secret_post` or `private_key_jwt`.
+    def authenticate(self, authorization: str | None, form: Mapping[str, str], audiences: Sequence[str]) -> str:
+        """Return the client id, after checking `client_secret_basic`, `client_secret_post` or `private_key_jwt`.
 
         `audiences` are the accepted values of `aud` in an assertion. Raises OAuthError: `invalid_request` if several
         methods are used, else `invalid_client`.
@@ -49,16 +49,21 @@ class ClientAuthenticator:
             raise OAuthError("invalid_request", "Use only one method of client authentication.")
         if assertion is not None:
             self._check_assertion(assertion, form, audiences)
-        elif authorization is not None:
-            self._check_secret(_basic(authorization))
-        else:
-            self._check_secret(_Credentials(form.get("client_id", ""), form.get("client_secret", "")))
+            return self._settings.client_id
+        if authorization is not None:
+            return self._check_secret(_basic(authorization))
+        return self._check_secret(_Credentials(form.get("client_id", ""), form.get("client_secret", "")))
 
-    def _check_secret(self, credentials: _Credentials) -> None:
-        same_id = secrets.compare_digest(credentials.client_id.encode(), self._settings.client_id.encode())
-        same_secret = secrets.compare_digest(credentials.client_secret.encode(), self._settings.client_secret.encode())
-        if not (same_id and same_secret):
+    def _check_secret(self, credentials: _Credentials) -> str:
+        settings = self._settings
+        registered = {
+            settings.client_id: settings.client_secret,
+            settings.other_client_id: settings.other_client_secret,
+        }
+        secret = registered.get(credentials.client_id)
+        if secret is None or not secrets.compare_digest(credentials.client_secret.encode(), secret.encode()):
             raise OAuthError("invalid_client", "The client is unknown or its secret is wrong.")
+        return credentials.client_id
 
     def _check_assertion(self, assertion: str, form: Mapping[str, str], audiences: Sequence[str]) -> None:
         """Check a signed assertion (RFC 7523, section 3)."""

@@ -30,13 +30,13 @@ async def token(request: Request, bank: BankDependency) -> JSONResponse:
         form = await read_form(request)
         if form.get("grant_type") in GRANT_TYPES:
             grant_type = form["grant_type"]
-        bank.clients.authenticate(request.headers.get("authorization"), form, bank.assertion_audiences)
+        client_id = bank.clients.authenticate(request.headers.get("authorization"), form, bank.assertion_audiences)
         jkt = _proven_key(request, bank)
         match grant_type:
             case "authorization_code":
                 members = exchange_code(bank, form, fault, jkt)
             case "refresh_token":
-                members = refresh(bank, form, fault, jkt)
+                members = refresh(bank, client_id, form, fault, jkt)
             case _:
                 raise OAuthError("unsupported_grant_type", "Use authorization_code or refresh_token.")
     except OAuthError as error:
@@ -93,9 +93,15 @@ def exchange_code(bank: Bank, form: dict[str, str], fault: TokenFault, jkt: str 
     return token_response(issued, id_token)
 
 
-def refresh(bank: Bank, form: dict[str, str], fault: TokenFault, jkt: str | None) -> dict[str, JsonValue]:
+def refresh(
+    bank: Bank, client_id: str, form: dict[str, str], fault: TokenFault, jkt: str | None
+) -> dict[str, JsonValue]:
     """Rotate a refresh token (RFC 6749, section 6; RFC 9700, section 4.14.2)."""
     try:
+        if client_id != bank.settings.client_id:
+            # Every grant belongs to the first client.
+            bank.tokens.count_presentation(_required(form, "refresh_token"))
+            raise InvalidRefreshTokenError("The refresh token was issued to another client.")
         family = bank.tokens.use_refresh_token(_required(form, "refresh_token"), reuse_grace=bank.refresh_reuse_grace)
     except InvalidRefreshTokenError as error:
         raise OAuthError("invalid_grant", str(error)) from error

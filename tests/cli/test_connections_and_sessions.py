@@ -6,6 +6,7 @@ import pytest
 
 from app.store.postgresql.database import Database
 from sandbox.client import SandboxClient
+from sandbox.settings import CLIENT_ID
 from tests.cli.conftest import Cli
 from tests.support.bank import living_families_at
 from tests.support.replica import Replica
@@ -89,3 +90,13 @@ async def test_a_session_is_shown_without_its_secrets(cli: Cli, replica: Replica
 async def test_an_unknown_session_is_one_line(cli: Cli, database: Database) -> None:
     finished = cli("sessions", "show", "ses_unknown")
     assert (finished.status, finished.err) == (1, "broker: the tenant default has no session ses_unknown\n")
+
+
+async def test_doctor_counts_the_connections_of_other_clients(cli: Cli, rows: Rows, bank_url: str) -> None:
+    await rows.insert()
+    assert "ok    bank client: " in cli("doctor").out
+    finished = cli("doctor", BROKER_STITCH_CLIENT_ID="another-client")
+    assert finished.status == 1
+    finding = f"connections were linked by other clients: 1 by {CLIENT_ID} at {bank_url}"
+    assert f"FAIL  bank client: {finding}\n" in finished.out
+    assert "BROKER_STITCH_CLIENT_ID" in finished.out

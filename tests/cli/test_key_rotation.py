@@ -28,7 +28,7 @@ from tests.cli.test_serve import sign_up
 from tests.support.broker import ENCRYPTION_KEY, Api, settings_for
 from tests.support.eventually import eventually
 from tests.support.logs import capture_logs
-from tests.support.rows import TENANT, Rows
+from tests.support.rows import CLIENT, TENANT, Rows
 
 # Several processes begin here one after the other.
 patiently = partial(eventually, timeout_seconds=120)
@@ -49,6 +49,8 @@ async def insert_idle(database: Database, key_ring: KeyRing) -> None:
                 NewConnection(
                     id=connection_id,
                     tenant=TENANT,
+                    issuer=CLIENT.issuer,
+                    client_id=CLIENT.client_id,
                     user_id="u",
                     status=ConnectionStatus.ACTIVE,
                     subject="s",
@@ -215,8 +217,8 @@ async def test_a_ring_that_cannot_be_used_changes_nothing(
         with capture_logs() as logs:
             await reload_keys(runtime.core)
         assert logs.with_event("keys_not_reloaded")
-        assert (await runtime.refresh.tokens.usable(TENANT, connection.id)).version == 1
+        assert (await runtime.refresh.tokens.get(TENANT, connection.id)).version == 1
         file.write_text(f"{NEW},{OLD}")
         await reload_keys(runtime.core)
         assert runtime.core.key_ring.key_ids == ("new", "test")
-        assert (await runtime.refresh.tokens.usable(TENANT, connection.id)).version == 1
+        assert (await runtime.refresh.tokens.get(TENANT, connection.id)).version == 1

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr
@@ -22,8 +23,9 @@ from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.bank import refresh_requests_at, refreshes_at
 from tests.support.eventually import eventually
+from tests.support.gates import stop_after, stop_before
 from tests.support.relay import Relay
-from tests.support.replica import CALLER, STRANGER, Replica
+from tests.support.replica import CALLER, OPTIONS, STRANGER, Replica
 from tests.support.rows import TENANT, Rows
 
 
@@ -41,7 +43,9 @@ async def usable(replica: Replica, connection: Connection, *, min_ttl: float = 0
     return await replica.refresh.tokens.get(TENANT, connection.id, min_ttl=min_ttl)
 
 
-async def test_a_live_token_is_given_out_as_it_is(replica: Replica, bank: SandboxClient, live: Connection) -> None:
+async def test_a_valid_token_is_returned_without_a_refresh(
+    replica: Replica, bank: SandboxClient, live: Connection
+) -> None:
     token = await usable(replica, live)
     assert (token.version, token.scopes, token.lifetime) == (1, live.scopes, 900)
     assert token.access_token.get_secret_value() not in repr(token)
@@ -51,7 +55,7 @@ async def test_a_live_token_is_given_out_as_it_is(replica: Replica, bank: Sandbo
 
 
 @pytest.mark.parametrize("seconds_left", [-1000, 0, 29])
-async def test_a_token_with_little_time_left_is_refreshed_first(
+async def test_a_token_that_expires_soon_is_refreshed_first(
     replica: Replica, rows: Rows, bank: SandboxClient, seconds_left: float
 ) -> None:
     connection = await rows.link(bank, seconds_left=seconds_left)
@@ -60,7 +64,7 @@ async def test_a_token_with_little_time_left_is_refreshed_first(
     assert await refreshes_at(bank) == 1
 
 
-async def test_callers_on_two_replicas_make_one_refresh(
+async def test_requests_on_two_replicas_share_one_refresh(
     replicas: ReplicaFactory, bank: SandboxClient, expired: Connection
 ) -> None:
     first, second = await replicas(), await replicas()
@@ -72,7 +76,7 @@ async def test_callers_on_two_replicas_make_one_refresh(
     assert await refresh_requests_at(bank) == {"ok": 1}
 
 
-async def test_replicas_that_do_not_hear_each_other_make_one_refresh_too(
+async def test_replicas_without_notifications_share_one_refresh_too(
     replicas: ReplicaFactory, bank: SandboxClient, expired: Connection
 ) -> None:
     first, second = await replicas(listens=False), await replicas(listens=False)
@@ -81,7 +85,7 @@ async def test_replicas_that_do_not_hear_each_other_make_one_refresh_too(
     assert await refresh_requests_at(bank) == {"ok": 1}
 
 
-async def test_rejections_of_one_version_make_one_refresh(
+async def test_rejections_of_one_version_cause_one_refresh(
     replicas: ReplicaFactory, bank: SandboxClient, live: Connection
 ) -> None:
     both = [await replicas(), await replicas()]
@@ -95,7 +99,7 @@ async def test_rejections_of_one_version_make_one_refresh(
     assert await refresh_requests_at(bank) == {"ok": 1}
 
 
-async def test_a_bank_that_rejects_every_token_is_not_asked_for_ever_more(
+async def test_refreshes_end_if_the_bank_rejects_every_token(
     replica: Replica, rows: Rows, bank: SandboxClient, live: Connection
 ) -> None:
     token: UsableToken | None = await usable(replica, live)
@@ -109,7 +113,7 @@ async def test_a_bank_that_rejects_every_token_is_not_asked_for_ever_more(
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"lose_answer": True}, {"error": "invalid_client"}])
-async def test_a_token_that_is_still_good_is_used_while_the_bank_cannot_refresh(
+async def test_a_token_that_is_still_valid_is_used_while_the_bank_cannot_refresh(
     replica: Replica, rows: Rows, bank: SandboxClient, fault: dict[str, int]
 ) -> None:
     connection = await rows.link(bank, seconds_left=20)
@@ -119,7 +123,7 @@ async def test_a_token_that_is_still_good_is_used_while_the_bank_cannot_refresh(
     assert len(await rows.attempts(connection.id)) == 1
 
 
-async def test_a_failure_is_told_to_all_and_the_bank_is_asked_once(
+async def test_concurrent_requests_share_one_failed_refresh(
     replica: Replica, rows: Rows, bank: SandboxClient, expired: Connection
 ) -> None:
     await bank.set_faults(token={"status": 503, "retry_after": 50})
@@ -133,7 +137,7 @@ async def test_a_failure_is_told_to_all_and_the_bank_is_asked_once(
     assert 40 < later.value.retry_after <= 50
 
 
-async def test_an_unknown_outcome_is_a_timeout_until_its_lease_has_ended(
+async def test_an_unknown_outcome_is_reported_as_a_timeout_until_the_lease_ends(
     replica: Replica, rows: Rows, bank: SandboxClient, expired: Connection
 ) -> None:
     await bank.set_faults(token={"lose_answer": True, "times": 1})
@@ -148,7 +152,7 @@ async def test_an_unknown_outcome_is_a_timeout_until_its_lease_has_ended(
     assert await rows.attempts(expired.id) == [(1, "unknown"), (1, "refresh_outcome_lost")]
 
 
-async def test_a_withdrawn_consent_asks_the_bank_once(
+async def test_a_withdrawn_consent_causes_one_request_to_the_bank(
     replica: Replica, rows: Rows, bank: SandboxClient, expired: Connection
 ) -> None:
     await bank.control("revoke-consent", sub=expired.subject)
@@ -158,21 +162,19 @@ async def test_a_withdrawn_consent_asks_the_bank_once(
     assert (await rows.stored(expired.id)).connection.reauthorization_reason == "invalid_grant"
 
 
-async def test_many_failures_leave_the_bank_alone(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
+async def test_after_many_failures_the_bank_gets_no_requests(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
     await bank.set_faults(token={"status": 503})
     connections = [await rows.link(bank, seconds_left=-1) for _ in range(6)]
     for connection in connections[:5]:
         with pytest.raises(BankError):
             await usable(replica, connection)
-    with pytest.raises(BankError) as refused:
+    with pytest.raises(BankError) as rejected:
         await usable(replica, connections[5])
-    assert refused.value.code == "bank_left_alone"
+    assert rejected.value.code == "bank_left_alone"
     assert await rows.attempts(connections[5].id) == []
 
 
-async def test_refusals_of_single_requests_do_not_stop_the_others(
-    replica: Replica, rows: Rows, bank: SandboxClient
-) -> None:
+async def test_rejected_requests_do_not_stop_the_others(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
     await bank.set_faults(token={"error": "invalid_scope", "times": 5})
     for _ in range(5):
         with pytest.raises(BankError):
@@ -180,34 +182,33 @@ async def test_refusals_of_single_requests_do_not_stop_the_others(
     assert (await usable(replica, await rows.link(bank, seconds_left=-1))).version == 2
 
 
-async def test_a_caller_that_goes_away_cuts_no_refresh_short(
-    replica: Replica, rows: Rows, bank: SandboxClient, expired: Connection
+async def test_a_caller_that_disconnects_does_not_cancel_the_refresh(
+    replica: Replica, rows: Rows, expired: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await bank.set_faults(token={"delay_after": 0.3})
+    refresh = stop_after(monkeypatch, replica.bank.token_endpoint, "refresh")
     caller = asyncio.create_task(usable(replica, expired))
-
-    async def has_rotated() -> bool:
-        return await refreshes_at(bank) == 1
-
-    await eventually(has_rotated)
+    await refresh.wait_until_reached()
     caller.cancel()
+    await asyncio.wait({caller})
+    refresh.open()
     assert await replica.core.tasks.drain(20) == []
     assert (await rows.stored(expired.id)).connection.version == 2
 
 
-async def test_a_caller_waits_only_so_long_and_the_refresh_goes_on(
-    replicas: ReplicaFactory, rows: Rows, bank: SandboxClient, expired: Connection
+async def test_a_caller_stops_waiting_after_a_while_and_the_refresh_continues(
+    replicas: ReplicaFactory, rows: Rows, expired: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replica = await replicas(options=replace(OPTIONS, refresh_wait=0))
-    await bank.set_faults(token={"delay_after": 1})
+    replica = await replicas(options=replace(OPTIONS, refresh_wait=0.1))
+    refresh = stop_before(monkeypatch, replica.bank.token_endpoint, "refresh")
     with pytest.raises(BankTimeout) as early:
         await usable(replica, expired)
     assert (early.value.code, early.value.retry_after) == ("refresh_under_way", 2)
+    refresh.open()
     assert await replica.core.tasks.drain(20) == []
     assert (await rows.stored(expired.id)).connection.version == 2
 
 
-async def test_a_lease_of_a_lost_replica_is_waited_for(
+async def test_a_request_waits_until_the_lease_of_a_lost_replica_ends(
     replica: Replica, rows: Rows, bank: SandboxClient, expired: Connection
 ) -> None:
     await rows.change_connection(expired.id, lease_until=seconds_from_now(0.5))
@@ -222,7 +223,7 @@ async def test_a_lease_of_a_lost_replica_is_waited_for(
         (ConnectionStatus.REAUTHORIZATION_REQUIRED, ReauthorizationRequired),
     ],
 )
-async def test_a_connection_that_cannot_be_used_says_why(
+async def test_the_error_says_why_a_connection_cannot_be_used(
     replica: Replica, rows: Rows, live: Connection, status: ConnectionStatus, error: type[Exception]
 ) -> None:
     await rows.change_connection(live.id, status=status)
@@ -230,7 +231,7 @@ async def test_a_connection_that_cannot_be_used_says_why(
         await usable(replica, live)
 
 
-async def test_another_tenants_connection_does_not_exist(replica: Replica, live: Connection) -> None:
+async def test_another_tenants_connection_is_not_found(replica: Replica, live: Connection) -> None:
     await usable(replica, live)
     for tenant, connection_id in ((STRANGER.tenant, live.id), (TENANT, "con_unknown")):
         with pytest.raises(ConnectionNotFound):
@@ -239,35 +240,39 @@ async def test_another_tenants_connection_does_not_exist(replica: Replica, live:
             await replica.refresh.tokens.refresh(tenant, connection_id, None)
 
 
-async def test_another_tenants_reads_are_not_remembered_and_open_no_token(
+async def test_reads_of_another_tenant_are_not_cached_and_decrypt_no_token(
     replica: Replica, live: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def opens_none(*_: object) -> SecretStr:
-        raise AssertionError("a token is opened")
+    def fail(*_: object) -> SecretStr:
+        raise AssertionError("a token was decrypted")
 
-    monkeypatch.setattr(KeyRing, "decrypt", opens_none)
+    monkeypatch.setattr(KeyRing, "decrypt", fail)
     for _ in range(2):
         with pytest.raises(ConnectionNotFound):
             await replica.refresh.tokens.get(STRANGER.tenant, live.id)
     assert replica.refresh.tokens.cached == 0
 
 
-async def test_an_owner_and_a_stranger_that_ask_at_once_are_told_apart(replica: Replica, live: Connection) -> None:
-    answers = await asyncio.gather(
+async def test_concurrent_requests_of_the_owner_and_another_tenant_are_told_apart(
+    replica: Replica, live: Connection
+) -> None:
+    results = await asyncio.gather(
         *(replica.refresh.tokens.get(tenant, live.id) for tenant in (STRANGER.tenant, TENANT) * 5),
         return_exceptions=True,
     )
-    assert [type(answer) for answer in answers] == [ConnectionNotFound, UsableToken] * 5
+    assert [type(result) for result in results] == [ConnectionNotFound, UsableToken] * 5
     assert replica.refresh.tokens.cached == 1
 
 
-async def test_a_wish_for_more_time_is_met_by_a_refresh(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
+async def test_a_token_is_refreshed_if_it_is_requested_for_longer_than_it_is_valid(
+    replica: Replica, rows: Rows, bank: SandboxClient
+) -> None:
     connection = await rows.link(bank, seconds_left=500)
     assert (await usable(replica, connection, min_ttl=400)).version == 1
     assert (await usable(replica, connection, min_ttl=600)).version == 2
 
 
-async def test_a_wish_beyond_a_tokens_life_does_not_refresh_again_and_again(
+async def test_a_request_for_longer_than_any_token_is_valid_refreshes_once(
     replica: Replica, bank: SandboxClient, expired: Connection
 ) -> None:
     for _ in range(3):
@@ -275,7 +280,7 @@ async def test_a_wish_beyond_a_tokens_life_does_not_refresh_again_and_again(
     assert await refreshes_at(bank) == 1
 
 
-async def test_tokens_of_short_life_are_used_all_the_same(
+async def test_tokens_with_a_short_lifetime_are_used(
     replica: Replica, bank: SandboxClient, expired: Connection
 ) -> None:
     await bank.control("access-token-ttl", seconds=20)
@@ -284,7 +289,7 @@ async def test_tokens_of_short_life_are_used_all_the_same(
     assert await refreshes_at(bank) == 1
 
 
-async def test_a_refresh_on_request_is_for_the_version_that_was_meant(
+async def test_a_requested_refresh_applies_to_the_given_version(
     replica: Replica, rows: Rows, bank: SandboxClient, live: Connection
 ) -> None:
     await asyncio.gather(*(replica.refresh.tokens.refresh(TENANT, live.id, 1) for _ in range(5)))
@@ -297,13 +302,13 @@ async def test_a_refresh_on_request_is_for_the_version_that_was_meant(
 
 @pytest.fixture
 async def access_only(rows: Rows, bank: SandboxClient) -> Connection:
-    """One without offline_access, whose access token has five minutes left."""
+    """A connection without offline_access, whose access token expires in five minutes."""
     connection = await rows.link(bank, scope="openid accounts", seconds_left=300)
     assert not connection.refreshable
     return connection
 
 
-async def test_without_a_refresh_token_the_end_of_the_token_ends_the_consent(
+async def test_without_a_refresh_token_the_connection_ends_when_the_token_expires(
     replica: Replica, rows: Rows, bank: SandboxClient, access_only: Connection
 ) -> None:
     assert (await usable(replica, access_only)).version == 1
@@ -318,7 +323,7 @@ async def test_without_a_refresh_token_the_end_of_the_token_ends_the_consent(
     assert await refresh_requests_at(bank) == {}
 
 
-async def test_a_wish_for_more_time_does_not_end_a_consent_without_refresh_token(
+async def test_a_request_for_a_longer_validity_does_not_end_a_connection_without_refresh_token(
     replica: Replica, rows: Rows, access_only: Connection
 ) -> None:
     with contextlib.suppress(ReauthorizationRequired):
@@ -328,24 +333,24 @@ async def test_a_wish_for_more_time_does_not_end_a_consent_without_refresh_token
     assert stored.tokens is not None
 
 
-async def test_a_request_for_a_refresh_does_not_end_a_consent_without_refresh_token(
+async def test_a_requested_refresh_does_not_end_a_connection_without_refresh_token(
     replica: Replica, rows: Rows, access_only: Connection
 ) -> None:
-    with pytest.raises(Exception):  # noqa: B017 - that it cannot be refreshed may be said in several ways
+    with pytest.raises(Exception):  # noqa: B017 - several errors are possible
         await replica.refresh.tokens.refresh(TENANT, access_only.id, None)
     stored = await rows.stored(access_only.id)
     assert stored.connection.status is ConnectionStatus.ACTIVE
     assert stored.tokens is not None
 
 
-async def test_the_last_seconds_of_a_token_without_successor_are_used(
+async def test_a_token_that_cannot_be_refreshed_is_used_until_it_expires(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:
     connection = await rows.link(bank, scope="openid accounts", seconds_left=25)
     assert (await usable(replica, connection)).version == 1
 
 
-async def test_a_revocation_on_another_replica_is_heard_of(
+async def test_a_revocation_on_another_replica_takes_effect(
     replicas: ReplicaFactory, live: Connection, bank: SandboxClient
 ) -> None:
     first, second = await replicas(cache_ttl=300), await replicas(cache_ttl=300)
@@ -362,7 +367,7 @@ async def test_a_revocation_on_another_replica_is_heard_of(
     await eventually(is_refused)
 
 
-async def test_without_notifications_a_memory_lasts_no_longer_than_allowed(
+async def test_without_notifications_a_connection_is_cached_no_longer_than_the_cache_ttl(
     replicas: ReplicaFactory, rows: Rows, live: Connection
 ) -> None:
     replica = await replicas(listens=False, cache_ttl=5)
@@ -374,7 +379,7 @@ async def test_without_notifications_a_memory_lasts_no_longer_than_allowed(
         await usable(replica, live)
 
 
-async def test_a_remembered_token_serves_while_the_database_is_away(
+async def test_a_cached_token_is_used_while_the_database_is_unavailable(
     replicas: ReplicaFactory, relay: Relay, live: Connection, rows: Rows, bank: SandboxClient
 ) -> None:
     replica = await replicas(database_url=relay.url, listens=False, cache_ttl=300)
@@ -391,32 +396,32 @@ async def test_a_remembered_token_serves_while_the_database_is_away(
     assert await refresh_requests_at(bank) == {}
 
 
-async def test_use_is_written_down(replica: Replica, rows: Rows, live: Connection) -> None:
+async def test_the_last_use_of_a_connection_is_recorded(replica: Replica, rows: Rows, live: Connection) -> None:
     await usable(replica, live)
     assert (await rows.stored(live.id)).connection.last_used_at is None
     await replica.maintenance.housekeeping.flush_last_used()
     assert (await rows.stored(live.id)).connection.last_used_at is not None
 
 
-async def test_handing_out_a_token_is_audited(replica: Replica, live: Connection) -> None:
+async def test_a_token_is_returned_to_callers_of_its_tenant_only(replica: Replica, live: Connection) -> None:
     token = await replica.connections.service.access_token(CALLER, live.id, min_ttl=0)
     assert token.version == 1
     with pytest.raises(ConnectionNotFound):
         await replica.connections.service.access_token(STRANGER, live.id, min_ttl=0)
 
 
-async def test_connections_are_read_of_one_tenant(replica: Replica, live: Connection) -> None:
+async def test_a_tenant_reads_only_its_own_connections(replica: Replica, live: Connection) -> None:
     assert (await replica.connections.service.get(CALLER, live.id)).id == live.id
     with pytest.raises(ConnectionNotFound):
         await replica.connections.service.get(STRANGER, live.id)
     page = await replica.connections.service.page(CALLER, user_id=None, status=None, limit=9, cursor=None)
-    assert [one.id for one in page.items] == [live.id]
+    assert [connection.id for connection in page.items] == [live.id]
     elsewhere = await replica.connections.service.page(STRANGER, user_id=None, status=None, limit=9, cursor=None)
     assert elsewhere.items == []
 
 
-async def test_what_was_used_is_written_down_however_much_it_is(replica: Replica, rows: Rows, live: Connection) -> None:
-    # More than a statement can have parameters.
+async def test_any_number_of_last_used_times_can_be_written(replica: Replica, rows: Rows, live: Connection) -> None:
+    # More than the number of parameters that a statement can have.
     for number in range(40_000):
         replica.maintenance.last_used.connection_used(f"con_of_nobody_{number}")
     replica.maintenance.last_used.connection_used(live.id)

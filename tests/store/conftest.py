@@ -8,4 +8,5 @@ from tests.support.rows import Rows
 
 @pytest.fixture
 async def protocol(database: Database, key_ring: KeyRing, rows: Rows) -> RefreshProtocol:
-    return RefreshProtocol(database, key_ring, (await rows.insert(seconds_left=-1)).id)
+    connection = await rows.insert(seconds_left=-1)
+    return RefreshProtocol(database, key_ring, connection.bank_client, connection.id)

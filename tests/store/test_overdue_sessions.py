@@ -4,12 +4,14 @@ from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.sessions import lock_session
 from tests.store.test_sessions import add
-from tests.support.rows import Rows
+from tests.support.rows import CLIENT, Rows
 
 
 async def grants(database: Database, limit: int = 100) -> dict[str, SessionStatus]:
     async with database.transaction() as transaction:
-        return {session.id: session.status for session in await lock_overdue_grants(transaction, limit=limit)}
+        return {
+            session.id: session.status for session in await lock_overdue_grants(transaction, client=CLIENT, limit=limit)
+        }
 
 
 async def lapsed(database: Database, of_each_tenant: int = 100) -> list[str]:

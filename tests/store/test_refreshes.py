@@ -68,7 +68,9 @@ async def test_a_claim_without_a_refresh_token_fails_and_changes_nothing(
 
 
 async def test_a_claim_with_a_missing_encryption_key_changes_nothing(protocol: RefreshProtocol, rows: Rows) -> None:
-    stranger = RefreshProtocol(protocol.database, KeyRing({"other": bytes(32)}), protocol.connection_id)
+    stranger = RefreshProtocol(
+        protocol.database, KeyRing({"other": bytes(32)}), protocol.client, protocol.connection_id
+    )
     with pytest.raises(DecryptionError):
         await stranger.claim()
     assert (await rows.stored(protocol.connection_id)).connection.fence == 0

@@ -13,18 +13,19 @@ from app.store.revocations import (
     enqueue_revocation,
     postpone_revocation,
 )
+from tests.support.rows import CLIENT
 
 TOKENS = TokenSet(SecretStr("access"), SecretStr("refresh"))
 
 
 async def enqueue(database: Database, key_ring: KeyRing, tokens: TokenSet = TOKENS, *, tenant: str = "default") -> None:
     async with database.transaction() as transaction:
-        await enqueue_revocation(transaction, key_ring, tenant=tenant, tokens=tokens, reason="tested")
+        await enqueue_revocation(transaction, key_ring, tenant=tenant, client=CLIENT, tokens=tokens, reason="tested")
 
 
 async def claim(database: Database, key_ring: KeyRing, *, lease: float = 100, limit: int = 20) -> list[Revocation]:
     async with database.transaction() as transaction:
-        return await claim_due_revocations(transaction, key_ring, lease=lease, limit=limit)
+        return await claim_due_revocations(transaction, key_ring, client=CLIENT, lease=lease, limit=limit)
 
 
 async def count(database: Database) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.base.randomness import new_id
+from app.store.dependent_sessions import delete_sessions, lock_sessions_of_user
 from app.store.enums import SessionStatus
 from app.store.postgresql.database import Database, Transaction
 from app.store.postgresql.database_time import seconds_from_now
@@ -13,7 +14,6 @@ from app.store.sessions import (
     NewSession,
     Session,
     change_session,
-    delete_sessions,
     end_session,
     get_session,
     get_session_by_idempotency_key,
@@ -22,9 +22,8 @@ from app.store.sessions import (
     lock_session,
     lock_session_by_state,
     lock_session_by_ticket,
-    lock_sessions_of_user,
 )
-from tests.support.rows import TENANT
+from tests.support.rows import CLIENT, TENANT
 
 
 def new_session(**values: Any) -> NewSession:
@@ -32,6 +31,8 @@ def new_session(**values: Any) -> NewSession:
     session = NewSession(
         id=session_id,
         tenant=TENANT,
+        issuer=CLIENT.issuer,
+        client_id=CLIENT.client_id,
         caller_id="cal_1",
         user_id="user-1",
         stitch_state=f"state of {session_id}",

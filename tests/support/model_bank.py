@@ -1,4 +1,4 @@
-"""A model of the bank's token endpoint, small enough to be read as the truth that the broker is compared with."""
+"""A model of the bank's token endpoint, simple enough to serve as the specification for the tests."""
 
 from collections import Counter
 from typing import Any
@@ -7,16 +7,18 @@ from pydantic import SecretStr
 
 from app.bank.bank import Bank
 from app.bank.circuit_breaker import CircuitBreaker
+from app.bank.own_client import OwnClient
 from app.base.clock import Clock
 from app.errors import InvalidGrant
 from app.oidc.provider import Provider
 from app.oidc.token_endpoint import TokenEndpoint
 from app.oidc.token_response import TokenResponse
 from tests.support.flights import Step, reach
+from tests.support.rows import CLIENT
 
 
 class ModelBank:
-    """One consent: refresh tokens work once; the second use ends all, unless there is a grace (RFC 9700, 4.14.2)."""
+    """One grant. A refresh token works once; reuse revokes the grant, unless there is a grace (RFC 9700, 4.14.2)."""
 
     def __init__(self, *, grants_grace: bool) -> None:
         self._grants_grace = grants_grace
@@ -26,21 +28,21 @@ class ModelBank:
 
     @property
     def current(self) -> str:
-        """The one refresh token that is not used up."""
+        """The refresh token that has not been used."""
         return f"refresh-{self._issued}"
 
     def withdraw(self) -> None:
-        """Let the user withdraw the consent."""
+        """Revoke the grant as the user does."""
         self.ended_by = self.ended_by or "user"
 
-    def work(self, refresh_token: str) -> TokenResponse:
-        """Use a token up and answer with its successor. Raises InvalidGrant."""
+    def refresh(self, refresh_token: str) -> TokenResponse:
+        """Use a refresh token, and return its successor. Raises InvalidGrant."""
         self.presented[refresh_token] += 1
         is_previous = refresh_token == f"refresh-{self._issued - 1}"
         if self.ended_by is None and refresh_token != self.current and not (is_previous and self._grants_grace):
             self.ended_by = "reuse"
         if self.ended_by is not None:
-            raise InvalidGrant("the model bank knows no such grant")
+            raise InvalidGrant("the grant is unknown or revoked")
         self._issued += 1
         return TokenResponse(
             access_token=SecretStr(f"access-{self._issued}"),
@@ -53,7 +55,7 @@ class ModelBank:
 
 
 class ModelTokenEndpoint(TokenEndpoint):
-    """Asks the model instead of a server, and stops before and after its work."""
+    """Calls the model instead of a server, and stops before and after that."""
 
     def __init__(self, bank: ModelBank) -> None:
         self._bank = bank
@@ -61,34 +63,34 @@ class ModelTokenEndpoint(TokenEndpoint):
     async def refresh(
         self, refresh_token: SecretStr, *, timeout_seconds: float, is_bound: bool = False
     ) -> TokenResponse:
-        """The fault that a test puts in at either stop is raised from here."""
+        """Raises the error that a test passes to the flight at either stop."""
         presented = refresh_token.get_secret_value()
-        await reach(Step.CLAIMED, presents=presented)
+        await reach(Step.CLAIMED, sent_token=presented)
         try:
-            answer = self._bank.work(presented)
+            response = self._bank.refresh(presented)
         except InvalidGrant:
-            await reach(Step.WORKED)
+            await reach(Step.REFRESHED)
             raise
-        await reach(Step.WORKED, brings=self._bank.current)
-        return answer
+        await reach(Step.REFRESHED, issued_token=self._bank.current)
+        return response
 
 
 class ModelProvider(Provider):
-    """Is always discovered."""
+    """A provider whose metadata are always available."""
 
     def __init__(self) -> None:
         pass
 
     async def metadata(self) -> Any:
-        """Nothing that the protocol looks at."""
+        """Return nothing: the refresh protocol only needs the call to succeed."""
         return None
 
 
 def model_bank(bank: ModelBank, clock: Clock) -> Bank:
-    """Return a bank client of the model, with what a refresh needs."""
+    """Return a client of the model bank, with the parts that a refresh uses."""
     unused: Any = None
     return Bank(
-        client_id="model",
+        own_client=OwnClient(CLIENT),
         provider=ModelProvider(),
         token_endpoint=ModelTokenEndpoint(bank),
         authorization_endpoint=unused,

@@ -1,5 +1,6 @@
 from pydantic import SecretStr
 
+from app.base.bank_client import BankClient
 from app.base.encryption import KeyRing
 from app.store.connections import TokenSet
 from app.store.enums import RefreshCause, RefreshOutcome
@@ -22,7 +23,8 @@ NEW_TOKENS = NewTokens(TokenSet(SecretStr("new access"), SecretStr("new refresh"
 class RefreshProtocol:
     """Claims, saves and failures of one connection, each in a transaction of its own."""
 
-    def __init__(self, database: Database, key_ring: KeyRing, connection_id: str) -> None:
+    def __init__(self, database: Database, key_ring: KeyRing, client: BankClient, connection_id: str) -> None:
+        self.client = client
         self.database = database
         self.key_ring = key_ring
         self.connection_id = connection_id
@@ -34,6 +36,7 @@ class RefreshProtocol:
             return await claim_refresh(
                 transaction,
                 self.key_ring,
+                client=self.client,
                 tenant=TENANT,
                 connection_id=self.connection_id,
                 version=version,

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import Table, func, select, text, update
 
+from app.base.bank_client import BankClient
 from app.base.encryption import KeyRing
 from app.base.randomness import new_id
 from app.store.connections import (
@@ -24,13 +25,17 @@ from sandbox.client import EVERY_SCOPE, SandboxClient
 from tests.support.eventually import eventually
 
 TENANT = "default"
+# For tests in which nothing is sent to a bank.
+CLIENT = BankClient("https://issuer.example", "client")
 
 
 class Rows:
     """Works on one database, without the services."""
 
-    def __init__(self, database: Database, key_ring: KeyRing) -> None:
+    def __init__(self, database: Database, key_ring: KeyRing, client: BankClient = CLIENT) -> None:
+        """The connections that it inserts belong to `client`."""
         self._database = database
+        self._client = client
         self._key_ring = key_ring
 
     async def link(
@@ -77,6 +82,8 @@ class Rows:
                 NewConnection(
                     id=connection_id,
                     tenant=tenant,
+                    issuer=self._client.issuer,
+                    client_id=self._client.client_id,
                     user_id=user_id,
                     status=ConnectionStatus.ACTIVE,
                     subject=subject,

@@ -57,6 +57,7 @@ _ERRORS: tuple[type[errors.BrokerError], ...] = (
     errors.RateLimited,
     errors.BankError,
     errors.DatabaseUnavailable,
+    errors.BankClientMismatch,
     errors.BankTimeout,
 )
 
