@@ -10,7 +10,6 @@ import asyncpg
 from opentelemetry.trace import SpanKind
 from pydantic import SecretStr
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import QueuePool
 
 from app.base.database_url import to_asyncpg_url
@@ -18,6 +17,7 @@ from app.base.randomness import new_id
 from app.errors import DatabaseUnavailable
 from app.observability.metrics import DATABASE_FAILURES, DATABASE_WAIT_SECONDS
 from app.observability.tracing import child_span
+from app.store.postgresql.asyncio_engine import AsyncConnection, create_async_engine
 from app.store.postgresql.connection_quota import ConnectionQuota
 from app.store.postgresql.errors import DRIVER_ERRORS, translate_error
 from app.store.postgresql.statement_tracing import SYSTEM, trace_statements
