@@ -1,4 +1,4 @@
-"""The application: `create_app(settings)`, and `application()` for a server that is given no settings."""
+"""The ASGI application: `create_app(settings)`, and `application()`, which reads the settings from the environment."""
 
 import asyncio
 import gc
@@ -18,12 +18,12 @@ from app.api.query.client_disconnect import DisconnectWatcher
 from app.api.query.endpoint import match_query_path, serve_query
 from app.api.routes import (
     audit,
-    callback,
     callers,
     connections,
     health,
     interaction_pages,
     interactions,
+    login_pages,
     metrics,
     sessions,
     users,
@@ -39,6 +39,11 @@ from app.observability.opentelemetry_export import export_traces
 from app.runtime import RuntimeOptions, open_runtime
 from app.settings import Settings, load_settings
 
+# The links of interactions are below `/connect/` too, so they come before those of logins, which match any path there.
+_ROUTES = (
+    *(sessions, connections, interactions, users, webhooks, callers, audit),
+    *(interaction_pages, login_pages, health),
+)
 logger = get_logger(__name__)
 
 
@@ -47,14 +52,14 @@ def application() -> ASGIApp:
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
     app = create_app(settings)
-    # What is there now stays: looking through it at each collection would hold up whoever is being served.
+    # These objects live as long as the process. To scan them at each garbage collection would delay requests.
     gc.collect()
     gc.freeze()
     return app
 
 
 def create_app(settings: Settings, options: RuntimeOptions = RuntimeOptions()) -> ASGIApp:
-    """Build the application. Its start opens the runtime, its end closes it."""
+    """Build the application. Its startup opens the runtime, and its shutdown closes it."""
     api = create_api(
         with_metrics=settings.metrics_port is None,
         with_query_page=settings.query_page,
@@ -68,9 +73,9 @@ def create_app(settings: Settings, options: RuntimeOptions = RuntimeOptions()) -
 
 
 def create_api(*, with_metrics: bool = True, with_query_page: bool = False, path_prefix: str = "") -> FastAPI:
-    """Build the part that the web framework serves: all but the query path."""
-    # No redirect to a path without its last slash: it would name the host that the request names, whoever sent it.
-    # No telemetry of the framework's: it records whole addresses, with the codes and tickets in them.
+    """Build the FastAPI application, which serves everything but the query path."""
+    # No redirects to the path without its trailing slash: they would contain the request's Host header, unchecked.
+    # No telemetry by the framework: it records complete URLs, with the codes and tickets in them.
     api = FastAPI(
         docs_url=None,
         redoc_url=None,
@@ -78,14 +83,12 @@ def create_api(*, with_metrics: bool = True, with_query_page: bool = False, path
         generate_unique_id_function=_operation_id,
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
     )
-    # Interactions before callback: their links are below `/connect/` too, where whatever follows is a ticket.
-    browsers = [interaction_pages, callback]
-    rooms = [sessions, connections, interactions, users, webhooks, callers, audit, *browsers, health]
+    routers = [module.router for module in _ROUTES]
     if with_metrics:
-        rooms.append(metrics)
-    for room in rooms:
-        api.include_router(room.router)
-    api.state.routes = [route for room in rooms for route in room.router.routes]
+        routers.append(metrics.router)
+    for router in routers:
+        api.include_router(router)
+    api.state.routes = [route for router in routers for route in router.routes]
     install_problem_handlers(api)
     install_openapi(api, path_prefix)
     install_docs(api, with_query_page=with_query_page)
@@ -93,12 +96,12 @@ def create_api(*, with_metrics: bool = True, with_query_page: bool = False, path
 
 
 def _operation_id(route: APIRoute) -> str:
-    """Name a call as its function is named: generated clients have it as a function too."""
+    """Use the name of the function: generated clients name their functions after it."""
     return route.name
 
 
 class Application:
-    """Opens the runtime, sends queries to their own endpoint, and all else to the web framework."""
+    """Opens the runtime, and passes queries to their own endpoint and all other requests to FastAPI."""
 
     def __init__(
         self, api: FastAPI, settings: Settings, shutdown: ShutdownSignal, options: RuntimeOptions = RuntimeOptions()
@@ -109,35 +112,35 @@ class Application:
         self._shutdown = shutdown
         self._prefix = settings.path_prefix
         self._disconnects = DisconnectWatcher()
-        self._others = RequestMiddleware(BodyLimitMiddleware(api, limit=settings.max_body_bytes), shutdown)
+        self._api_with_middleware = RequestMiddleware(BodyLimitMiddleware(api, limit=settings.max_body_bytes), shutdown)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or the life of the process."""
+        """Serve one request, or the lifespan of the process."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._lifespan(receive, send)
             return
         if self._prefix:
-            # Gateways cut the prefix off, or leave it.
-            scope["path"] = _without(self._prefix, scope["path"])
+            # Some gateways remove the prefix, others keep it.
+            scope["path"] = _remove_prefix(self._prefix, scope["path"])
         if scope["type"] == "http" and (connection_id := match_query_path(scope)) is not None:
             await serve_query(
                 self._api.state.runtime, connection_id, scope, receive, send, disconnects=self._disconnects
             )
             return
         if self._prefix:
-            # As ASGI has it: the whole path, and the part of it below which the application is.
+            # In ASGI, `path` is the whole path and `root_path` the part of it below which the application is served.
             scope["root_path"] = self._prefix
             scope["path"] = self._prefix + scope["path"]
-        await self._others(scope, receive, send)
+        await self._api_with_middleware(scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        """Speak the lifespan protocol here, so that a start that cannot be says why in one line."""
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        """Implement the ASGI lifespan protocol. A startup that fails logs its reason in one line."""
         async with AsyncExitStack() as stack:
             await receive()
             stack.enter_context(self._shutdown.set_on_signals(self._settings.stop_delay))
             if (supervisor := parent_process()) is not None:
                 stack.callback(asyncio.create_task(stop_when_supervisor_ends(supervisor)).cancel)
-            # First, so that it is told of what ends last.
+            # Opened first and closed last, so that it exports the spans of the shutdown too.
             await stack.enter_async_context(export_traces(os.environ))
             try:
                 runtime = open_runtime(self._settings, self._shutdown, self._options)
@@ -148,9 +151,9 @@ class Application:
                 await send({"type": "lifespan.startup.failed", "message": f"the broker cannot start: {error.detail}"})
                 return
             except Exception:
-                logger.exception("start_crashed")
+                logger.exception("startup_crashed")
                 await send(
-                    {"type": "lifespan.startup.failed", "message": "the broker cannot start: see the line above"}
+                    {"type": "lifespan.startup.failed", "message": "the broker cannot start: see the error above"}
                 )
                 return
             stack.enter_context(key_reload_on_sighup(self._api.state.runtime.core))
@@ -162,5 +165,5 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _without(prefix: str, path: str) -> str:
+def _remove_prefix(prefix: str, path: str) -> str:
     return path.removeprefix(prefix) or "/" if f"{path}/".startswith(f"{prefix}/") else path

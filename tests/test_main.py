@@ -70,7 +70,7 @@ async def test_a_start_that_crashes_says_only_where(
     with capture_logs() as logs:
         [only] = await lifespan_of(create_app(settings_for(bank_url, database_url, tmp_path)))
     assert only["type"] == "lifespan.startup.failed"
-    assert logs.with_event("start_crashed")[0]["exception"][0]["type"] == "builtins.ZeroDivisionError"
+    assert logs.with_event("startup_crashed")[0]["exception"][0]["type"] == "builtins.ZeroDivisionError"
     assert "planted-value" not in logs.text + only["message"]
 
 

@@ -47,7 +47,7 @@ def page_as_html(text: str, rewrite: Rewrite) -> str:
 
 def slug_of(title: str) -> str:
     """Return the id of a heading, in the form that code hosts use."""
-    kept = "".join(one for one in title.lower() if one.isalnum() or one in " -_")
+    kept = "".join(character for character in title.lower() if character.isalnum() or character in " -_")
     return kept.replace(" ", "-")
 
 

@@ -37,7 +37,7 @@ def install_docs(app: FastAPI, *, with_query_page: bool) -> None:
     def show(template: str, name: str, **values: object) -> Response:
         # Links are relative, so that a gateway can serve everything below a path of its own.
         up = "../" * len(name.split("/")) if name else ""
-        contents = {"current": name, "shelves": read_guides(), "with_query_page": with_query_page}
+        contents = {"current": name, "sections": read_guides(), "with_query_page": with_query_page}
         response = page(template, 200, up=up, version=__version__, **contents, **values)
         response.headers.update(_HEADERS)
         return response
@@ -57,10 +57,10 @@ def install_docs(app: FastAPI, *, with_query_page: bool) -> None:
     @router.get("/docs/{name:path}")
     async def guide(name: str) -> Response:
         """Show a page of `docs/`."""
-        found = next((one for shelf in read_guides() for one in shelf.guides if one.name == name), None)
-        if found is None:
+        selected = next((guide for section in read_guides() for guide in section.guides if guide.name == name), None)
+        if selected is None:
             raise NotFound("there is no such page; /docs lists them")
-        return show("guide", name, guide=found)
+        return show("guide", name, guide=selected)
 
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -78,7 +78,7 @@ async def docs_with_slash() -> Response:
 
 async def collection() -> Response:
     """Return the collection for Postman and Bruno."""
-    found = read_collection()
-    if found is None:
+    content = read_collection()
+    if content is None:
         raise NotFound("this broker was installed without its pages")
-    return Response(found, headers=_HEADERS, media_type="application/json")
+    return Response(content, headers=_HEADERS, media_type="application/json")

@@ -52,7 +52,7 @@ class TokenRequest(Strict):
     min_ttl: Annotated[int, Field(ge=0, le=86_400), Number] | None = Field(
         default=0,
         examples=[60],
-        description="Seconds. A token with less time left is refreshed first, as far as the bank's tokens live that long.",
+        description="In seconds. A token with less time left is refreshed first, if the bank's tokens live that long.",
     )
 
 

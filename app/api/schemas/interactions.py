@@ -23,7 +23,7 @@ class InteractionRequest(Strict):
     interaction_id: Name = Field(description="`id`.", examples=["reauthorization/7f3c"])
     return_url: Address | None = Field(
         default=None,
-        description="Where the browser goes afterwards, with `interaction` and `status`; must be allow-listed.",
+        description="Where the browser goes afterwards, with `interaction` and `status`; must be on the allow-list.",
         examples=[None],
     )
 

@@ -24,7 +24,7 @@ class SessionRequest(Strict):
     )
     return_url: Annotated[str, StringConstraints(max_length=2_000), AfterValidator(storable_text)] | None = Field(
         default=None,
-        description="Where the browser goes after the login, with `session_id` and `status`; must be in the allow-list.",
+        description="Where the browser goes afterwards, with `session_id` and `status`; must be on the allow-list.",
         examples=[None],
     )
     connection_id: Name | None = Field(
@@ -68,7 +68,7 @@ class SessionView(BaseModel):
         description="Leads straight to the bank; null once the login is no longer pending.", examples=[None]
     )
     connect_url: str | None = Field(
-        description="Leads to the bank through the broker, which binds the browser; null once the login is no longer pending.",
+        description="Leads to the bank through the broker, which binds the browser; null once no longer pending.",
         examples=[None],
     )
     return_url: str | None

@@ -5,7 +5,7 @@ from http.cookies import SimpleCookie
 import httpx
 import pytest
 
-from app.api.browser_cookies import MOST_KEPT
+from app.api.browser_cookies import MAX_COOKIES
 from app.store.postgresql.database_time import seconds_from_now
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
@@ -196,10 +196,10 @@ async def test_an_expired_link_says_that_it_has_expired(api: Api, broker: Broker
 
 async def test_a_browser_keeps_only_so_many_logins(api: Api, browser: Browser, bank: SandboxClient) -> None:
     """Gateways refuse requests with too many cookies, whoever has had a browser open that many links."""
-    for _ in range(MOST_KEPT + 10):
+    for _ in range(MAX_COOKIES + 10):
         assert (await browser.open((await api.start())["connect_url"])).status_code == 303
     kept = [one.name for one in browser.cookies.jar]
-    assert len(kept) == MOST_KEPT
+    assert len(kept) == MAX_COOKIES
     session = await api.start()
     shown = await browser.open(await go_to_bank(bank, browser, session))
     assert "Your account is linked" in shown.text

@@ -1,27 +1,26 @@
-"""`/connect/{ticket}` and `/callback`: what browsers open. Every answer is a page or a redirect, never JSON."""
+"""`/connect/{ticket}` and `/callback`: what browsers open in a login. The response is a page or a redirect."""
 
 from fastapi import APIRouter, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
-from app.api.browser_cookies import answer_without_deed, bind, cookie_name, error_page, secrets_of
+from app.api.browser_cookies import BrowserCookies
 from app.api.dependencies import Broker
 from app.api.error_examples import pages
-from app.api.navigation import button_page, is_by_person, send_to_bank
-from app.api.pages import SECURITY_HEADERS, page
+from app.api.navigation import BrowserRoute, button_page, is_by_person, send_to_app, send_to_bank
+from app.api.pages import outcome_page, waiting_page
 from app.base.hashing import sha256_hex
 from app.base.randomness import random_urlsafe_text
-from app.errors import BrokerError
 from app.login.connect_links import login_name
 from app.login.return_urls import with_outcome
 from app.oidc.authorization_response import PARAMETERS, parse_authorization_response
 from app.store.enums import SessionStatus
 from app.store.sessions import Session
 
-router = APIRouter(tags=["Pages for the browser"])
+router = APIRouter(route_class=BrowserRoute, tags=["Pages for the browser"])
 
 # RFC 6749 appendix A.
 _PARAMETER = {"type": "string", "pattern": "^[ -~]*$", "maxLength": 4_096}
-_PAGES = {
+_OUTCOMES = {
     SessionStatus.COMPLETED: ("good", "Your account is linked", "You can close this page and go back to the app."),
     SessionStatus.AWAITING_CONFIRMATION: (
         "calm",
@@ -57,7 +56,7 @@ _ANOTHER_PERSON = (
     responses=pages(
         {
             200: "The outcome if this browser's login has ended; a page with a button unless a person opens the link.",
-            303: "To the bank; to the session's `return_url` where this browser's login has ended.",
+            303: "To the bank; to the session's `return_url` if this browser's login has ended.",
             400: "The link has been used or has expired.",
             404: "No such link.",
         }
@@ -69,22 +68,14 @@ async def connect(request: Request, runtime: Broker, ticket: str) -> Response:
     Only a person's navigation does that, as `Sec-Fetch-*` headers report. Other requests get a page with one button,
     so that link scanners and chat previews do not use the link up.
     """
-    if (idle := answer_without_deed(request)) is not None:
-        return idle
-    try:
-        link = await runtime.login.connect_links.open(
-            ticket,
-            lambda login: secrets_of(request).get(cookie_name(runtime, login)),
-            may_bind=is_by_person(request),
-        )
-        if isinstance(link, Session):
-            return _show(request, link, runtime.login.confirmation.code_of(link), is_this_browser=True)
-    except BrokerError as error:
-        return error_page(request, error)
-    if link is None:
+    cookies = BrowserCookies(request, runtime.settings)
+    opened = await runtime.login.connect_links.open(ticket, cookies.secret, may_bind=is_by_person(request))
+    if opened is None:
         return button_page(request)
-    response = send_to_bank(request, link.bank_url)
-    bind(request, response, runtime, cookie_name(runtime, link.login), link.browser)
+    if isinstance(opened, Session):
+        return _show(request, opened, runtime.login.confirmation.code_of(opened), is_this_browser=True)
+    response = send_to_bank(request, opened.bank_url)
+    cookies.bind(response, opened.login, opened.browser)
     return response
 
 
@@ -96,7 +87,7 @@ async def connect(request: Request, runtime: Broker, ticket: str) -> Response:
         {
             200: "The outcome.",
             303: "To the session's `return_url`.",
-            400: "No redirect of the bank's for an open login.",
+            400: "Not a redirect from the bank for a pending login.",
         }
     ),
     openapi_extra={
@@ -106,41 +97,28 @@ async def connect(request: Request, runtime: Broker, ticket: str) -> Response:
     },
 )
 async def callback(request: Request, runtime: Broker) -> Response:
-    """End the login: a page, or a redirect to the session's `return_url`."""
-    if (idle := answer_without_deed(request)) is not None:
-        return idle
-    try:
-        response = parse_authorization_response(request.query_params.multi_items())
-        cookie = cookie_name(runtime, login_name(sha256_hex(response.state.get_secret_value())))
-        new_browser = random_urlsafe_text()
-        session, is_this_browser = await runtime.login.callback.receive(
-            response, secrets_of(request).get(cookie), new_browser
-        )
-        code = runtime.login.confirmation.code_of(session) if is_this_browser else None
-    except BrokerError as error:
-        return error_page(request, error)
-    answer = _show(request, session, code, is_this_browser=is_this_browser)
-    if session.browser_digest == sha256_hex(new_browser):
-        bind(request, answer, runtime, cookie, new_browser)
-    return answer
+    """End the login: show a page, or redirect to the session's `return_url`."""
+    authorization = parse_authorization_response(request.query_params.multi_items())
+    cookies = BrowserCookies(request, runtime.settings)
+    login = login_name(sha256_hex(authorization.state.get_secret_value()))
+    new_secret = random_urlsafe_text()
+    session, is_this_browser = await runtime.login.callback.receive(authorization, cookies.secret(login), new_secret)
+    code = runtime.login.confirmation.code_of(session) if is_this_browser else None
+    response = _show(request, session, code, is_this_browser=is_this_browser)
+    if session.browser_digest == sha256_hex(new_secret):
+        cookies.bind(response, login, new_secret)
+    return response
 
 
 def _show(request: Request, session: Session, confirmation_code: str | None, *, is_this_browser: bool) -> Response:
     if session.status is SessionStatus.EXCHANGING:
-        return page("waiting", root=request.scope.get("root_path", ""))
+        return waiting_page(request)
     # Another browser must not seem to its app to have logged in.
     if session.return_url is not None and is_this_browser:
         outcome = {"session_id": session.id, "status": session.status.value}
         if confirmation_code is not None:
             outcome["confirmation_code"] = confirmation_code
-        return RedirectResponse(with_outcome(session.return_url, outcome), 303, SECURITY_HEADERS)
-    mood, title, text = _ANOTHER_PERSON if session.error_code == "subject_mismatch" else _PAGES[session.status]
-    return page(
-        "outcome",
-        root=request.scope.get("root_path", ""),
-        mood=mood,
-        title=title,
-        text=text,
-        confirmation_code=confirmation_code,
-        reference=session.id if session.status is SessionStatus.FAILED else None,
-    )
+        return send_to_app(with_outcome(session.return_url, outcome))
+    mood, title, text = _ANOTHER_PERSON if session.error_code == "subject_mismatch" else _OUTCOMES[session.status]
+    reference = session.id if session.status is SessionStatus.FAILED else None
+    return outcome_page(request, mood, title, text, confirmation_code=confirmation_code, reference=reference)
