@@ -19,14 +19,11 @@
     ├── BankError                       502
     │   ├── BankUnreachable             502
     │   ├── BankResponseInvalid         502
-    │   │   └── BankEndpointMissing     502
     │   ├── BankServerError             502
     │   ├── BankRateLimited             502
     │   ├── BankRequestRejected         502
     │   ├── InvalidClient               502
     │   ├── InvalidGrant                502
-    │   ├── RevocationUnsupported       502
-    │   ├── RevocationImpossible        502
     │   └── BankTimeout                 504
     │       └── BankOutcomeUnknown      504
     ├── BrokerUnavailable               503
@@ -202,12 +199,6 @@ class BankResponseInvalid(BankError):
     default_code = "bank_bad_answer"
 
 
-class BankEndpointMissing(BankResponseInvalid):
-    """The bank has no such endpoint, or it does not take this kind of request."""
-
-    default_code = "bank_endpoint_missing"
-
-
 class BankServerError(BankError):
     """The bank answered with a server error."""
 
@@ -221,20 +212,10 @@ class BankRateLimited(BankError):
 
 
 class BankRequestRejected(BankError):
-    """The bank rejected the request with another OAuth error, which `detail` names: a fault of a setting, not an outage.
-
-    `description` is what the bank says about it. It may repeat a secret, so it may be searched, but not shown.
-    """
+    """The bank rejected the request with another OAuth error, which `detail` names: no outage, but a wrong setting."""
 
     title = "The bank refused the request"
     default_code = "bank_refused_request"
-
-    def __init__(
-        self, detail: str, *, oauth_error: str = "", description: str = "", retry_after: float | None = None
-    ) -> None:
-        super().__init__(detail, retry_after=retry_after)
-        self.oauth_error = oauth_error
-        self.description = description
 
 
 class InvalidClient(BankError):
@@ -248,19 +229,6 @@ class InvalidGrant(BankError):
     """The authorization code or refresh token is invalid, expired, used or revoked."""
 
     default_code = "invalid_grant"
-
-
-class RevocationUnsupported(BankError):
-    """The bank's revocation endpoint is not known. Tokens are kept until it is."""
-
-    default_code = "revocation_unsupported"
-
-
-class RevocationImpossible(BankError):
-    """The bank refuses to revoke tokens of this kind, or has no such endpoint. Trying again cannot help."""
-
-    title = "The bank cannot revoke the token"
-    default_code = "revocation_impossible"
 
 
 class BankTimeout(BankError):

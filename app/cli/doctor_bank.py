@@ -10,6 +10,7 @@ from app.bank.dpop_proofs import DpopProofs
 from app.bank.providers import client_authentication, open_provider
 from app.base.clock import SystemClock
 from app.callers.build import open_service_tokens
+from app.cli.doctor_login import CHECK, MEND, examine_login_request
 from app.cli.findings import Finding, attempt
 from app.errors import BankRequestRejected, InvalidGrant
 from app.oidc.back_channel import BackChannel
@@ -32,6 +33,7 @@ async def examine_bank(settings: Settings, client: httpx.AsyncClient) -> list[Fi
     findings = [
         await attempt("client authentication", mend, _client_authentication(settings, client, provider)),
         await attempt("discovery", "check BROKER_STITCH_ISSUER and the way out", _discovery(provider)),
+        await attempt(CHECK, MEND, examine_login_request(settings, client, provider)),
         await attempt("signing keys", "check the way out, or BROKER_STITCH_JWKS_URI", _keys(provider)),
         await attempt("graphql", "check BROKER_STITCH_GRAPHQL_URL and the way out", _graphql(client, settings)),
     ]

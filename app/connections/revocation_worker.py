@@ -3,9 +3,10 @@
 from app.bank.bank import Bank
 from app.concurrency.backoff import exponential_backoff
 from app.core import Core
-from app.errors import BankError, RevocationImpossible
+from app.errors import BankError
 from app.observability.logs import get_logger
 from app.observability.metrics import REVOCATIONS
+from app.oidc.oauth_errors import REVOCATION_IMPOSSIBLE
 from app.store.postgresql.database import Requester
 from app.store.revocations import Revocation, claim_due_revocations, delete_revocation, postpone_revocation
 
@@ -60,13 +61,12 @@ class RevocationWorker:
         return lacks_endpoint
 
     async def _revoke(self, revocation: Revocation) -> None:
-        outcome = "revoked"
         try:
             await self._token_endpoint.revoke(revocation.token, revocation.token_type_hint, timeout_seconds=_TIMEOUT)
-        except RevocationImpossible as error:
-            outcome = error.code
-            logger.error("revocation_abandoned", revocation_id=revocation.id, reason=error.detail)  # noqa: TRY400
         except BankError as error:
+            if error.code == REVOCATION_IMPOSSIBLE:
+                await self._abandon(revocation, error)
+                return
             pause = exponential_backoff(revocation.attempts, initial=_INITIAL_PAUSE, maximum=_MAX_PAUSE)
             pause = max(pause, error.retry_after or 0.0)
             logger.warning("revocation_postponed", revocation_id=revocation.id, code=error.code, seconds=round(pause))
@@ -76,4 +76,10 @@ class RevocationWorker:
             return
         async with self._database.transaction() as transaction:
             await delete_revocation(transaction, revocation.id)
-        REVOCATIONS.labels(outcome=outcome).inc()
+        REVOCATIONS.labels(outcome="revoked").inc()
+
+    async def _abandon(self, revocation: Revocation, error: BankError) -> None:
+        logger.error("revocation_abandoned", revocation_id=revocation.id, reason=error.detail)
+        REVOCATIONS.labels(outcome=error.code).inc()
+        async with self._database.transaction() as transaction:
+            await delete_revocation(transaction, revocation.id)

@@ -14,7 +14,6 @@ from app.base.randomness import new_id, random_urlsafe_text
 from app.callers.admission import Admission
 from app.core import Core
 from app.errors import (
-    BankRequestRejected,
     Conflict,
     ConnectionNotFound,
     ConnectionNotReady,
@@ -23,7 +22,6 @@ from app.errors import (
     UnprocessableRequest,
 )
 from app.login.return_urls import ReturnUrls
-from app.oidc.authorization_endpoint import rejected_scopes
 from app.settings import Settings
 from app.store import audit
 from app.store.connections import get_connection
@@ -111,14 +109,7 @@ class LoginSessions:
         """Create the authorization request, pushed if the bank wants it so, and the row that remembers it."""
         scopes = self._scopes_of(request)
         authorization = await self._authorization_endpoint.new_request(redirect_uri=self._redirect_uri, scopes=scopes)
-        try:
-            url = await self._authorization_endpoint.url_for(authorization.parameters)
-        except BankRequestRejected as error:
-            if rejected := rejected_scopes(error, request.scopes or ()):
-                raise UnprocessableRequest(
-                    f"the bank does not allow these scopes: {' '.join(rejected)}", code="scope_not_allowed"
-                ) from error
-            raise
+        url = await self._authorization_endpoint.url_for(authorization.parameters, callers_scopes=request.scopes or ())
         session_id, ticket = new_id("ses"), SecretStr(random_urlsafe_text())
 
         def encrypt(column: str, secret: SecretStr) -> Ciphertext:

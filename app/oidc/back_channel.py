@@ -1,6 +1,7 @@
 """Requests that the broker sends directly to the provider, with its client authentication."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 
 import httpx
 
@@ -42,6 +43,7 @@ class BackChannel:
         endpoint: str,
         timeout_seconds: float,
         proof_key: ProofKey | None = None,
+        raise_for_error: Callable[[BankResponse, datetime], None] = raise_for_error,
     ) -> BankResponse:
         """Send a form and return the successful response. `endpoint` is its name in metrics and traces.
 

@@ -6,6 +6,7 @@ from datetime import datetime
 import httpx
 
 from app.errors import (
+    BankError,
     BankRateLimited,
     BankRequestRejected,
     BankResponseInvalid,
@@ -24,7 +25,10 @@ _MAX_RETRY_AFTER_SECONDS = 3_600.0
 _KNOWN_ERROR_CODES = AUTHORIZATION_ERROR_CODES | {
     *("invalid_client", "invalid_grant", "unsupported_grant_type", "unsupported_token_type", "invalid_target"),
     *("invalid_dpop_proof", USE_DPOP_NONCE),
+    # RFC 6750 section 3.1, of revocation endpoints that do not know the token.
+    "invalid_token",
 }
+REVOCATION_IMPOSSIBLE = "revocation_impossible"
 _UNKNOWN_ERROR_CODE = "an error of its own"
 
 
@@ -51,6 +55,24 @@ def raise_for_error(response: BankResponse, now: datetime) -> None:
     raise BankResponseInvalid(f"the bank answered with status {response.status} and no OAuth error")
 
 
+def raise_for_revocation_error(response: BankResponse, now: datetime) -> None:
+    """Raise the BankError that a response of the revocation endpoint means. A token that is not valid is revoked.
+
+    Its code is `revocation_impossible` if another attempt cannot succeed.
+    """
+    error_code = parse_error_code(response) if 400 <= response.status < 500 else None
+    if error_code in ("invalid_token", "invalid_grant"):
+        return
+    if error_code == "unsupported_token_type":
+        raise BankError("the bank does not revoke tokens of this type", code=REVOCATION_IMPOSSIBLE)
+    if error_code is None and response.status in (404, 405, 410):
+        raise BankError(
+            f"the bank answers {response.status} at its revocation endpoint; check BROKER_STITCH_REVOCATION_ENDPOINT",
+            code=REVOCATION_IMPOSSIBLE,
+        )
+    raise_for_error(response, now)
+
+
 def parse_error_code(response: BankResponse) -> str | None:
     """Return the OAuth error code, or None. An unknown code is not returned, since it may repeat a secret.
 
@@ -63,6 +85,15 @@ def parse_error_code(response: BankResponse) -> str | None:
     if not isinstance(error_code, str):
         return None
     return error_code if error_code in _KNOWN_ERROR_CODES else _UNKNOWN_ERROR_CODE
+
+
+def parse_error_description(response: BankResponse) -> str:
+    """Return the `error_description` of an OAuth error. It may repeat a secret: it can be searched, but not shown."""
+    try:
+        description = parse_json_object(response.text()).get("error_description")
+    except ValueError:
+        return ""
+    return description if isinstance(description, str) else ""
 
 
 def parse_retry_after(headers: httpx.Headers, now: datetime) -> float | None:

@@ -2,10 +2,11 @@
 
 from pydantic import SecretStr
 
-from app.errors import RevocationUnsupported
+from app.errors import BankError
 from app.oidc.authorization_response import CheckedAuthorizationResponse
 from app.oidc.back_channel import BackChannel
 from app.oidc.dpop import ProofKey
+from app.oidc.oauth_errors import raise_for_revocation_error
 from app.oidc.token_response import TokenResponse, parse_token_response
 
 
@@ -51,16 +52,28 @@ class TokenEndpoint:
         body = await self._request_tokens(form, timeout_seconds, proof_key)
         return parse_token_response(body, proof_key.private_jwk if proof_key else None)
 
+    async def can_revoke(self) -> bool:
+        """Return whether the bank has a revocation endpoint. Raises BankError if its metadata are not available."""
+        return (await self._back_channel.metadata()).revocation_endpoint is not None
+
     async def revoke(self, token: SecretStr, token_type_hint: str, *, timeout_seconds: float) -> None:
-        """Revoke a token at the bank, which also succeeds if the bank does not know the token. Raises BankError."""
+        """Revoke a token at the bank, which also succeeds if the bank does not know the token.
+
+        Raises BankError, with the code `revocation_impossible` if another attempt cannot succeed.
+        """
         metadata = await self._back_channel.metadata()
         if metadata.revocation_endpoint is None:
-            raise RevocationUnsupported(
-                "the bank announces no revocation_endpoint; set BROKER_STITCH_REVOCATION_ENDPOINT if it has one"
+            raise BankError(
+                "the bank announces no revocation_endpoint; set BROKER_STITCH_REVOCATION_ENDPOINT if it has one",
+                code="revocation_unsupported",
             )
         form = {"token": token.get_secret_value(), "token_type_hint": token_type_hint}
         await self._back_channel.post(
-            metadata.revocation_endpoint, form, endpoint="revocation", timeout_seconds=timeout_seconds
+            metadata.revocation_endpoint,
+            form,
+            endpoint="revocation",
+            timeout_seconds=timeout_seconds,
+            raise_for_error=raise_for_revocation_error,
         )
 
     async def _request_tokens(

@@ -23,7 +23,7 @@ async def push(request: Request, bank: BankDependency) -> JSONResponse:
     try:
         pushed = validate_authorization_request(QueryParams(form), bank.settings)
     except InvalidParameterError as error:
-        raise OAuthError("invalid_request", error.message) from error
+        raise OAuthError("invalid_scope" if error.parameter == "scope" else "invalid_request", error.message) from error
     bank.ledger.pushed_requests += 1
     members = {"request_uri": bank.pushed_requests.add(pushed), "expires_in": LIFETIME_SECONDS}
     return JSONResponse(members, 201, {"cache-control": "no-store"})

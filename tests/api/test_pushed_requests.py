@@ -6,6 +6,7 @@ from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.broker import Api, Broker
 from tests.support.journey import go_to_bank, parameters_of
+from tests.support.logs import Logs
 from tests.support.replica import consent
 
 
@@ -77,3 +78,37 @@ async def test_a_bank_that_takes_no_push_starts_no_session(api: Api, bank: Sandb
     answer = await api.post("/v1/sessions", json={"user_id": "user-1"})
     assert (answer.status_code, answer.json()["code"]) == (502, "bank_failed")
     assert (await api.get("/v1/sessions")).json()["items"] == []
+
+
+async def test_scopes_of_the_caller_that_the_bank_does_not_allow_are_named(api: Api, bank: SandboxClient) -> None:
+    answer = await api.post("/v1/sessions", json={"user_id": "user-1", "scopes": ["accounts", "nonsense", "other"]})
+    assert (answer.status_code, answer.json()["code"]) == (422, "scope_not_allowed")
+    assert answer.json()["detail"] == "the bank does not allow these scopes: nonsense other"
+    assert (await api.get("/v1/sessions")).json()["items"] == []
+
+
+async def test_scopes_of_the_settings_that_the_bank_does_not_allow_are_the_operators_to_correct(
+    brokers: BrokerFactory, bank: SandboxClient, logs: Logs
+) -> None:
+    await bank.set_faults(pushed_requests="required")
+    broker = await brokers(stitch_par="auto", stitch_scopes=("openid", "nonsense"))
+    async with await broker.sign_up() as api:
+        answer = await api.post("/v1/sessions", json={"user_id": "user-1"})
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (502, "bank_refused_request")
+    assert "invalid_scope" in problem["detail"]
+    assert "nonsense; correct BROKER_STITCH_SCOPES" in problem["detail"]
+    assert "cannot be used" not in answer.text
+    [line] = logs.with_event("pushed_request_rejected")
+    assert line["oauth_error"] == "invalid_scope"
+
+
+async def test_another_refusal_names_the_error_and_the_settings(brokers: BrokerFactory, bank: SandboxClient) -> None:
+    await bank.set_faults(pushed_requests="required")
+    broker = await brokers(stitch_par="auto", public_url="https://broker.example")
+    async with await broker.sign_up() as api:
+        answer = await api.post("/v1/sessions", json={"user_id": "user-1"})
+    assert (answer.status_code, answer.json()["code"]) == (502, "bank_refused_request")
+    assert "invalid_request" in answer.json()["detail"]
+    assert "https://broker.example/callback" in answer.json()["detail"]
+    assert answer.json()["title"] == "The bank refused the request"

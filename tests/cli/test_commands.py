@@ -20,6 +20,7 @@ from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_SECRET
 from tests.cli.conftest import Cli, Finished
 from tests.support.broker import ENCRYPTION_KEY
+from tests.support.hostile import HostileServer, Reply, json_reply
 from tests.support.postgresql import Databases
 from tests.support.rows import Rows
 
@@ -167,6 +168,13 @@ class TestMigrate:
             assert finished.err.count("\n") == 1
 
 
+def raw_reply(status: int, body: str, **headers: str) -> Reply:
+    """Return a well-formed response."""
+    named = {"content-length": str(len(body)), **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in named.items())
+    return Reply(f"HTTP/1.1 {status} Any\r\n{head}connection: close\r\n\r\n{body}".encode())
+
+
 class TestDoctor:
     def checks(self, finished: Finished) -> dict[str, bool]:
         return {one["check"]: one["healthy"] for one in json.loads(finished.out)}
@@ -219,6 +227,53 @@ class TestDoctor:
         assert "BROKER_STITCH_REVOCATION_ENDPOINT" in finished.out
         assert finished.status == 1
 
+    @pytest.mark.parametrize("pushed", ["none", "required"])
+    async def test_an_unregistered_redirect_uri_is_found(self, cli: Cli, bank: SandboxClient, pushed: str) -> None:
+        await bank.set_faults(pushed_requests=pushed)
+        assert "ok    login request: " in cli("doctor").out
+        finished = cli("doctor", BROKER_PUBLIC_URL="https://broker.example")
+        assert finished.status == 1
+        [line] = [line for line in finished.out.splitlines() if "FAIL" in line]
+        assert line.startswith("FAIL  login request: ")
+        assert "https://broker.example/callback" in line
+        assert "BROKER_PUBLIC_URL" in line
+
+    @pytest.mark.parametrize("pushed", ["none", "required"])
+    async def test_scopes_that_the_bank_does_not_allow_are_found(
+        self, cli: Cli, bank: SandboxClient, pushed: str
+    ) -> None:
+        await bank.set_faults(pushed_requests=pushed)
+        finished = cli("doctor", BROKER_STITCH_SCOPES="openid nonsense")
+        [line] = [line for line in finished.out.splitlines() if "FAIL" in line]
+        assert line.startswith("FAIL  login request: ")
+        assert "scope" in line
+        assert "BROKER_STITCH_SCOPES" in line
+
+    @pytest.mark.parametrize(
+        ("reply", "expected"),
+        [
+            (
+                raw_reply(302, "", location="https://broker.example/callback?error=invalid_scope&state=s"),
+                "invalid_scope",
+            ),
+            (raw_reply(302, "", location="/home/error?errorId=CfDJ8"), "error page"),
+            (json_reply({"error": "unauthorized_client"}, 400), "unauthorized_client"),
+            (raw_reply(400, "<h1>Sorry</h1>"), "answers 400"),
+            (raw_reply(403, "<h1>Are you a robot?</h1>"), None),
+            (raw_reply(302, "", location="/login?returnUrl=x"), None),
+        ],
+    )
+    async def test_what_the_login_page_answers_is_understood(
+        self, cli: Cli, bank: SandboxClient, hostile: HostileServer, reply: Reply, expected: str | None
+    ) -> None:
+        hostile.replies["/authorize"] = reply
+        endpoint = f"{hostile.url}/authorize"
+        # In a thread, because this loop serves the page.
+        finished = await asyncio.to_thread(lambda: cli("doctor", BROKER_STITCH_AUTHORIZATION_ENDPOINT=endpoint))
+        [line] = [line for line in finished.out.splitlines() if "login request: " in line]
+        assert line.startswith("FAIL" if expected else "ok")
+        assert (expected or "") in line
+
     async def test_https_for_browsers_is_praised(self, cli: Cli, bank: SandboxClient) -> None:
         finished = cli("doctor", "--json", BROKER_PUBLIC_URL="https://broker.example")
         [found] = [one for one in json.loads(finished.out) if one["check"] == "redirect URI"]
@@ -247,7 +302,7 @@ class TestDoctor:
         checks = self.checks(finished)
         assert checks["database"] is checks["schema"] is False
         assert "127.0.0.1" in finished.out
-        assert finished.out.count("not checked") == 3
+        assert finished.out.count("not checked") == 4
         assert checks["discovery"] is True
 
     async def test_a_database_that_was_never_migrated_is_found(

@@ -1,10 +1,12 @@
 import asyncio
 
 import pytest
-from pydantic import SecretStr
+from pydantic import JsonValue, SecretStr
 
 from app.base.encryption import KeyRing
+from app.connections.disconnect import Disconnector
 from app.errors import ConnectionNotFound, ConnectionRevoked, NotFound
+from app.observability.metrics import REVOCATIONS
 from app.store import audit
 from app.store.enums import ConnectionStatus, SessionStatus
 from app.store.session_secrets import session_associated_data
@@ -12,6 +14,7 @@ from app.store.tables import revocations, sessions, tokens, webhook_deliveries, 
 from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.bank import living_families_at
+from tests.support.gates import stop_before
 from tests.support.hostile import HostileServer, json_reply
 from tests.support.logs import capture_log_events
 from tests.support.replica import CALLER, STRANGER, Replica
@@ -42,7 +45,9 @@ async def test_another_tenants_connection_is_not_disconnected(
     assert await living_families_at(bank) == 1
 
 
-async def test_who_disconnected_what_is_audited(replica: Replica, rows: Rows, bank: SandboxClient) -> None:
+async def test_the_audit_log_records_who_disconnected_a_connection(
+    replica: Replica, rows: Rows, bank: SandboxClient
+) -> None:
     connection = await rows.link(bank)
     await replica.connections.disconnect.disconnect(CALLER, connection.id)
     async with replica.core.database.transaction() as transaction:
@@ -52,7 +57,7 @@ async def test_who_disconnected_what_is_audited(replica: Replica, rows: Rows, ba
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"lose_answer": True}, {"error": "invalid_client"}])
-async def test_a_bank_that_does_not_hear_is_told_again_later(
+async def test_a_failed_revocation_is_retried_later(
     replica: Replica, rows: Rows, bank: SandboxClient, fault: dict[str, int]
 ) -> None:
     connection = await rows.link(bank)
@@ -70,19 +75,65 @@ async def test_a_bank_that_does_not_hear_is_told_again_later(
     assert await living_families_at(bank) == 0
 
 
-async def test_the_banks_wish_for_a_pause_is_heeded(
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        ({"error": "invalid_token"}, "revoked"),
+        ({"error": "invalid_grant"}, "revoked"),
+        ({"error": "unsupported_token_type"}, "revocation_impossible"),
+        ({"status": 404}, "revocation_impossible"),
+        ({"status": 405}, "revocation_impossible"),
+    ],
+)
+async def test_a_revocation_that_cannot_succeed_ends(
+    replica: Replica, rows: Rows, bank: SandboxClient, fault: dict[str, JsonValue], outcome: str
+) -> None:
+    before = REVOCATIONS.labels(outcome=outcome)._value.get()
+    connection = await rows.link(bank)
+    await bank.set_faults(revocation=fault)
+    with capture_log_events() as logs:
+        await replica.connections.disconnect.disconnect(CALLER, connection.id)
+    assert await rows.count(revocations) == 0
+    assert REVOCATIONS.labels(outcome=outcome)._value.get() == before + 1
+    abandoned = [line["event"] for line in logs if line["event"].startswith("revocation_")]
+    assert abandoned == ([] if outcome == "revoked" else ["revocation_abandoned"])
+
+
+async def test_without_a_revocation_endpoint_tokens_wait_in_silence_until_there_is_one(
+    replicas: ReplicaFactory, rows: Rows, bank: SandboxClient
+) -> None:
+    await bank.set_faults(discovery={"document": {"revocation_endpoint": None}})
+    without = await replicas()
+    with capture_log_events() as logs:
+        for _ in range(3):
+            await without.connections.disconnect.disconnect(CALLER, (await rows.link(bank)).id)
+            assert await without.connections.revocation_worker.revoke_due() == 0
+    assert [line["event"] for line in logs if line["event"].startswith("revocation_")] == [
+        "revocation_endpoint_missing"
+    ]
+    assert set(await rows.column(revocations, "attempts")) == {0}
+    assert await living_families_at(bank) == 3
+    await bank.set_faults(discovery=None)
+    with_endpoint = await replicas()
+    assert await with_endpoint.connections.revocation_worker.revoke_due() == 3
+    assert await rows.count(revocations) == 0
+    assert await living_families_at(bank) == 0
+
+
+async def test_the_retry_waits_as_long_as_the_bank_requests(
     replicas: ReplicaFactory, rows: Rows, hostile: HostileServer, bank: SandboxClient
 ) -> None:
     hostile.announce()
     hostile.replies["/revocation"] = json_reply({}, 429, retry_after="1000")
     replica = await replicas(issuer=hostile.url)
     connection = await rows.link(bank)
+    await rows.change_connection(connection.id, issuer=hostile.url)
     await replica.connections.disconnect.disconnect(CALLER, connection.id)
-    (due_at,), (ordered_at,) = [await rows.column(revocations, name) for name in ("next_attempt_at", "created_at")]
-    assert (due_at - ordered_at).total_seconds() > 900
+    (due_at,), (created_at,) = [await rows.column(revocations, name) for name in ("next_attempt_at", "created_at")]
+    assert (due_at - created_at).total_seconds() > 900
 
 
-async def test_a_user_is_erased_with_connections_and_sessions(
+async def test_erasing_a_user_erases_its_connections_and_sessions(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:
     linked = await replica.log_in(bank)
@@ -107,17 +158,17 @@ async def test_a_user_is_erased_with_connections_and_sessions(
     assert await living_families_at(bank) == 0
 
 
-async def test_a_user_with_many_rows_is_erased_in_parts_and_once_however_often_it_is_asked(
-    replica: Replica, bank: SandboxClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
+async def test_concurrent_calls_share_the_erasure_of_a_user_which_runs_in_batches(
+    replica: Replica, bank: SandboxClient, rows: Rows
 ) -> None:
-    monkeypatch.setattr("app.connections.disconnect._BATCH", 2)
+    disconnector = Disconnector(replica.core, revocation_worker=replica.connections.revocation_worker, batch_size=2)
     await replica.webhooks.service.create(CALLER, "http://127.0.0.1:9/", [])
     linked = await replica.log_in(bank)
     for _ in range(4):
         await replica.login.sessions.cancel(CALLER, (await replica.start_login()).id)
     assert await rows.count(webhook_deliveries) == 5
     await asyncio.gather(
-        *(replica.connections.disconnect.erase_user(CALLER, "user-1") for _ in range(5)),
+        *(disconnector.erase_user(CALLER, "user-1") for _ in range(5)),
     )
     assert await rows.count(sessions) == 0
     assert await rows.count(webhook_deliveries) == await rows.count(webhook_queues) == 0
@@ -125,11 +176,11 @@ async def test_a_user_with_many_rows_is_erased_in_parts_and_once_however_often_i
     assert (await rows.stored(linked.connection_id)).connection.status is ConnectionStatus.REVOKED
     async with replica.core.database.transaction() as transaction:
         page = await audit.list_events(transaction, TENANT, connection_id=None, limit=200, cursor=None)
-    # The first, and one that began after the others had asked.
+    # The first erasure, and one for the calls that came while it was running.
     assert [event.action for event in page.items].count("user.erased") == 2
 
 
-async def test_another_tenants_user_of_the_same_name_is_left_alone(
+async def test_a_user_with_the_same_id_in_another_tenant_is_not_erased(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:
     connection = await rows.link(bank, tenant="elsewhere")
@@ -137,22 +188,25 @@ async def test_another_tenants_user_of_the_same_name_is_left_alone(
     assert (await rows.stored(connection.id)).connection.status is ConnectionStatus.ACTIVE
 
 
-async def test_a_user_can_be_erased_though_a_key_is_lost(replica: Replica, bank: SandboxClient, rows: Rows) -> None:
+async def test_a_user_whose_tokens_cannot_be_decrypted_can_be_erased(
+    replica: Replica, bank: SandboxClient, rows: Rows
+) -> None:
     connection = await Rows(replica.core.database, KeyRing({"lost": bytes(32)})).insert()
     await replica.connections.disconnect.erase_user(CALLER, "user-1")
     assert (await rows.stored(connection.id)).connection.status is ConnectionStatus.REVOKED
 
 
 async def test_a_disconnection_does_not_wait_for_a_bank_that_hangs(
-    replica: Replica, rows: Rows, bank: SandboxClient
+    replica: Replica, rows: Rows, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = await rows.link(bank)
-    await bank.set_faults(revocation={"hang": 30})
-    async with asyncio.timeout(3):
+    stop_before(monkeypatch, replica.bank.token_endpoint, "revoke")
+    async with asyncio.timeout(20):
         await replica.connections.disconnect.disconnect(CALLER, connection.id)
+    assert await living_families_at(bank) == 1
 
 
-async def test_a_renewal_that_awaits_its_confirmation_ends_with_the_connection(
+async def test_disconnecting_ends_a_renewal_that_awaits_its_confirmation(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:
     linked = await replica.log_in(bank)
@@ -167,7 +221,7 @@ async def test_a_renewal_that_awaits_its_confirmation_ends_with_the_connection(
     assert await living_families_at(bank) == 0
 
 
-async def test_a_user_can_be_erased_though_the_key_of_an_answer_is_lost(
+async def test_a_user_whose_token_response_cannot_be_decrypted_can_be_erased(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:
     linked = await replica.log_in(bank)

@@ -10,7 +10,7 @@ from app.errors import BankRateLimited, BankRequestRejected, BankResponseInvalid
 from app.oidc.authorization_endpoint import AuthorizationEndpoint
 from app.oidc.authorization_request import AuthorizationRequest, new_authorization_request
 from app.oidc.client_authentication import ClientSecret, PrivateKeyJwt
-from app.oidc.provider_metadata import NO_OVERRIDES, EndpointOverrides, Extensions, ExtensionUse
+from app.oidc.provider_metadata import NO_OVERRIDES, EndpointOverrides, Extensions, ParUse
 from sandbox.browser import log_in_and_decide
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET, REDIRECT_URIS
@@ -30,7 +30,7 @@ def endpoint_at(
     clock: AdjustableClock,
     issuer: str,
     *,
-    par: ExtensionUse = "auto",
+    par: ParUse = "auto",
     overrides: EndpointOverrides = NO_OVERRIDES,
 ) -> AuthorizationEndpoint:
     back_channel = back_channel_for(

@@ -31,7 +31,7 @@ def json_reply(value: object, status: int = 200, **headers: str) -> Reply:
 
 @dataclass
 class HostileServer:
-    """Answers by path. `received` has the path, headers and body of each request."""
+    """Answers by path, with or without its query. `received` has the path, headers and body of each request."""
 
     url: str = ""
     replies: dict[str, Reply | Callable[[], Reply]] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class HostileServer:
             body = await reader.readexactly(int(headers.get("content-length", 0)))
             path = head.split()[1]
             self.received.append((path, headers, body))
-            reply = self.replies.get(path, json_reply({}, 404))
+            reply = self.replies.get(path) or self.replies.get(path.partition("?")[0], json_reply({}, 404))
             reply = reply if isinstance(reply, Reply) else reply()
             writer.write(reply.data)
             await writer.drain()
