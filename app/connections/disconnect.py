@@ -66,8 +66,8 @@ class Disconnector:
     async def erase_user(self, caller: Admission, user_id: str) -> None:
         """End all connections of a user, and erase the user's sessions. There may be nothing to erase.
 
-        Concurrent calls share one erasure that starts after all of them: separate ones would only wait for each other's
-        row locks. The erasure that is already running may have missed rows, so a call waits for it and starts another.
+        A call that comes during an erasure waits for it and then starts another, because the running one may have
+        missed rows. Calls that wait together share the next one: separate ones would wait for each other's row locks.
         """
         tenant, actor = caller.tenant, caller.id
         user = (tenant, user_id)

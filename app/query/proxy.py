@@ -82,7 +82,7 @@ class BankResponse:
             async for chunk in self._response.stream():
                 yield chunk
         except HttpClientError as error:
-            raise BankError("the bank's answer broke off", code="bank_answer_broken") from error
+            raise BankError("the bank's response was cut off", code="bank_answer_broken") from error
 
     def close(self) -> None:
         """Discard the part of the body that has not been read."""

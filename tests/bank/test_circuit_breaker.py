@@ -20,23 +20,23 @@ def test_a_few_failures_leave_it_closed(breaker: CircuitBreaker) -> None:
     breaker.require_closed("a")
 
 
-def test_it_opens_after_five_failures_and_says_for_how_long(breaker: CircuitBreaker) -> None:
+def test_it_opens_after_five_failures_and_reports_for_how_long(breaker: CircuitBreaker) -> None:
     fail(breaker, 5)
-    with pytest.raises(BankError) as refused:
+    with pytest.raises(BankError) as rejected:
         breaker.require_closed("a")
-    assert refused.value.code == "bank_left_alone"
-    assert refused.value.retry_after is not None
-    assert 0 < refused.value.retry_after <= 2
+    assert rejected.value.code == "bank_left_alone"
+    assert rejected.value.retry_after is not None
+    assert 0 < rejected.value.retry_after <= 2
 
 
-def test_a_success_in_between_starts_the_count_anew(breaker: CircuitBreaker) -> None:
+def test_a_success_resets_the_count_of_failures(breaker: CircuitBreaker) -> None:
     fail(breaker, 4)
     breaker.record_success()
     fail(breaker, 4)
     breaker.require_closed("a")
 
 
-def test_after_the_pause_one_request_may_try(breaker: CircuitBreaker, clock: AdjustableClock) -> None:
+def test_after_the_pause_one_request_is_tried(breaker: CircuitBreaker, clock: AdjustableClock) -> None:
     fail(breaker, 5)
     clock.advance(2)
     breaker.require_closed("a")
@@ -47,9 +47,11 @@ def test_after_the_pause_one_request_may_try(breaker: CircuitBreaker, clock: Adj
     breaker.require_closed("a")
 
 
-def test_the_banks_wish_is_heeded_when_two_tenants_have_it(breaker: CircuitBreaker, clock: AdjustableClock) -> None:
+def test_a_pause_that_the_bank_requests_from_two_tenants_is_kept_for_all(
+    breaker: CircuitBreaker, clock: AdjustableClock
+) -> None:
     breaker.record_failure(100, tenant="a")
-    # It may have been about one user alone, and who has it waits by itself.
+    # The limit may be that of one user, whose own requests are paused elsewhere.
     breaker.require_closed("a")
     breaker.record_failure(100, tenant="b")
     clock.advance(90)
@@ -59,7 +61,7 @@ def test_the_banks_wish_is_heeded_when_two_tenants_have_it(breaker: CircuitBreak
     breaker.require_closed("a")
 
 
-def test_what_one_tenant_has_brought_upon_itself_does_not_hold_up_the_others_for_long(
+def test_a_pause_that_the_bank_requests_from_one_tenant_does_not_block_others_for_long(
     breaker: CircuitBreaker, clock: AdjustableClock
 ) -> None:
     for _ in range(4):
@@ -72,9 +74,7 @@ def test_what_one_tenant_has_brought_upon_itself_does_not_hold_up_the_others_for
     breaker.require_closed("a")
 
 
-def test_the_next_to_try_is_another_tenant_than_the_one_that_failed(
-    breaker: CircuitBreaker, clock: AdjustableClock
-) -> None:
+def test_after_a_failure_another_tenant_may_try_next(breaker: CircuitBreaker, clock: AdjustableClock) -> None:
     fail(breaker, 5)
     with pytest.raises(BankError):
         breaker.require_closed("b")
@@ -82,7 +82,7 @@ def test_the_next_to_try_is_another_tenant_than_the_one_that_failed(
     with pytest.raises(BankError):
         breaker.require_closed("a")
     breaker.require_closed("b")
-    # Where the other does not come, whoever does may try.
+    # If the other tenant sends no request, the same one may try again.
     breaker.record_failure(None, tenant="a")
     with pytest.raises(BankError):
         breaker.require_closed("b")
@@ -90,7 +90,7 @@ def test_the_next_to_try_is_another_tenant_than_the_one_that_failed(
     breaker.require_closed("a")
 
 
-def test_the_pause_grows_and_stays_bounded(breaker: CircuitBreaker, clock: AdjustableClock) -> None:
+def test_the_pause_grows_up_to_a_maximum(breaker: CircuitBreaker, clock: AdjustableClock) -> None:
     fail(breaker, 5_000)
     clock.advance(14)
     with pytest.raises(BankError):

@@ -1,4 +1,4 @@
-"""Where an interaction leads, and what the bank's answer says of it."""
+"""The address of an interaction, and the bank's decision about it."""
 
 import json
 
@@ -8,7 +8,7 @@ from app.errors import UnprocessableRequest
 from app.interactions.bank import interaction_address, parse_decision
 
 ISSUER = "https://secure.stitch.example"
-BACK = "https://broker.example/connect/interactions"
+REDIRECT_URI = "https://broker.example/connect/interactions"
 APPENDED = "redirect_uri=https%3A%2F%2Fbroker.example%2Fconnect%2Finteractions"
 
 
@@ -20,8 +20,8 @@ APPENDED = "redirect_uri=https%3A%2F%2Fbroker.example%2Fconnect%2Finteractions"
         (f"{ISSUER}:443/approve", f"{ISSUER}:443/approve?{APPENDED}"),
     ],
 )
-def test_the_way_back_is_appended_to_what_the_bank_gave(url: str, address: str) -> None:
-    assert interaction_address(url, issuer=ISSUER, redirect_uri=BACK) == address
+def test_the_redirect_uri_is_appended_to_the_banks_url(url: str, address: str) -> None:
+    assert interaction_address(url, issuer=ISSUER, redirect_uri=REDIRECT_URI) == address
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,9 @@ def test_the_way_back_is_appended_to_what_the_bank_gave(url: str, address: str) 
     ],
 )
 def test_no_other_address_is_accepted(url: str) -> None:
-    with pytest.raises(UnprocessableRequest) as refusal:
-        interaction_address(url, issuer=ISSUER, redirect_uri=BACK)
-    assert refusal.value.code == "interaction_url_not_allowed"
+    with pytest.raises(UnprocessableRequest) as rejected:
+        interaction_address(url, issuer=ISSUER, redirect_uri=REDIRECT_URI)
+    assert rejected.value.code == "interaction_url_not_allowed"
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,10 @@ def test_no_other_address_is_accepted(url: str) -> None:
         (None, None),
     ],
 )
-def test_only_the_banks_word_about_this_interaction_counts(node: object, decision: bool | None) -> None:
+def test_only_a_decision_about_this_interaction_counts(node: object, decision: bool | None) -> None:
     assert parse_decision(json.dumps({"data": {"node": node}}).encode(), "re/1") is decision
 
 
 @pytest.mark.parametrize("body", [b"", b"no", b"[]", b'{"data": null}', b'{"errors": [{"message": "x"}]}', b"\xff"])
-def test_an_answer_that_says_nothing_decides_nothing(body: bytes) -> None:
+def test_a_response_without_a_decision_decides_nothing(body: bytes) -> None:
     assert parse_decision(body, "re/1") is None

@@ -1,4 +1,4 @@
-"""The refresh protocol where tokens are bound to keys (RFC 9449): the key goes the way of its token."""
+"""The refresh protocol with tokens that are bound to keys (RFC 9449): a key is stored and spooled with its token."""
 
 from datetime import timedelta
 
@@ -43,7 +43,7 @@ async def key_of(rows: Rows, connection: Connection) -> SecretStr | None:
     return tokens.proof_key
 
 
-async def test_a_wish_for_a_nonce_is_no_failure_of_the_refresh(
+async def test_a_demand_for_a_nonce_does_not_fail_the_refresh(
     replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
 ) -> None:
     await replica.refresh.refresher.carry_out(await claim_of(replica, connection))
@@ -58,7 +58,7 @@ async def test_a_wish_for_a_nonce_is_no_failure_of_the_refresh(
     assert stored.get_secret_value() not in repr(token)
 
 
-async def test_an_answer_on_disk_keeps_its_key(replicas: ReplicaFactory, rows: Rows, connection: Connection) -> None:
+async def test_a_spooled_response_keeps_its_key(replicas: ReplicaFactory, rows: Rows, connection: Connection) -> None:
     stopped = await replicas(stitch_dpop="on")
     key = ProofKey.generate().private_jwk
     new = NewTokens(TokenSet(SecretStr("access"), SecretStr("refresh"), key), 900, None)
@@ -68,7 +68,7 @@ async def test_an_answer_on_disk_keeps_its_key(replicas: ReplicaFactory, rows: R
     assert await key_of(rows, connection) == key
 
 
-async def test_a_proof_that_the_bank_refuses_costs_no_consent(
+async def test_a_rejected_proof_does_not_end_the_connection(
     replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
 ) -> None:
     await bank.set_faults(token={"error": "invalid_dpop_proof", "times": 1})

@@ -1,7 +1,7 @@
-"""The refresh protocol against a model of the bank: any order of steps, crashes at each, outages, lost answers.
+"""The refresh protocol against a model of the bank: any order of steps, with crashes, outages and lost responses.
 
-Two processes share one connection in a real PostgreSQL, each with a spool on a real disk. Every step of every refresh
-is a choice of hypothesis. After each choice the promises of docs/refresh.md are compared with the model.
+Two processes share one connection in a real PostgreSQL, each with a spool on a real disk. Hypothesis chooses each step
+of each refresh. After every step the guarantees of docs/refresh.md are checked against the model.
 """
 
 import os
@@ -35,25 +35,25 @@ from tests.support.rows import TENANT
 
 # A longer search: REFRESH_PROTOCOL_EXAMPLES=5000 pytest tests/refresh/test_refresh_protocol.py
 _EXAMPLES = int(os.environ.get("REFRESH_PROTOCOL_EXAMPLES", "50"))
-# Shrinking would take minutes; a failure prints its steps, which are few enough to read.
+# No shrinking, which would take minutes: a failure prints its steps, which are few enough to read.
 _SETTINGS = settings(
     max_examples=_EXAMPLES, stateful_step_count=40, phases=[Phase.explicit, Phase.generate], print_blob=False
 )
-_AT_THE_BANK = (Step.CLAIMED, Step.WORKED)
-_UNSAVED = (Step.ANSWERED, Step.SPOOLED, Step.WAITING)
-# The user withdraws late, since little happens after it.
-_LATE = 2
+_AT_THE_BANK = (Step.CLAIMED, Step.REFRESHED)
+_UNSAVED = (Step.RECEIVED, Step.SPOOLED, Step.RETRYING)
+# The user withdraws the consent only after some refreshes, because little happens afterwards.
+_MIN_VERSION_TO_WITHDRAW = 2
 _EVENTS = (
     *("refresh",) * 4,
-    *("go_on",) * 3,
-    *("crash", "start", "let_time_pass") * 2,
-    *("claim", "call", "lose_the_answer", "fail_at_the_bank", "withdraw_the_consent"),
-    *("take_the_database_away", "bring_the_database_back", "bring_the_database_back", "cut_the_next_commit"),
+    *("resume",) * 3,
+    *("crash", "start", "advance_time") * 2,
+    *("claim", "call", "lose_the_response", "fail_at_the_bank", "withdraw_the_consent"),
+    *("stop_the_database", "start_the_database", "start_the_database", "lose_the_next_commit"),
 )
 
 
 class RefreshProtocol(RuleBasedStateMachine):
-    """Every method with `@rule` is something that may happen next."""
+    """The rule `happen` chooses the next event from the methods named in `_EVENTS`."""
 
     world: World
 
@@ -62,37 +62,37 @@ class RefreshProtocol(RuleBasedStateMachine):
         self.bank = ModelBank(grants_grace=grants_grace)
         self.clock = AdjustableClock()
         self.database = self.world.database
-        self.database.is_away = self.database.loses_next_commit = False
+        self.database.is_unavailable = self.database.loses_next_commit = False
         tokens = TokenSet(SecretStr("access-1"), SecretStr(self.bank.current))
         self.connection_id = self.world.run(self.world.rows.insert(tokens, seconds_left=-1)).id
         self.processes: list[Process | None] = [None, None]
         self.directories = [next(self.world.directories) for _ in self.processes]
         self.version = 1
-        # Refresh tokens that may be presented again, and successors that nobody can have any more.
-        self.may_be_repeated: set[str] = set()
+        # Refresh tokens that may be sent again, and successors that are lost.
+        self.may_be_sent_again: set[str] = set()
         self.lost: set[str] = set()
         for number in range(len(self.processes)):
             self.start(number)
 
     @rule(event=sampled_from(_EVENTS), number=integers(0, 3), steps=integers(1, 5))
-    def let(self, event: str, number: int, steps: int) -> None:
-        """One rule for all, since hypothesis would leave many of several out of each example."""
+    def happen(self, event: str, number: int, steps: int) -> None:
+        """Let one event happen. One rule for all events: of several rules, hypothesis disables many in each example."""
         getattr(self, event)(number, steps)
 
-    # What may happen
+    # Events
 
     def refresh(self, number: int, steps: int) -> None:
-        """A call notices that the token has expired, and the refresh comes so far."""
+        """A request finds the token expired, and its refresh takes some steps."""
         self.claim(number)
         self.call(number)
-        self.go_on(-1, steps)
+        self.resume(-1, steps)
 
     def claim(self, number: int, _steps: int = 0) -> None:
-        """A call notices it, and the process is held up after its claim."""
+        """A request finds the token expired, and its process is delayed after the claim."""
         process = self._process(number)
         if process is None or process.idle_claim is not None:
             return
-        version = self._held().connection.version
+        version = self._stored().connection.version
         claiming = process.refresher.claim(
             tenant=TENANT, connection_id=self.connection_id, version=version, cause=RefreshCause.EXPIRED
         )
@@ -100,174 +100,174 @@ class RefreshProtocol(RuleBasedStateMachine):
             process.idle_claim = self.world.run(claiming)
 
     def call(self, number: int, _steps: int = 0) -> None:
-        """A process that has claimed goes to the bank."""
+        """A process that has claimed the refresh calls the bank."""
         process = self._process(number)
         if process is None or process.idle_claim is None:
             return
         claim, process.idle_claim = process.idle_claim, None
-        self._take_off(process, process.refresher.carry_out(claim))
+        self._start_flight(process, process.refresher.carry_out(claim))
 
-    def go_on(self, index: int, steps: int) -> None:
-        """A refresh under way does its next steps."""
-        for flight in self._under_way()[index:][:1]:
+    def resume(self, index: int, steps: int) -> None:
+        """A running refresh takes its next steps."""
+        for flight in self._running()[index:][:1]:
             for _ in range(steps):
-                if not flight.is_over:
-                    self._pass(flight)
+                if not flight.has_ended:
+                    self._resume(flight)
 
-    def lose_the_answer(self, _number: int, _steps: int) -> None:
-        """The network breaks before or after the bank has worked."""
-        self._fail(BankOutcomeUnknown("the model lost the answer"))
+    def lose_the_response(self, _number: int, _steps: int) -> None:
+        """The network fails before or after the bank has rotated the tokens."""
+        self._fail(BankOutcomeUnknown("the model lost the response"))
 
     def fail_at_the_bank(self, _number: int, _steps: int) -> None:
-        """The bank fails, before or after it has used the token up."""
+        """The bank fails before or after it has rotated the tokens."""
         self._fail(BankServerError("status 500"))
 
     def crash(self, number: int, _steps: int) -> None:
         """A process is killed."""
-        for flight in self._under_way(number):
+        for flight in self._running(number):
             self._forget(flight)
             self.world.run(flight.crash())
         self.processes[number % len(self.processes)] = None
 
     def start(self, number: int, _steps: int = 0) -> None:
-        """A process that does not run is started, and replays what it finds."""
+        """A stopped process is started, and replays its spool."""
         number %= len(self.processes)
         if self.processes[number] is not None:
             return
         process = self.world.process(self.bank, self.clock, self.directories[number])
         self.processes[number] = process
         for unsaved in process.spool.entries():
-            self._take_off(process, process.refresher.save(unsaved))
+            self._start_flight(process, process.refresher.save(unsaved))
 
-    def let_time_pass(self, _number: int = 0, _steps: int = 0) -> None:
-        """Longer than a lease: calls end at their deadline, pauses are over; what is held up stays so."""
-        self._fail(BankOutcomeUnknown("the deadline is over"))
-        for flight in self._under_way():
-            if flight.at in _UNSAVED and flight.presents is not None:
-                self.may_be_repeated.add(flight.presents)
+    def advance_time(self, _number: int = 0, _steps: int = 0) -> None:
+        """More time passes than a lease lasts: calls reach their deadline, and pauses end."""
+        self._fail(BankOutcomeUnknown("the deadline has passed"))
+        for flight in self._running():
+            if flight.at in _UNSAVED and flight.sent_token is not None:
+                self.may_be_sent_again.add(flight.sent_token)
         self.clock.advance(2 * TIMING.lease)
         self.world.run(self._end_lease_and_pause())
 
-    def take_the_database_away(self, _number: int, _steps: int) -> None:
-        """Of the processes; the test still sees it."""
-        self.database.is_away = True
+    def stop_the_database(self, _number: int, _steps: int) -> None:
+        """The processes lose the database; the test still reads it."""
+        self.database.is_unavailable = True
 
-    def bring_the_database_back(self, _number: int, _steps: int) -> None:
-        """And all that is in it."""
-        self.database.is_away = False
+    def start_the_database(self, _number: int, _steps: int) -> None:
+        """The database is available again, with its data."""
+        self.database.is_unavailable = False
 
-    def cut_the_next_commit(self, _number: int, _steps: int) -> None:
-        """The next transaction takes place, and nobody hears of it."""
+    def lose_the_next_commit(self, _number: int, _steps: int) -> None:
+        """The next transaction is committed, but the connection is lost before the confirmation."""
         self.database.loses_next_commit = True
 
     def withdraw_the_consent(self, _number: int, _steps: int) -> None:
-        """The user ends it at the bank; late, since little happens after it."""
-        if self.version > _LATE:
+        """The user withdraws the consent at the bank."""
+        if self.version > _MIN_VERSION_TO_WITHDRAW:
             self.bank.withdraw()
 
-    # What must hold
+    # Guarantees
 
     @invariant()
-    def one_call_at_a_time(self) -> None:
+    def at_most_one_call_is_running(self) -> None:
         assert len(self._at_the_bank()) <= 1
 
     @invariant()
-    def versions_only_rise(self) -> None:
-        version = self._held().connection.version
+    def versions_never_decrease(self) -> None:
+        version = self._stored().connection.version
         assert self.version <= version
         self.version = version
 
     @invariant()
-    def the_bank_s_last_token_is_somewhere(self) -> None:
+    def the_current_token_is_never_lost_unnoticed(self) -> None:
         if self.bank.ended_by is None:
             assert self.bank.current in self._known_tokens() | self.lost
 
     def teardown(self) -> None:
-        """Let everything end, and ask once more: nothing may be left open."""
+        """Let everything end, and refresh once more: nothing may stay unfinished."""
         if not hasattr(self, "bank"):
             return
-        self.database.is_away = self.database.loses_next_commit = False
+        self.database.is_unavailable = self.database.loses_next_commit = False
         for number in range(len(self.processes)):
             self.start(number)
             self.call(number)
-        self._land_all()
+        self._finish_all()
         for _ in range(2):
-            self.let_time_pass()
+            self.advance_time()
             self.claim(0)
             self.call(0)
-            self._land_all()
-        held = self._held()
+            self._finish_all()
+        stored = self._stored()
         status, reason = stored.connection.status, stored.connection.reauthorization_reason
         if self.bank.ended_by is None:
             assert status is ConnectionStatus.ACTIVE
-            assert _refresh_token(held) == self.bank.current
+            assert _refresh_token(stored) == self.bank.current
         else:
             assert status is ConnectionStatus.REAUTHORIZATION_REQUIRED
-            honest = (
+            possible_reasons = (
                 ("refresh_outcome_lost",)
                 if self.bank.ended_by == "reuse"
                 else ("invalid_grant", "refresh_outcome_lost")
             )
-            assert reason in honest
+            assert reason in possible_reasons
         assert [
             attempt for attempt in self.world.run(self.world.rows.attempts(self.connection_id)) if not attempt[1]
         ] == []
 
-    # How it is done
+    # Helpers
 
-    def _take_off(self, process: Process, work: Coroutine[Any, Any, None]) -> None:
-        async def take_off() -> Flight:
+    def _start_flight(self, process: Process, work: Coroutine[Any, Any, None]) -> None:
+        async def start() -> Flight:
             flight = Flight(work)
-            await flight.settle()
+            await flight.wait_until_stopped()
             return flight
 
-        flight = self.world.run(take_off())
-        if not flight.is_over:
+        flight = self.world.run(start())
+        if not flight.has_ended:
             process.flights.append(flight)
 
-    def _pass(self, flight: Flight) -> None:
-        if flight.at is Step.CLAIMED and flight.presents in self.bank.presented:
-            assert flight.presents in self.may_be_repeated, "a token was presented twice without need"
-        self.world.run(flight.go_on())
+    def _resume(self, flight: Flight) -> None:
+        if flight.at is Step.CLAIMED and flight.sent_token in self.bank.presented:
+            assert flight.sent_token in self.may_be_sent_again, "a token was sent twice without need"
+        self.world.run(flight.resume())
 
-    def _fail(self, fault: BankServerError | BankOutcomeUnknown) -> None:
+    def _fail(self, error: BankServerError | BankOutcomeUnknown) -> None:
         for flight in self._at_the_bank():
             self._forget(flight)
-            self.world.run(flight.go_on(fault))
+            self.world.run(flight.resume(error))
 
     def _forget(self, flight: Flight) -> None:
-        """Note what the world cannot know any more when this flight ends now."""
-        if flight.presents is not None:
-            self.may_be_repeated.add(flight.presents)
-        if flight.brings is not None and flight.at in (Step.WORKED, Step.ANSWERED):
-            self.lost.add(flight.brings)
+        """Note which tokens are lost or in doubt when this flight ends now."""
+        if flight.sent_token is not None:
+            self.may_be_sent_again.add(flight.sent_token)
+        if flight.issued_token is not None and flight.at in (Step.REFRESHED, Step.RECEIVED):
+            self.lost.add(flight.issued_token)
 
-    def _land_all(self) -> None:
+    def _finish_all(self) -> None:
         for _ in range(40):
-            if not (flights := self._under_way()):
+            if not (flights := self._running()):
                 return
             for flight in flights:
-                self._pass(flight)
+                self._resume(flight)
             self.world.run(self._end_lease_and_pause())
         raise AssertionError("a refresh does not end")
 
     def _process(self, number: int) -> Process | None:
         return self.processes[number % len(self.processes)]
 
-    def _under_way(self, number: int | None = None) -> list[Flight]:
+    def _running(self, number: int | None = None) -> list[Flight]:
         chosen = self.processes if number is None else [self._process(number)]
-        return [flight for process in chosen if process for flight in process.flights if not flight.is_over]
+        return [flight for process in chosen if process for flight in process.flights if not flight.has_ended]
 
     def _at_the_bank(self) -> list[Flight]:
-        return [flight for flight in self._under_way() if flight.at in _AT_THE_BANK]
+        return [flight for flight in self._running() if flight.at in _AT_THE_BANK]
 
     def _known_tokens(self) -> set[str | None]:
-        flights = {flight.brings for flight in self._under_way()}
+        flights = {flight.issued_token for flight in self._running()}
         spools = [SteppedSpool(directory, KEY_RING) for directory in self.directories]
         spooled = [unsaved.new.tokens.refresh_token for spool in spools for unsaved in spool.entries()]
-        return {_refresh_token(self._held()), *flights, *(token.get_secret_value() for token in spooled if token)}
+        return {_refresh_token(self._stored()), *flights, *(token.get_secret_value() for token in spooled if token)}
 
-    def _held(self) -> ConnectionWithTokens:
+    def _stored(self) -> ConnectionWithTokens:
         return self.world.run(self.world.rows.stored(self.connection_id))
 
     async def _end_lease_and_pause(self) -> None:
@@ -277,15 +277,15 @@ class RefreshProtocol(RuleBasedStateMachine):
             )
 
 
-def _refresh_token(held: ConnectionWithTokens) -> str | None:
+def _refresh_token(stored: ConnectionWithTokens) -> str | None:
     token = stored.tokens.refresh_token if stored.tokens else None
     return token.get_secret_value() if token else None
 
 
-def test_no_order_of_steps_crashes_and_outages_breaks_the_promises(
+def test_no_order_of_steps_crashes_and_outages_breaks_a_guarantee(
     postgresql: SecretStr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The server of the tests may have started just now, and whoever is to save first is stepped by the machine.
+    # The database server may have started just now, and the machine decides who saves first.
     monkeypatch.setattr("app.store.refreshes._GRACE_PERIOD_SECONDS", 0.0)
     with opened_world(postgresql, tmp_path) as world, structlog.testing.capture_logs():
         machine = type("RefreshProtocolHere", (RefreshProtocol,), {"world": world})

@@ -27,6 +27,7 @@ from sandbox.client import SandboxClient
 from tests.conftest import ReplicaFactory
 from tests.support.bank import living_families_at, refresh_requests_at, refreshes_at
 from tests.support.eventually import eventually
+from tests.support.gates import stop_after
 from tests.support.hostile import HostileServer, json_reply
 from tests.support.logs import capture_log_events
 from tests.support.relay import Relay
@@ -80,7 +81,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("fault", "code", "outcome"), FAILURES)
-async def test_every_failure_keeps_the_tokens_and_is_told_apart(
+async def test_every_failure_keeps_the_tokens_and_is_recorded_as_what_it_was(
     *,
     replica: Replica,
     rows: Rows,
@@ -107,27 +108,29 @@ async def test_every_failure_keeps_the_tokens_and_is_told_apart(
     assert [line["outcome"] for line in logs if line["event"] == "refresh_ended"] == [outcome]
 
 
-async def test_a_bank_that_is_not_there_was_sent_nothing(
+async def test_nothing_was_sent_to_an_unreachable_bank(
     replicas: ReplicaFactory, rows: Rows, hostile: HostileServer, connection: Connection
 ) -> None:
     hostile.announce(token_endpoint="http://bank.localhost:1/token")
     replica = await replicas(issuer=hostile.url)
+    await rows.change_connection(connection.id, issuer=hostile.url)
     claim = await claim_of(replica, connection)
     with pytest.raises(BankUnreachable):
         await carry_out(replica, claim)
     assert await rows.attempts(connection.id) == [(1, "not_sent")]
 
 
-async def test_a_bank_that_cannot_be_discovered_costs_no_claim(
+async def test_without_a_discovery_document_nothing_is_claimed(
     replicas: ReplicaFactory, rows: Rows, hostile: HostileServer, connection: Connection
 ) -> None:
     replica = await replicas(issuer=hostile.url)
+    await rows.change_connection(connection.id, issuer=hostile.url)
     with pytest.raises(BankResponseInvalid):
         await claim_of(replica, connection)
     assert await rows.attempts(connection.id) == []
 
 
-async def test_a_process_that_was_held_up_sends_nothing(
+async def test_a_process_that_was_delayed_after_the_claim_sends_nothing(
     replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
 ) -> None:
     claimed_at = replica.core.clock.monotonic()
@@ -147,13 +150,13 @@ async def test_a_withdrawn_consent_ends_the_connection(
     with pytest.raises(ReauthorizationRequired):
         await carry_out(replica, claim)
     stored = await rows.stored(connection.id)
-    assert stored.tokens is None
+    assert stored.tokens is not None
     assert stored.connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED
     assert stored.connection.reauthorization_reason == "invalid_grant"
 
 
 @pytest.mark.parametrize("fault", [{"lose_answer": True}, {"half_answer": True}])
-async def test_a_refresh_whose_answer_was_lost_is_tried_once_more_and_then_given_up(
+async def test_after_a_lost_response_the_refresh_is_tried_once_more_and_then_ends_the_connection(
     replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection, fault: dict[str, bool]
 ) -> None:
     await bank.set_faults(token={**fault, "times": 1})
@@ -165,7 +168,7 @@ async def test_a_refresh_whose_answer_was_lost_is_tried_once_more_and_then_given
     assert (await rows.stored(connection.id)).connection.reauthorization_reason == "refresh_outcome_lost"
 
 
-async def test_a_refresh_whose_answer_was_lost_succeeds_at_a_bank_that_allows_it(
+async def test_after_a_lost_response_the_refresh_succeeds_at_a_bank_that_allows_reuse(
     replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
 ) -> None:
     await bank.set_faults(token={"lose_answer": True, "times": 1}, refresh_reuse_grace=60)
@@ -176,7 +179,7 @@ async def test_a_refresh_whose_answer_was_lost_succeeds_at_a_bank_that_allows_it
     assert (await rows.stored(connection.id)).connection.version == 2
 
 
-async def test_an_answer_without_an_access_token_still_keeps_the_rotated_one(
+async def test_the_rotated_refresh_token_is_kept_even_without_an_access_token(
     replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
 ) -> None:
     await bank.set_faults(token={"token_response": {"access_token": None}, "times": 1})
@@ -189,7 +192,7 @@ async def test_an_answer_without_an_access_token_still_keeps_the_rotated_one(
     assert await refresh_requests_at(bank) == {"ok": 2}
 
 
-async def test_tokens_of_another_user_are_refused_and_revoked(
+async def test_tokens_of_another_user_are_rejected_and_revoked(
     replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
 ) -> None:
     await bank.set_faults(token={"claims": {"sub": "somebody else"}})
@@ -200,7 +203,7 @@ async def test_tokens_of_another_user_are_refused_and_revoked(
     assert await living_families_at(bank) == 0
 
 
-async def test_scopes_that_cannot_be_stored_lose_no_token(
+async def test_scopes_that_cannot_be_stored_do_not_lose_the_tokens(
     replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
 ) -> None:
     await bank.set_faults(token={"token_response": {"scope": "openid \x00"}})
@@ -208,18 +211,15 @@ async def test_scopes_that_cannot_be_stored_lose_no_token(
     assert (await rows.stored(connection.id)).connection.version == 2
 
 
-async def test_tokens_of_a_connection_deleted_meanwhile_are_revoked(
-    replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection
+async def test_tokens_of_a_connection_that_was_revoked_meanwhile_are_revoked(
+    replica: Replica, rows: Rows, bank: SandboxClient, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claim = await claim_of(replica, connection)
-    await bank.set_faults(token={"delay_after": 0.3})
+    refresh = stop_after(monkeypatch, replica.bank.token_endpoint, "refresh")
     refreshing = asyncio.create_task(carry_out(replica, claim))
-
-    async def has_rotated() -> bool:
-        return await refreshes_at(bank) == 1
-
-    await eventually(has_rotated)
+    await refresh.wait_until_reached()
     await rows.change_connection(connection.id, status=ConnectionStatus.REVOKED)
+    refresh.open()
     with pytest.raises(ConnectionRevoked):
         await refreshing
     assert await rows.count(revocations) == 1
@@ -228,7 +228,7 @@ async def test_tokens_of_a_connection_deleted_meanwhile_are_revoked(
     assert await rows.count(revocations) == 0
 
 
-async def test_a_database_that_goes_away_between_answer_and_save_costs_nothing(
+async def test_losing_the_database_between_response_and_save_loses_no_token(
     replicas: ReplicaFactory, relay: Relay, rows: Rows, bank: SandboxClient, connection: Connection
 ) -> None:
     replica = await replicas(database_url=relay.url, listens=False)
@@ -248,7 +248,7 @@ async def test_a_database_that_goes_away_between_answer_and_save_costs_nothing(
     assert len(list(replica.refresh.spool.entries())) == 0
 
 
-async def test_a_process_that_was_stopped_before_the_save_loses_nothing(
+async def test_stopping_the_process_before_the_save_loses_no_token(
     replicas: ReplicaFactory, relay: Relay, rows: Rows, tmp_path: Path, connection: Connection
 ) -> None:
     stopped = await replicas(database_url=relay.url, data_dir=tmp_path, listens=False)
@@ -273,18 +273,20 @@ async def test_a_process_that_was_stopped_before_the_save_loses_nothing(
 
 
 def unsaved(replica: Replica, claim: Claim, *, seconds_ago: float = 0) -> UnsavedRefresh:
-    """An answer of no bank's."""
+    """Return a response that no bank has sent."""
     new = NewTokens(TokenSet(SecretStr("planted access"), SecretStr("planted refresh")), 900, None)
     return UnsavedRefresh(claim, new, replica.core.clock.now() - timedelta(seconds=seconds_ago))
 
 
-async def test_a_replayed_answer_is_as_old_as_it_is(replica: Replica, rows: Rows, connection: Connection) -> None:
+async def test_the_lifetime_of_a_replayed_token_began_when_it_was_requested(
+    replica: Replica, rows: Rows, connection: Connection
+) -> None:
     await replica.refresh.spool.add(unsaved(replica, await claim_of(replica, connection), seconds_ago=600))
     await replica.refresh.refresher.replay()
     assert 250 < (await rows.stored(connection.id)).seconds_left <= 300
 
 
-async def test_a_clock_that_was_set_back_does_not_prolong_a_token(
+async def test_a_clock_that_was_set_back_does_not_extend_the_lifetime_of_a_token(
     replica: Replica, rows: Rows, connection: Connection
 ) -> None:
     await replica.refresh.spool.add(unsaved(replica, await claim_of(replica, connection), seconds_ago=-600))
@@ -292,7 +294,7 @@ async def test_a_clock_that_was_set_back_does_not_prolong_a_token(
     assert (await rows.stored(connection.id)).seconds_left <= 900
 
 
-async def test_a_replayed_answer_of_a_revoked_connection_is_revoked(
+async def test_a_replayed_response_of_a_revoked_connection_is_revoked(
     replica: Replica, rows: Rows, connection: Connection
 ) -> None:
     await replica.refresh.spool.add(unsaved(replica, await claim_of(replica, connection)))
@@ -302,7 +304,7 @@ async def test_a_replayed_answer_of_a_revoked_connection_is_revoked(
     assert len(list(replica.refresh.spool.entries())) == 0
 
 
-async def test_one_answer_that_cannot_be_saved_does_not_hold_up_the_others(
+async def test_a_response_that_cannot_be_saved_does_not_delay_the_others(
     replica: Replica, rows: Rows, bank: SandboxClient
 ) -> None:
     # Files are read in the order of their names.
@@ -329,7 +331,7 @@ async def test_the_spool_is_private_and_encrypted(replica: Replica, connection: 
     assert "planted" not in repr(found)
 
 
-async def test_a_spooled_answer_comes_back_as_it_was(replica: Replica, connection: Connection) -> None:
+async def test_a_spooled_response_is_read_back_unchanged(replica: Replica, connection: Connection) -> None:
     claim = await claim_of(replica, connection)
     kept = UnsavedRefresh(claim, NewTokens(TokenSet(SecretStr("a"), None), 1, ["x"], "sub"), replica.core.clock.now())
     await replica.refresh.spool.add(kept)
@@ -339,9 +341,7 @@ async def test_a_spooled_answer_comes_back_as_it_was(replica: Replica, connectio
     assert list(replica.refresh.spool.entries()) == []
 
 
-async def test_a_file_that_cannot_be_read_stays_and_is_told(
-    replica: Replica, connection: Connection, tmp_path: Path
-) -> None:
+async def test_an_unreadable_file_is_kept_and_logged(replica: Replica, connection: Connection, tmp_path: Path) -> None:
     directory = tmp_path / "mixed"
     claim = await claim_of(replica, connection)
     await RefreshSpool(directory, KeyRing({"lost": bytes(32)})).add(unsaved(replica, claim))
@@ -353,7 +353,7 @@ async def test_a_file_that_cannot_be_read_stays_and_is_told(
     assert len(list(directory.iterdir())) == 3
 
 
-async def test_a_disk_that_refuses_costs_only_its_protection(
+async def test_an_unwritable_disk_does_not_stop_a_refresh(
     replicas: ReplicaFactory, bank: SandboxClient, rows: Rows, tmp_path: Path, connection: Connection
 ) -> None:
     (tmp_path / "file").touch()
@@ -364,9 +364,7 @@ async def test_a_disk_that_refuses_costs_only_its_protection(
     assert (await rows.stored(connection.id)).connection.version == 2
 
 
-async def test_a_draft_that_was_not_finished_is_no_answer(
-    replica: Replica, connection: Connection, tmp_path: Path
-) -> None:
+async def test_an_unfinished_draft_is_not_read(replica: Replica, connection: Connection, tmp_path: Path) -> None:
     directory = tmp_path / "drafts"
     claim = await claim_of(replica, connection)
     (directory / f"{claim.connection_id}.{claim.fence}.refresh").mkdir(parents=True)
@@ -375,12 +373,13 @@ async def test_a_draft_that_was_not_finished_is_no_answer(
     assert [path.suffix for path in directory.iterdir()] == [".refresh"]
 
 
-async def test_an_answer_of_a_foreign_bank_is_saved_without_id_token(
+async def test_the_response_of_another_bank_is_saved_without_its_id_token(
     replicas: ReplicaFactory, rows: Rows, hostile: HostileServer, connection: Connection
 ) -> None:
     hostile.announce()
     hostile.replies["/token"] = json_reply({"access_token": "at", "expires_in": "60", "id_token": "no JWT"})
     replica = await replicas(issuer=hostile.url)
+    await rows.change_connection(connection.id, issuer=hostile.url)
     await carry_out(replica, await claim_of(replica, connection))
     stored = await rows.stored(connection.id)
     assert stored.tokens is not None

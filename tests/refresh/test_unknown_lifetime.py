@@ -21,7 +21,7 @@ UNKNOWN: list[JsonValue] = [0, -900, "soon", "", None, True, [900]]
 
 
 async def link(replica: Replica, bank: SandboxClient, **token_response: JsonValue) -> str:
-    """Link an account, and keep the fault for the refreshes that follow."""
+    """Link an account; the fault also applies to later refreshes."""
     await bank.set_faults(token={"token_response": token_response})
     session = await replica.log_in(bank)
     assert session.connection_id is not None, session.error_code
@@ -64,7 +64,7 @@ async def test_a_spooled_token_of_unknown_lifetime_is_stored_after_a_restart(
     assert (await rows.stored(connection_id)).connection.refreshable
 
 
-async def test_a_lifetime_of_30_days_is_kept(replica: Replica, bank: SandboxClient, rows: Rows) -> None:
+async def test_a_lifetime_of_30_days_is_stored(replica: Replica, bank: SandboxClient, rows: Rows) -> None:
     connection_id = await link(replica, bank, expires_in=30 * 86_400)
     connection = (await rows.stored(connection_id)).connection
     assert connection.access_token_lifetime == 30 * 86_400
@@ -73,7 +73,7 @@ async def test_a_lifetime_of_30_days_is_kept(replica: Replica, bank: SandboxClie
     assert abs(lifetime - timedelta(days=30)) < timedelta(minutes=1)
 
 
-async def test_without_a_refresh_token_the_rejection_ends_the_connection(replica: Replica, bank: SandboxClient) -> None:
+async def test_without_a_refresh_token_a_rejection_ends_the_connection(replica: Replica, bank: SandboxClient) -> None:
     connection_id = await link(replica, bank, expires_in=0, refresh_token=None)
     token = await replica.refresh.tokens.get(CALLER.tenant, connection_id)
     with pytest.raises(Conflict, match="offline_access"):

@@ -1,4 +1,4 @@
-"""The sandbox bank, running over real HTTP."""
+"""The sandbox bank, served over HTTP."""
 
 import socket
 import threading
@@ -13,7 +13,7 @@ from sandbox.settings import SandboxSettings
 
 @contextmanager
 def running_bank(client_jwks_file: Path | None = None) -> Iterator[str]:
-    """Run a sandbox on a free port and yield its address, which is its issuer too."""
+    """Run a sandbox on a free port, and yield its URL, which is also its issuer."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     server = create_server(SandboxSettings(issuer=url, client_jwks_file=client_jwks_file))
@@ -28,15 +28,15 @@ def running_bank(client_jwks_file: Path | None = None) -> Iterator[str]:
 
 
 async def refreshes_at(bank: SandboxClient) -> int:
-    """Count the refreshes that the bank carried out."""
+    """Count the successful refreshes."""
     return (await bank.ledger()).totals.token_requests.get("refresh_token", {}).get("ok", 0)
 
 
 async def refresh_requests_at(bank: SandboxClient) -> dict[str, int]:
-    """Return how the bank answered refreshes, and how often."""
+    """Return how often the bank responded to refreshes with which result."""
     return (await bank.ledger()).totals.token_requests.get("refresh_token", {})
 
 
 async def living_families_at(bank: SandboxClient) -> int:
-    """Count the consents whose tokens work."""
+    """Count the grants whose tokens are valid."""
     return sum(family.alive for family in (await bank.ledger()).families)

@@ -1,4 +1,4 @@
-"""The parts that every topic stands on, for tests that need one service alone."""
+"""The core that services are built on, for tests that need a single service."""
 
 from app.base.clock import Clock, SystemClock
 from app.base.encryption import KeyRing

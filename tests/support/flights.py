@@ -1,4 +1,4 @@
-"""Refreshes that go on one named step at a time, so that a test can crash, delay or interleave them at each."""
+"""Refreshes that stop at named steps, where a test can delay, interleave or crash them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -14,14 +14,14 @@ from app.store.refreshes import Claim
 
 
 class Step(StrEnum):
-    """Where a flight can stand still."""
+    """Where a flight stops."""
 
     CLAIMED = "the claim is committed"
-    WORKED = "the bank has done its work"
-    ANSWERED = "the answer is here"
-    SPOOLED = "the answer is on disk"
-    WAITING = "the save is to be tried again"
-    SAVED = "the answer is in the database"
+    REFRESHED = "the bank has rotated the tokens"
+    RECEIVED = "the response has arrived"
+    SPOOLED = "the response is on disk"
+    RETRYING = "the save will be retried"
+    SAVED = "the response is in the database"
 
 
 class Flight:
@@ -29,52 +29,52 @@ class Flight:
 
     def __init__(self, work: Coroutine[Any, Any, None]) -> None:
         self.at: Step | None = None
-        # The refresh token that it shows the bank, and the one that the bank gave it.
-        self.presents: str | None = None
-        self.brings: str | None = None
-        self._fault: BankError | None = None
-        self._may_go_on = asyncio.Event()
+        # The refresh token that it sends, and the one that the bank has issued to it.
+        self.sent_token: str | None = None
+        self.issued_token: str | None = None
+        self._error: BankError | None = None
+        self._may_continue = asyncio.Event()
         self._stopped = asyncio.Event()
         token = _current.set(self)
-        self._task = asyncio.create_task(self._fly(work))
+        self._task = asyncio.create_task(self._run(work))
         _current.reset(token)
 
     @property
-    def is_over(self) -> bool:
-        """True once it has ended, well or not."""
+    def has_ended(self) -> bool:
+        """True once it has succeeded or failed."""
         return self._task.done()
 
-    async def settle(self) -> None:
-        """Return when it has reached a step, or its end. What it failed with, unless the broker means it, is raised."""
+    async def wait_until_stopped(self) -> None:
+        """Wait until it has reached a step or ended. Raises the error that ended it, unless that is a BrokerError."""
         stopped = asyncio.create_task(self._stopped.wait())
         await asyncio.wait({stopped, self._task}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if self._task.done() and not self._task.cancelled():
             self._task.result()
 
-    async def go_on(self, fault: BankError | None = None) -> None:
-        """Pass the step, or fail there, and settle at the next."""
-        self._fault, self.at = fault, None
+    async def resume(self, error: BankError | None = None) -> None:
+        """Continue to the next step, or fail with `error` at this one."""
+        self._error, self.at = error, None
         self._stopped.clear()
-        self._may_go_on.set()
-        await self.settle()
+        self._may_continue.set()
+        await self.wait_until_stopped()
 
     async def crash(self) -> None:
-        """End as a killed process does: nothing more happens."""
+        """End like a killed process: nothing more happens."""
         self._task.cancel()
         await asyncio.wait({self._task})
-        assert self._task.cancelled(), "somebody swallowed the end of the process"
+        assert self._task.cancelled(), "the cancellation was suppressed"
 
     async def stop(self, step: Step) -> None:
-        """Stand still until the test lets it go on."""
-        self._may_go_on.clear()
+        """Wait until the test resumes it."""
+        self._may_continue.clear()
         self.at = step
         self._stopped.set()
-        await self._may_go_on.wait()
-        if (fault := self._fault) is not None:
-            raise fault
+        await self._may_continue.wait()
+        if self._error is not None:
+            raise self._error
 
-    async def _fly(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except BrokerError:
@@ -84,43 +84,43 @@ class Flight:
 _current: ContextVar[Flight] = ContextVar("flight")
 
 
-async def reach(step: Step, *, presents: str | None = None, brings: str | None = None) -> None:
-    """Stop the flight that this runs in."""
+async def reach(step: Step, *, sent_token: str | None = None, issued_token: str | None = None) -> None:
+    """Stop the current flight at a step."""
     flight = _current.get()
-    flight.presents = presents or flight.presents
-    flight.brings = brings or flight.brings
+    flight.sent_token = sent_token or flight.sent_token
+    flight.issued_token = issued_token or flight.issued_token
     await flight.stop(step)
 
 
 class SteppedSpool(RefreshSpool):
-    """A spool on a real disk, with a stop before and after each of its deeds."""
+    """A spool on a real disk that stops before and after each of its operations."""
 
     async def add(self, unsaved: UnsavedRefresh) -> None:
-        """Stop, write, stop."""
-        brings = unsaved.new.tokens.refresh_token
-        assert brings is not None
-        presents = unsaved.claim.refresh_token.get_secret_value()
-        await reach(Step.ANSWERED, presents=presents, brings=brings.get_secret_value())
+        """Stop, write, and stop again."""
+        issued_token = unsaved.new.tokens.refresh_token
+        assert issued_token is not None
+        sent_token = unsaved.claim.refresh_token.get_secret_value()
+        await reach(Step.RECEIVED, sent_token=sent_token, issued_token=issued_token.get_secret_value())
         await super().add(unsaved)
         await reach(Step.SPOOLED)
 
     async def remove(self, claim: Claim) -> None:
-        """Stop, remove."""
+        """Stop, and remove."""
         await reach(Step.SAVED)
         await super().remove(claim)
 
 
 class FlakyDatabase(Database):
-    """A real database that can be away, or break off after the commit."""
+    """A real database that can be unavailable, or lose the connection after a commit."""
 
-    is_away = False
+    is_unavailable = False
     loses_next_commit = False
 
     @asynccontextmanager
     async def transaction(self, requester: Requester | None = None) -> AsyncIterator[Transaction]:
-        """Raises DatabaseUnavailable by the test's will."""
-        if self.is_away:
-            raise DatabaseUnavailable("the test has taken the database away")
+        """Open a transaction. Raises DatabaseUnavailable if the test wants that."""
+        if self.is_unavailable:
+            raise DatabaseUnavailable("the test has made the database unavailable")
         async with super().transaction(requester) as transaction:
             yield transaction
         if self.loses_next_commit:
@@ -129,5 +129,5 @@ class FlakyDatabase(Database):
 
 
 async def stepped_pause(_seconds: float) -> None:
-    """Stands in for the pause between two tries of a save."""
-    await reach(Step.WAITING)
+    """Replaces the pause between two attempts to save."""
+    await reach(Step.RETRYING)

@@ -1,4 +1,4 @@
-"""Processes on one database, on an event loop that a synchronous test steps: what a state machine works in."""
+"""Processes on one database, run step by step by a synchronous test: the environment of a state machine."""
 
 import asyncio
 import itertools
@@ -26,12 +26,12 @@ Result = TypeVar("Result")
 
 
 class Process:
-    """What one replica is while it runs; its spool is what remains of it."""
+    """A running replica. Only its spool remains when it ends."""
 
     def __init__(self, database: Database, bank: ModelBank, clock: AdjustableClock, directory: Path) -> None:
         self.spool = SteppedSpool(directory, KEY_RING)
         self.flights: list[Flight] = []
-        # Won, but held up before the call.
+        # A claim whose call has not been made yet.
         self.idle_claim: Claim | None = None
         core, model = core_of(database, KEY_RING, clock), model_bank(bank, clock)
         self.refresher = Refresher(core, model, spool=self.spool, timing=TIMING, sleep=stepped_pause)
@@ -43,7 +43,7 @@ class World:
     def __init__(self, runner: asyncio.Runner, database: FlakyDatabase, rows: Rows, directory: Path) -> None:
         self._runner = runner
         self.database = database
-        # Reads on while the processes' database is away.
+        # Still available when the database of the processes is not.
         self.rows = rows
         self.directories = (directory / str(number) for number in itertools.count())
 
@@ -52,7 +52,7 @@ class World:
         return Process(self.database, bank, clock, directory)
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Wait for `work`."""
+        """Run `work`, and return its result."""
         return self._runner.run(work)
 
 

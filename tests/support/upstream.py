@@ -1,4 +1,4 @@
-"""A GraphQL server whose answer a test writes by hand, piece by piece."""
+"""A GraphQL server whose response a test writes piece by piece."""
 
 import asyncio
 import contextlib
@@ -12,38 +12,38 @@ Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def answering(answer: Answer) -> AsyncIterator[str]:
-    """Run a server and yield its address. `answer` is called for each request that has come in whole."""
-    under_way: set[asyncio.Task[None]] = set()
+    """Run a server, and yield its URL. `answer` is called for each request after its body has arrived."""
+    tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        under_way.add(task)
+        tasks.add(task)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = head.partition(b"content-length:")[2].partition(b"\r\n")[0]
             await reader.readexactly(int(length))
             await answer(reader, writer)
         writer.close()
-        under_way.discard(task)
+        tasks.discard(task)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/graphql"
     finally:
         server.close()
-        for task in under_way:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def chunk(data: bytes) -> bytes:
-    """Return data as one chunk (RFC 9112 section 7.1)."""
+    """Encode data as one chunk (RFC 9112 section 7.1)."""
     return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
 
 def reply(body: bytes, status: str = "200 OK", **headers: str) -> Reply:
-    """Return an answer with this body; in header names, `_` stands for `-`."""
+    """Return a response with this body. In header names, `_` stands for `-`."""
     named = {"content-type": "application/json", "content-length": str(len(body))}
     named |= {name.replace("_", "-"): text for name, text in headers.items()}
     head = "".join(f"{name}: {text}\r\n" for name, text in named.items())
