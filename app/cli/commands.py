@@ -1,11 +1,12 @@
 """The tree of commands. A command's module is imported when the command runs, so that `--help` imports none of them."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from app.base.imports import import_large_module
 
 GROUPS = {
     "callers": "The internal services that may call the broker.",
@@ -46,6 +47,9 @@ COMMANDS = {
     "connections list": Command("app.cli.connections:list_newest", "List connections, newest first."),
     "connections show": Command("app.cli.connections:show_connection", "Show a connection, without its tokens."),
     "connections revoke": Command("app.cli.connections:revoke", "Revoke a connection."),
+    "connections retry": Command(
+        "app.cli.retry_connections:retry", "Activate connections again that the bank refused in the last 7 days."
+    ),
     "sessions show": Command("app.cli.sessions:show_session", "Show a session, without its secrets."),
     "pkce new": Command("app.cli.pkce:new", "Generate a verifier and its challenge."),
     "pkce check": Command(
@@ -86,5 +90,5 @@ class _LazyCommand(TyperCommand):
         module, _, function = self._command.function.partition(":")
         application = typer.Typer(add_completion=False, rich_markup_mode=None)
         settings = {"ignore_unknown_options": self._command.ignore_unknown_options}
-        application.command(self.name, context_settings=settings)(getattr(import_module(module), function))
+        application.command(self.name, context_settings=settings)(getattr(import_large_module(module), function))
         return typer.main.get_command(application)

@@ -20,6 +20,7 @@ from app.store.retention import (
     delete_old_sessions,
     delete_old_tombstones,
     delete_old_webhooks,
+    erase_refused_tokens,
     shorten_audit_log,
     tenants_with_audit_log,
 )
@@ -32,6 +33,8 @@ _BATCH_SIZE = 500
 # Webhook deliveries can be inspected and repeated for this long after they ended.
 _DELIVERY_RETENTION_DAYS = 7
 _INTERACTION_RETENTION_DAYS = 7
+# How long `broker connections retry` can use the tokens of a connection that the bank has refused.
+_REFUSED_TOKEN_RETENTION_DAYS = 7
 logger = get_logger(__name__)
 
 
@@ -84,6 +87,7 @@ class Retention:
             "session": await self._delete("session", periods.sessions, delete_old_sessions),
             "refresh_attempt": await self._delete("refresh_attempt", periods.refreshes, delete_old_refresh_attempts),
             "tombstone": await self._delete("tombstone", periods.tombstones, delete_old_tombstones),
+            "refused_token": await self._delete("refused_token", _REFUSED_TOKEN_RETENTION_DAYS, erase_refused_tokens),
             "delivery": await self._delete("delivery", _DELIVERY_RETENTION_DAYS, delete_old_deliveries),
             "webhook": await self._delete("webhook", _DELIVERY_RETENTION_DAYS, delete_old_webhooks),
             "interaction": await self._delete("interaction", _INTERACTION_RETENTION_DAYS, delete_old_interactions),

@@ -104,8 +104,8 @@ class ConnectionCache:
             row = await get_connection_with_tokens(transaction, self._key_ring, tenant, connection_id)
         if row is None:
             raise ConnectionNotFound
-        token = _usable_token(row, read_at)
         is_active = row.connection.status is ConnectionStatus.ACTIVE
+        token = _usable_token(row, read_at) if is_active else None
         is_usable = is_active and row.connection.bank_client == self._own_client.identity
         fresh_until = token.valid_until - refresh_margin(token) if token and is_usable else 0.0
         return CachedConnection(replace(row, tokens=None), token, tenant, fresh_until)

@@ -16,7 +16,6 @@ from app.store.connections import (
     Connection,
     TokenSet,
     change_connection,
-    erase_tokens,
     get_connection_with_tokens,
     lock_connection,
     publish_connection_event,
@@ -26,6 +25,7 @@ from app.store.enums import ConnectionStatus, EventType, RefreshCause, RefreshOu
 from app.store.postgresql.database import Transaction
 from app.store.postgresql.database_time import seconds_from_now, seconds_until
 from app.store.refresh_attempts import end_attempt, mark_abandoned_attempts, start_attempt
+from app.store.refused_connections import require_reauthorization
 from app.store.tables import connections, refresh_attempts
 
 # After a restart of the database, replicas with unsaved responses get this long to save them. Longer than the pauses
@@ -185,7 +185,8 @@ async def save_refresh(
         return SaveResult.LATER_CLAIM_IN_PROGRESS
     if new.subject is not None and new.subject != connection.subject:
         # Another user's tokens must never be used (OpenID Connect Core, section 12.2).
-        await _require_reauthorization(transaction, connection, claim, RefreshOutcome.SUBJECT_MISMATCH)
+        await end_attempt(transaction, claim.connection_id, claim.fence, RefreshOutcome.SUBJECT_MISMATCH)
+        await require_reauthorization(transaction, connection, RefreshOutcome.SUBJECT_MISMATCH)
         return SaveResult.SUBJECT_MISMATCH
     version = claim.version + 1
     await _store_new_version(transaction, key_ring, connection, claim, new, age=age)
@@ -260,31 +261,9 @@ async def record_invalid_grant(transaction: Transaction, claim: Claim) -> Refres
         await end_attempt(transaction, claim.connection_id, claim.fence, RefreshOutcome.SUPERSEDED)
         return RefreshOutcome.SUPERSEDED
     outcome = RefreshOutcome.OUTCOME_LOST if claim.follows_unknown else RefreshOutcome.INVALID_GRANT
-    await _require_reauthorization(transaction, connection, claim, outcome)
+    await end_attempt(transaction, claim.connection_id, claim.fence, outcome)
+    await require_reauthorization(transaction, connection, outcome)
     return outcome
-
-
-async def _require_reauthorization(
-    transaction: Transaction, connection: Connection, claim: Claim, reason: RefreshOutcome
-) -> None:
-    await end_attempt(transaction, claim.connection_id, claim.fence, reason)
-    await erase_tokens(transaction, claim.connection_id)
-    await change_connection(
-        transaction,
-        claim.connection_id,
-        status=ConnectionStatus.REAUTHORIZATION_REQUIRED,
-        reauthorization_reason=reason,
-        lease_until=None,
-        retry_at=None,
-        access_token_expires_at=None,
-    )
-    await publish_connection_event(
-        transaction,
-        EventType.CONNECTION_REAUTHORIZATION_REQUIRED,
-        connection,
-        version=connection.version,
-        reason=reason,
-    )
 
 
 async def _is_leased(transaction: Transaction, connection_id: str) -> bool:

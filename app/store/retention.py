@@ -15,6 +15,7 @@ from app.store.tables import (
     interactions,
     refresh_attempts,
     sessions,
+    tokens,
     webhook_deliveries,
     webhooks,
 )
@@ -67,6 +68,11 @@ async def delete_old_tombstones(transaction: Transaction, *, days: int, limit: i
     """Delete connections that were revoked more than `days` ago, and their refresh attempts."""
     is_tombstone = connections.c.status == ConnectionStatus.REVOKED
     return await _delete_older(transaction, connections, connections.c.revoked_at, days, limit, is_tombstone)
+
+
+async def erase_refused_tokens(transaction: Transaction, *, days: int, limit: int, after: int = 0) -> Batch:
+    """Erase the tokens of connections that the bank refused more than `days` ago."""
+    return await _delete_older(transaction, tokens, tokens.c.refused_at, days, limit)
 
 
 async def delete_old_interactions(transaction: Transaction, *, days: int, limit: int, after: int = 0) -> Batch:

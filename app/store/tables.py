@@ -193,6 +193,8 @@ tokens = Table(
     Column("access_token", Encrypted, nullable=False),
     Column("refresh_token", Encrypted),
     Column("proof_key", Encrypted),
+    timestamp("refused_at"),
+    Index("ix_tokens_refused", "refused_at", postgresql_where=text("refused_at IS NOT NULL")),
 )
 
 refresh_attempts = Table(

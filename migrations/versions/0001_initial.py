@@ -187,7 +187,9 @@ def _create_connections() -> None:
         Column("access_token", Text, nullable=False),
         Column("refresh_token", Text),
         Column("proof_key", Text),
+        Column("refused_at", _TIMESTAMP),
         Index("ix_tokens_key", text("split_part(access_token, '.', 2)")),
+        Index("ix_tokens_refused", "refused_at", postgresql_where=text("refused_at IS NOT NULL")),
     )
 
 

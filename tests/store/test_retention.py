@@ -16,6 +16,7 @@ from app.store.retention import (
     delete_old_refresh_attempts,
     delete_old_sessions,
     delete_old_tombstones,
+    erase_refused_tokens,
     shorten_audit_log,
 )
 from app.store.tables import audit_events, connections, interactions, refresh_attempts, sessions, tokens
@@ -34,6 +35,16 @@ async def test_sessions_are_deleted_after_their_retention_time(replica: Replica,
     async with replica.core.database.transaction() as transaction:
         assert await delete_old_sessions(transaction, days=90, limit=10) == Batch(1, has_more=False)
     assert set(await rows.column(sessions, "id")) == {young.id, pending.id}
+
+
+async def test_refused_tokens_are_erased_after_their_retention_time(database: Database, rows: Rows) -> None:
+    old, young, active = [await rows.insert() for _ in range(3)]
+    async with database.transaction() as transaction:
+        for connection, days in ((old, 8), (young, 6)):
+            refused = update(tokens).where(tokens.c.connection_id == connection.id)
+            await transaction.execute(refused.values(refused_at=days_ago(days)))
+        assert await erase_refused_tokens(transaction, days=7, limit=10) == Batch(1, has_more=False)
+    assert set(await rows.column(tokens, "connection_id")) == {young.id, active.id}
 
 
 async def test_a_locked_session_is_left_for_the_next_batch(replica: Replica, rows: Rows) -> None:
