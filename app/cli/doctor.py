@@ -9,11 +9,13 @@ import typer
 from app.base.bank_client import BankClient
 from app.base.clock import SystemClock
 from app.base.encryption import KeyRing
+from app.base.proxies import check_proxies, proxy_for
 from app.cli.doctor_bank import examine_bank
 from app.cli.findings import Finding, attempt
 from app.cli.output import AsJson, show_all
 from app.oidc.transport import bank_client
 from app.settings import Settings, load_settings
+from app.store.bank_clients import list_storms
 from app.store.connections import count_connections_of_other_clients
 from app.store.encryption_keys import require_keys
 from app.store.postgresql.address import database_address
@@ -61,6 +63,7 @@ async def _examine(settings: Settings) -> list[Finding]:
                     _key_ring(database, settings),
                 ),
                 ("bank client", "run `broker migrate`", _bank_client(database, settings)),
+                ("refreshes", "run `broker migrate`", _refreshes(database)),
             ):
                 if reachable.healthy:
                     findings.append(await attempt(check, mend, work))
@@ -69,8 +72,10 @@ async def _examine(settings: Settings) -> list[Finding]:
                     findings.append(Finding(check, False, "not checked, as the database cannot be used"))
         finally:
             await database.close()
-    async with bank_client() as client:
-        findings += await examine_bank(settings, client)
+    findings.append(await attempt("proxies", "correct or unset the variable; docs/settings.md", _proxies(settings)))
+    if findings[-1].healthy:
+        async with bank_client() as client:
+            findings += await examine_bank(settings, client)
     return findings
 
 
@@ -96,6 +101,12 @@ def _caller_share(settings: Settings) -> Finding:
         return Finding("caller's share", True, f"{of_caller} of {most} queries at once")
     mend = "set BROKER_CALLER_CONCURRENCY below BROKER_QUERY_CONCURRENCY, or one caller can keep all others out"
     return Finding("caller's share", True, f"one caller may take all {most} queries at once", mend)
+
+
+async def _proxies(settings: Settings) -> Finding:
+    check_proxies()
+    has_proxy = proxy_for(settings.stitch_graphql_url) is not None
+    return Finding("proxies", True, f"the bank is reached {'through a proxy' if has_proxy else 'without a proxy'}")
 
 
 async def _reachable(database: Database) -> Finding:
@@ -133,6 +144,18 @@ async def _bank_client(database: Database, settings: Settings) -> Finding:
         "these cannot be used: correct BROKER_STITCH_CLIENT_ID or BROKER_STITCH_ISSUER, or have their users link again"
     )
     return Finding("bank client", False, f"connections were linked by other clients: {counts}", mend)
+
+
+async def _refreshes(database: Database) -> Finding:
+    async with database.transaction() as transaction:
+        storms = await list_storms(transaction)
+    if not storms:
+        return Finding("refreshes", True, "the bank does not refuse unusually many")
+    mend = (
+        "no consent is given up meanwhile: check the client and ask the bank; it ends with the first accepted refresh, "
+        "or with `broker refreshes resume`"
+    )
+    return Finding("refreshes", False, f"suspended by a storm of invalid_grant since {storms[0].since}", mend)
 
 
 async def _key_ring(database: Database, settings: Settings) -> Finding:

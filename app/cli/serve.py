@@ -5,14 +5,17 @@ from typing import Annotated
 
 import typer
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
 
 from app.api.uvicorn_protocol import StrictHttpProtocol
 from app.base.encryption import KeyRing
+from app.base.imports import hide_package, import_large_module
+from app.base.proxies import check_proxies
 from app.cli.database import with_key_ring
 from app.cli.workers import serve_with_workers
+from app.concurrency.shutdown import REQUEST_DRAIN_SECONDS
 from app.errors import DatabaseUnavailable
-from app.runtime import REQUEST_DRAIN_SECONDS
 from app.settings import load_settings
 from app.store.encryption_keys import require_keys
 from app.store.postgresql.database import Database
@@ -33,8 +36,9 @@ def serve(
     """Serve until stopped, then finish the requests in progress."""
     # Checked here too, so that a wrong setting is reported once and not by every worker.
     settings = load_settings()
+    check_proxies()
     config = uvicorn.Config(
-        "app.main:application",
+        "app.cli.serve:application",
         factory=True,
         host=host,
         port=port,
@@ -60,6 +64,14 @@ def serve(
     server.run()
     if not server.started:
         raise typer.Exit(STARTUP_FAILURE)
+
+
+def application() -> ASGIApp:
+    """Build the application, in each server process."""
+    # structlog and httpx import Rich if they find it, for tracebacks and a command line that a server does not use.
+    hide_package("rich")
+    built: ASGIApp = import_large_module("app.main").application()
+    return built
 
 
 async def _require_schema_and_keys(database: Database, key_ring: KeyRing) -> None:

@@ -34,8 +34,6 @@ class RevocationWorker:
         `connection_ids` limits it to these connections. A revocation that fails becomes due again later, unless it can
         never succeed. While the bank has no revocation endpoint, all of them wait.
         """
-        if await self._must_wait():
-            return 0
         async with self._database.transaction(requester) as transaction:
             due = await claim_due_revocations(
                 transaction,
@@ -45,6 +43,11 @@ class RevocationWorker:
                 limit=_BATCH_SIZE,
                 connection_ids=connection_ids,
             )
+        if due and await self._must_wait():
+            async with self._database.transaction() as transaction:
+                for revocation in due:
+                    await postpone_revocation(transaction, revocation.id, _MAX_PAUSE)
+            return len(due)
         for revocation in due:
             await self._revoke(revocation)
         return len(due)

@@ -18,7 +18,7 @@ from httpx_aiohttp import AiohttpTransport
 from opentelemetry.trace import SpanKind
 
 from app.base.aiohttp_sessions import open_session, rejecting_cookie_jar, verifying_ssl_context
-from app.base.proxies import proxy_for
+from app.base.proxies import check_proxies, proxy_for
 from app.errors import BankError, BankOutcomeUnknown, BankResponseInvalid, BankUnreachable
 from app.observability.logs import get_logger
 from app.observability.metrics import BANK_REQUESTS, BANK_SECONDS
@@ -48,7 +48,11 @@ class BankResponse:
 
 @asynccontextmanager
 async def bank_client() -> AsyncIterator[httpx.AsyncClient]:
-    """Open the client for `send`: it verifies TLS, follows no redirects and uses the proxies of the environment."""
+    """Open the client for `send`: it verifies TLS, follows no redirects and uses the proxies of the environment.
+
+    Raises ConfigurationError if they cannot be used.
+    """
+    check_proxies()
     connector = aiohttp.TCPConnector(force_close=True, limit=200, ttl_dns_cache=10, ssl=verifying_ssl_context())
     async with (
         open_session(connector, max_header_line_bytes=_MAX_HEADER_LINE_BYTES, max_headers=_MAX_HEADERS) as session,

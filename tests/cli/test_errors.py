@@ -194,3 +194,24 @@ def test_help_names_the_commands_of_the_contract(cli: Cli, group: tuple[str, ...
     assert finished.status == 0
     for word in expected:
         assert f" {word} " in finished.out
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("ALL_PROXY", "socks5h://user:planted-password@127.0.0.1:1080", "SOCKS proxies are not supported"),
+        ("https_proxy", "http://user:planted-password@127.0.0.1:99999", "the port must be a number from 1 to 65535"),
+        ("NO_PROXY", "localhost,10.0.0.0/99", "'10.0.0.0/99' is not a network, such as 10.0.0.0/8"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_one_line_of_the_start_and_of_doctor(
+    cli: Cli, bank_url: str, name: str, value: str, reason: str
+) -> None:
+    assert bank_url
+    changes = {name: value}
+    assert_one_line(cli("serve", "--port", "0", **changes), f"{name}: {reason}")
+    examined = cli("doctor", **changes)
+    assert examined.status == 1
+    lines = [line for line in examined.out.splitlines() if line.startswith("FAIL")]
+    assert lines[-1].startswith(f"FAIL  proxies: {name}: {reason}")
+    assert "planted-password" not in examined.out + examined.err

@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from joserfc.jwk import RSAKey
 
-from app.errors import BankOutcomeUnknown, BankResponseInvalid, BankUnreachable
+from app.errors import BankOutcomeUnknown, BankResponseInvalid, BankUnreachable, ConfigurationError
 from app.observability.trace_context import TraceContext, set_trace_context
-from app.oidc.transport import BankResponse, send
+from app.oidc.response_body import parse_json_object
+from app.oidc.transport import BankResponse, bank_client, send
 from tests.support.eventually import eventually
 from tests.support.hostile import DROP, HANG, HostileServer, Reply, json_reply
 
@@ -254,3 +255,24 @@ async def test_cancellation_reaches_the_caller(client: httpx.AsyncClient, hostil
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+async def test_a_proxy_of_the_environment_is_used_with_or_without_a_scheme(
+    hostile: HostileServer, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setenv("http_proxy", hostile.url.replace("http://", scheme))
+    monkeypatch.setenv("no_proxy", "10.0.0.0/8,exempt.invalid:80")
+    hostile.replies["http://bank.invalid/x"] = json_reply({"through": "proxy"})
+    async with bank_client() as client:
+        response = await send(client, "GET", "http://bank.invalid/x", endpoint="jwks", timeout_seconds=5)
+        assert parse_json_object(response.text()) == {"through": "proxy"}
+        with pytest.raises(BankUnreachable):
+            await send(client, "GET", "http://exempt.invalid/x", endpoint="jwks", timeout_seconds=5)
+
+
+async def test_a_proxy_that_cannot_be_used_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5h://127.0.0.1:1080")
+    with pytest.raises(ConfigurationError, match=r"ALL_PROXY: SOCKS proxies are not supported"):
+        async with bank_client():
+            pass

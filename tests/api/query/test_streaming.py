@@ -144,8 +144,9 @@ async def test_no_more_queries_are_under_way_than_allowed_and_few_wait(serve: Se
         assert [answer.status_code for answer in await asyncio.gather(*waiting)] == [200, 200]
 
 
+@pytest.mark.parametrize("scheme", ["", "http://"])
 async def test_queries_go_by_the_proxy_that_the_environment_names(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     targets = []
 
@@ -160,7 +161,7 @@ async def test_queries_go_by_the_proxy_that_the_environment_names(
         raise AssertionError("nobody asks the bank itself")
 
     listening = await asyncio.start_server(forward, "127.0.0.1", 0)
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+    monkeypatch.setenv("http_proxy", f"{scheme}127.0.0.1:{listening.sockets[0].getsockname()[1]}")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     try:
