@@ -1,4 +1,4 @@
-"""A real Chromium before a real broker, at the public address that the sandbox bank sends it back to."""
+"""A real Chromium with a real broker, at the public URL to which the sandbox bank redirects."""
 
 import os
 import shutil
@@ -18,27 +18,27 @@ from tests.support.broker import Api, Broker, served, settings_for
 
 PUBLIC_URL = "http://localhost:8000"
 SIZES: dict[str, Any] = {"wide": {"width": 1_280, "height": 800}, "phone": {"width": 360, "height": 740}}
-# Pictures of every page are put here, where it is set.
+# The directory for screenshots of every page. None: take none.
 _PICTURES = os.environ.get("PICTURES")
 
 
 @pytest.fixture
 async def broker(bank_url: str, database_url: SecretStr, tmp_path: Path) -> AsyncIterator[Broker]:
-    """A broker with a database of its own."""
+    """A broker with its own database."""
     async with served(settings_for(bank_url, database_url, tmp_path, public_url=PUBLIC_URL, query_page=True)) as broker:
         yield broker
 
 
 @pytest.fixture
 async def api(broker: Broker) -> AsyncIterator[Api]:
-    """A caller that may do everything."""
+    """A caller with all permissions."""
     async with await broker.sign_up() as api:
         yield api
 
 
 @pytest.fixture
 async def chromium(broker: Broker) -> AsyncIterator[Chromium]:
-    """Chromium, which finds the broker where the world would."""
+    """Chromium, which resolves the public URL to the broker."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=os.environ.get("CHROMIUM") or shutil.which("chromium"),
@@ -54,27 +54,27 @@ async def chromium(broker: Broker) -> AsyncIterator[Chromium]:
 
 @dataclass
 class Person:
-    """Somebody at a browser; what it complains of is kept."""
+    """A person with a browser. Collects the errors and warnings of the browser's console."""
 
     context: BrowserContext
-    complaints: list[str] = field(default_factory=list)
+    console_errors: list[str] = field(default_factory=list)
 
     async def open_tab(self) -> Page:
-        """Open a tab."""
+        """Open a new tab."""
         page = await self.context.new_page()
-        page.on("console", self._heed)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._record)
+        page.on("pageerror", lambda error: self.console_errors.append(str(error)))
         return page
 
-    def _heed(self, message: ConsoleMessage) -> None:
-        # That an address answered 400 is what some tests are about.
+    def _record(self, message: ConsoleMessage) -> None:
+        # Some tests expect responses with status 400.
         if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
-            self.complaints.append(message.text)
+            self.console_errors.append(message.text)
 
 
 @pytest.fixture
 async def new_person(chromium: Chromium) -> AsyncIterator[Callable[[], object]]:
-    """Makes people, each with a browser of their own, none of whom may have anything to complain of."""
+    """Makes people, each with a browser of their own. None of them may see errors in the console."""
     people: list[Person] = []
 
     async def make() -> Person:
@@ -84,7 +84,7 @@ async def new_person(chromium: Chromium) -> AsyncIterator[Callable[[], object]]:
     yield make
     for person in people:
         await person.context.close()
-    assert [complaint for person in people for complaint in person.complaints] == []
+    assert [error for person in people for error in person.console_errors] == []
 
 
 @pytest.fixture
@@ -93,8 +93,8 @@ async def person(new_person: Callable[[], object]) -> Person:
     return await new_person()  # type: ignore[misc,no-any-return]
 
 
-async def assert_fit_for_everybody(page: Page, name: str) -> None:
-    """Look for what axe finds, on a wide screen and a phone's, in light and dark; and nothing may need to be shoved."""
+async def assert_accessible(page: Page, name: str) -> None:
+    """Check a page with axe, in light and dark, on a wide screen and a phone, and that nothing scrolls sideways."""
     for scheme in ("light", "dark"):
         for width, size in SIZES.items():
             await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")

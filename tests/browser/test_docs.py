@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from sandbox.client import SandboxClient
-from tests.browser.conftest import PUBLIC_URL, Person, assert_fit_for_everybody
+from tests.browser.conftest import PUBLIC_URL, Person, assert_accessible
 from tests.browser.test_login import consent
 from tests.support.broker import Api, Broker
 
@@ -15,7 +15,7 @@ async def test_the_docs_can_be_read_by_everybody(person: Person, path: str) -> N
     answer = await page.goto(f"{PUBLIC_URL}{path}", wait_until="networkidle")
     assert answer is not None
     assert answer.status == 200
-    await assert_fit_for_everybody(page, path.strip("/").replace("/", "-"))
+    await assert_accessible(page, path.strip("/").replace("/", "-"))
 
 
 async def send(page: Page, call: str) -> str:
@@ -47,7 +47,7 @@ async def test_an_account_is_linked_and_queried_by_the_forms_alone(
     assert answer.startswith("200 OK")
     assert "Broker-Token-Version: 1" in answer
     assert (await send(page, "disconnect")).startswith("204 No Content")
-    await assert_fit_for_everybody(page, "docs-tried")
+    await assert_accessible(page, "docs-tried")
 
 
 async def test_each_step_is_shown_in_the_language_that_was_chosen(person: Person) -> None:
@@ -58,7 +58,7 @@ async def test_each_step_is_shown_in_the_language_that_was_chosen(person: Person
     await page.get_by_label("Python", exact=True).check()
     await expect(shell.first).to_be_hidden()
     await expect(python.first).to_be_visible()
-    await assert_fit_for_everybody(page, "docs-in-python")
+    await assert_accessible(page, "docs-in-python")
     # Where a step is there in one language alone, it stays.
     await page.goto(f"{PUBLIC_URL}/docs/quickstart")
     await expect(page.get_by_label("Python", exact=True)).to_be_checked()
@@ -105,4 +105,4 @@ async def test_the_query_page_sends_queries_and_shows_the_schema(
     await page.get_by_role("button", name="Load the schema").click()
     await page.get_by_label("Search types and fields").fill("runningBalance")
     await expect(page.locator("#schema details:visible").first).to_contain_text("Transaction")
-    await assert_fit_for_everybody(page, "docs-query-used")
+    await assert_accessible(page, "docs-query-used")

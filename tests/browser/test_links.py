@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Page
 
 from sandbox.client import SandboxClient
-from tests.browser.conftest import Person, assert_fit_for_everybody
+from tests.browser.conftest import Person, assert_accessible
 from tests.browser.test_login import consent, heading
 from tests.support.broker import Api, Broker
 from tests.support.hostile import HostileServer, Reply, hostile_server
@@ -78,7 +78,7 @@ async def test_a_page_that_goes_there_by_itself_gets_a_button_that_leads_to_the_
     await page.wait_for_url(session["connect_url"])
     assert await heading(page) == CONTINUE
     assert await person.context.cookies() == []
-    await assert_fit_for_everybody(page, "continue")
+    await assert_accessible(page, "continue")
     await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")
     await assert_is_at_bank(page)

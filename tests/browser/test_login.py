@@ -8,7 +8,7 @@ from playwright.async_api import Page
 
 from app.store.postgresql.database_time import seconds_from_now
 from sandbox.client import SandboxClient
-from tests.browser.conftest import PUBLIC_URL, Person, assert_fit_for_everybody
+from tests.browser.conftest import PUBLIC_URL, Person, assert_accessible
 from tests.support.broker import Api, Broker
 from tests.support.journey import parameters_of
 
@@ -44,7 +44,7 @@ async def test_a_link_is_opened_consented_to_and_thanked_for(api: Api, person: P
     await consent(page)
     assert await heading(page) == "Your account is linked"
     assert (await api.session(session["id"]))["status"] == "completed"
-    await assert_fit_for_everybody(page, "linked")
+    await assert_accessible(page, "linked")
 
 
 async def test_the_back_button_and_a_reload_do_nothing(api: Api, person: Person, bank: SandboxClient) -> None:
@@ -109,7 +109,7 @@ async def test_a_user_who_cancels_is_told_that_nothing_was_linked(
     await consent(page, decision="cancel")
     assert await heading(page) == "Nothing was linked"
     assert (await api.session(session["id"]))["status"] == "cancelled"
-    await assert_fit_for_everybody(page, "cancelled")
+    await assert_accessible(page, "cancelled")
 
 
 async def test_the_confirmation_code_is_shown_to_copy(api: Api, person: Person, bank: SandboxClient) -> None:
@@ -119,7 +119,7 @@ async def test_the_confirmation_code_is_shown_to_copy(api: Api, person: Person, 
     await consent(page)
     assert await heading(page) == "One step is left"
     code = await page.locator("code").inner_text()
-    await assert_fit_for_everybody(page, "confirmation")
+    await assert_accessible(page, "confirmation")
     answer = await api.post(f"/v1/sessions/{session['id']}/confirm", json={"confirmation_code": code})
     assert answer.json()["status"] == "completed"
     await page.reload()
@@ -160,7 +160,7 @@ async def test_another_browser_is_refused(api: Api, new_person: People, bank: Sa
     other = await attacker.open_tab()
     await other.goto(session["connect_url"])
     assert "another browser" in await other.locator("main").inner_text()
-    await assert_fit_for_everybody(other, "other-browser")
+    await assert_accessible(other, "other-browser")
     await other.goto(session["authorization_url"])
     await consent(other)
     assert "another browser" in await other.locator("main").inner_text()
@@ -177,7 +177,7 @@ async def test_a_login_that_took_too_long_or_failed_has_a_page(api: Api, broker:
         state = parameters_of(session["authorization_url"])["state"]
         await page.goto(f"{PUBLIC_URL}/callback?{urlencode({'state': state, 'error': 'server_error'})}")
         assert text in await page.locator("main").inner_text()
-        await assert_fit_for_everybody(page, name)
+        await assert_accessible(page, name)
 
 
 async def test_a_bank_that_takes_its_time_is_waited_for(

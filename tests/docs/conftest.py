@@ -1,4 +1,4 @@
-"""A stage for each page and language."""
+"""An environment for each page and language."""
 
 import pytest
 from pydantic import SecretStr
@@ -12,5 +12,5 @@ from tests.support.broker import Api, Broker, Browser
 async def stage(
     *, broker: Broker, api: Api, bank: SandboxClient, bank_url: str, browser: Browser, database_url: SecretStr
 ) -> Stage:
-    """A caller of its own at the broker that all tests share."""
+    """Return a stage with its own caller at the broker that all tests share."""
     return Stage(broker=broker, api=api, bank=bank, bank_url=bank_url, browser=browser, operators_database=database_url)

@@ -1,4 +1,4 @@
-"""Runs the code of one page, in one language, block by block: what a block defines is there for the next."""
+"""Runs the code of one page in one language, block by block. Each block sees what the earlier ones have defined."""
 
 import asyncio
 import contextlib
@@ -14,12 +14,11 @@ import asyncpg
 
 from tests.docs.pages import Block
 
-# What a block may take. Seconds.
-_LONGEST = 60
+_BLOCK_TIMEOUT = 60  # seconds
 _END = "--- end of block"
 _SHELL = f"""
 set -o pipefail
-# An answer that is an error fails the block, unless the page says that it is to be expected: then all others do.
+# An error response fails the block, unless the page expects one. Then a successful response fails the block.
 curl() {{
   if [ -z "$REFUSED" ]; then command curl --fail-with-body "$@"
   elif command curl --fail-with-body "$@"; then return 1
@@ -34,42 +33,42 @@ class Language(Protocol):
     """Runs blocks."""
 
     async def run(self, block: Block, code: str, *, refused: bool) -> str:
-        """Run `code`, which is that of `block` with what is true here, and return what it printed.
+        """Run `code`, which is the code of `block` with the values of this run, and return its output.
 
-        Raises Failed; `refused` is that the page says that an error will be answered.
+        `refused` means that the page expects an error response. Raises Failed.
         """
         ...
 
 
 class Failed(AssertionError):
-    """A block did not do what its page says."""
+    """A block failed."""
 
-    def __init__(self, block: Block, said: str) -> None:
-        super().__init__(f"{block} failed:\n{block.code}\n\n{said}")
+    def __init__(self, block: Block, output: str) -> None:
+        super().__init__(f"{block} failed:\n{block.code}\n\n{output}")
 
 
 class Python:
-    """One namespace for a page. In a thread: the code is synchronous, and some of it starts an event loop."""
+    """Runs Python in one namespace per page, in a thread, because the code is synchronous or starts an event loop."""
 
     def __init__(self) -> None:
         self._names: dict[str, Any] = {"__name__": "__page__"}
 
     async def run(self, block: Block, code: str, *, refused: bool) -> str:
         """Run a block."""
-        # Lines are counted as in the page, so that a traceback names the right one.
+        # Keeps the line numbers of the page, for tracebacks.
         program = compile("\n" * block.line + code, block.page, "exec")
-        printed = io.StringIO()
+        output = io.StringIO()
 
         def run() -> None:
-            with contextlib.redirect_stdout(printed):
+            with contextlib.redirect_stdout(output):
                 exec(program, self._names)
 
-        await asyncio.wait_for(asyncio.to_thread(run), _LONGEST)
-        return printed.getvalue()
+        await asyncio.wait_for(asyncio.to_thread(run), _BLOCK_TIMEOUT)
+        return output.getvalue()
 
 
 class Sql:
-    """Statements of an operator."""
+    """Runs the SQL statements of an operator."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
@@ -78,13 +77,13 @@ class Sql:
         """Run a block."""
         connection = await asyncpg.connect(self._database_url)
         try:
-            return str(await connection.execute(code, timeout=_LONGEST))
+            return str(await connection.execute(code, timeout=_BLOCK_TIMEOUT))
         finally:
             await connection.close()
 
 
 class Shell:
-    """One process for a page, which reads a block, runs it, and says that it has ended."""
+    """Runs blocks in one process per page, which prints a marker after each block."""
 
     def __init__(self, process: asyncio.subprocess.Process, directory: Path) -> None:
         self._process = process
@@ -95,16 +94,16 @@ class Shell:
         script = self._directory / "block.sh"
         script.write_text(f"set -e\n{code}\n")
         expected = "1" if refused else ""
-        return await self._tell(block, f"REFUSED={expected} . {script}; set +e; printf '\\n{_END}\\n'\n")
+        return await self._execute(block, f"REFUSED={expected} . {script}; set +e; printf '\\n{_END}\\n'\n")
 
-    async def _tell(self, block: Block, command: str) -> str:
-        """Return what a command printed. Raises Failed where it ended the process."""
+    async def _execute(self, block: Block, command: str) -> str:
+        """Send a command to the process, and return its output. Raises Failed if the process ends."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(command.encode())
         await self._process.stdin.drain()
         lines: list[str] = []
-        async with asyncio.timeout(_LONGEST):
+        async with asyncio.timeout(_BLOCK_TIMEOUT):
             while line := (await self._process.stdout.readline()).decode():
                 if line.strip() == _END:
                     return "".join(lines)
@@ -113,20 +112,20 @@ class Shell:
 
 
 class JavaScript(Shell):
-    """The same by Node, which is given the files' names."""
+    """Runs blocks in one Node process per page, which reads file names."""
 
     async def run(self, block: Block, code: str, *, refused: bool) -> str:
         """Run a block."""
         script = self._directory / "block.js"
         script.write_text(code)
-        return await self._tell(block, f"{script}\n")
+        return await self._execute(block, f"{script}\n")
 
 
 @asynccontextmanager
 async def shell(directory: Path, environment: dict[str, str]) -> AsyncIterator[Shell]:
     """Start a shell for a page."""
     (directory / "rc").write_text(_SHELL)
-    # Read where a shell is not interactive.
+    # Bash reads this file if it is not interactive.
     environment = environment | {"BASH_ENV": str(directory / "rc")}
     async with _process("bash", "--noprofile", directory=directory, environment=environment) as process:
         yield Shell(process, directory)

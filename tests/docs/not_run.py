@@ -1,13 +1,13 @@
-"""The blocks that no test runs, each by its page and first line, with the reason.
+"""The blocks that no test runs, by page and first line, with the reason.
 
-A block that is not here is run. Put one here only where it cannot be.
+All other blocks are run. Add a block only if it cannot be run.
 """
 
 _INSTALLS = "installs from the package index"
-_STARTS_ALL = "starts everything and goes on until it is stopped; tests/demo runs it"
+_STARTS_ALL = "starts everything and runs until it is stopped; tests/demo runs it"
 _NEEDS_ENGINE = "needs a container engine; `make containers` does the same"
 _NEEDS_CLUSTER = "needs a Kubernetes cluster; `make check-kubernetes` renders and checks the manifests"
-_NEEDS_SETTINGS = "needs settings of a deployment; the commands are run by tests/cli"
+_NEEDS_SETTINGS = "needs the settings of a deployment; tests/cli runs the commands"
 
 NOT_RUN: dict[tuple[str, str], str] = {
     ("README.md", "broker encryption generate       # an entry for BROKER_ENCRYPTION_KEYS"): _NEEDS_SETTINGS,
@@ -27,8 +27,8 @@ NOT_RUN: dict[tuple[str, str], str] = {
     (
         "docs/operations/troubleshooting.md",
         "broker sessions show ses_…           # the state of a login, and why it failed",
-    ): ("looks at what is wrong with a deployment; tests/cli runs each command"),
-    ("docs/operations.md", "broker serve --host 0.0.0.0 --port 8000"): "goes on until it is stopped",
+    ): ("diagnoses a deployment; tests/cli runs each command"),
+    ("docs/operations.md", "broker serve --host 0.0.0.0 --port 8000"): "runs until it is stopped",
     (
         "docs/interoperation.md",
         "make interop            # three minutes; needs Node 20.9 or newer with npm",
@@ -71,5 +71,5 @@ NOT_RUN: dict[tuple[str, str], str] = {
         "docs/operations/kubernetes.md",
         "kubectl delete job --namespace token-broker --ignore-not-found broker-migrate",
     ): (_NEEDS_CLUSTER),
-    ("sandbox/README.md", "python -m sandbox --host 127.0.0.1 --port 9000"): "goes on until it is stopped",
+    ("sandbox/README.md", "python -m sandbox --host 127.0.0.1 --port 9000"): "runs until it is stopped",
 }

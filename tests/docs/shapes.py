@@ -1,20 +1,20 @@
-"""Compares what is shown with what was answered."""
+"""Compares an example of the documentation with an actual response."""
 
 from typing import Any
 
-# What callers put in themselves, and what differs from event to event.
-_FREE = {"metadata", "detail", "data"}
+# Objects whose fields are chosen by callers or depend on the event.
+_FREE_FORM = {"metadata", "detail", "data"}
 
 
-def require_same_shape(where: str, shown: Any, answered: Any) -> None:
-    """Compare names and types; the values are of this run. What may be null may be so on one side."""
-    if isinstance(shown, dict) and isinstance(answered, dict):
-        assert shown.keys() == answered.keys(), where
-        for name, value in shown.items():
-            if name not in _FREE or "user" in (answered[name] or {}):
-                require_same_shape(f"{where}.{name}", value, answered[name])
-    elif isinstance(shown, list) and isinstance(answered, list):
-        for value, found in zip(shown, answered, strict=False):
+def require_same_shape(where: str, example: Any, actual: Any) -> None:
+    """Require the same names and types, but not the same values. Null matches everything."""
+    if isinstance(example, dict) and isinstance(actual, dict):
+        assert example.keys() == actual.keys(), where
+        for name, value in example.items():
+            if name not in _FREE_FORM or "user" in (actual[name] or {}):
+                require_same_shape(f"{where}.{name}", value, actual[name])
+    elif isinstance(example, list) and isinstance(actual, list):
+        for value, found in zip(example, actual, strict=False):
             require_same_shape(f"{where}[]", value, found)
-    elif shown is not None and answered is not None:
-        assert type(shown) is type(answered), f"{where}: {shown!r} is shown, {answered!r} was answered"
+    elif example is not None and actual is not None:
+        assert type(example) is type(actual), f"{where}: the example has {example!r}, the response {actual!r}"

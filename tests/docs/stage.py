@@ -1,4 +1,4 @@
-"""What the pages' code runs against, and what others do between two blocks."""
+"""The environment for the code of the pages, and the actions between the blocks."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from app.store.postgresql.database_time import seconds_from_now
 from sandbox.browser import submit
 from sandbox.client import SandboxClient
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET
-from tests.docs.pages import Deed
+from tests.docs.pages import Action
 from tests.support.broker import ENCRYPTION_KEY, Api, Broker, Browser
 from tests.support.journey import go_to_bank
 
@@ -20,7 +20,7 @@ _IDS = re.compile(r"\b(ses|con|cal|key|whk|evt|int)_[0-9a-zA-Z]{8,}")
 
 @dataclass
 class Stage:
-    """A caller of its own at a running broker, the bank, and the user's browser."""
+    """A running broker with a caller of its own, the bank, and the user's browser."""
 
     broker: Broker
     api: Api
@@ -28,23 +28,23 @@ class Stage:
     bank_url: str
     browser: Browser
     operators_database: SecretStr
-    """What the `broker` command and SQL work on: a database of its own, so that no page meets what another has made."""
-    said: str = ""
-    """All that the code has printed so far."""
-    latest: str = ""
-    """What the block before has printed."""
+    """The database of the `broker` command and of SQL. Each page has its own, so that no page affects another."""
+    output: str = ""
+    """Everything that the code has printed so far."""
+    latest_output: str = ""
+    """What the last block has printed."""
     returned_to: str = ""
-    """Where the browser was sent last."""
+    """The last URL to which the browser was redirected."""
 
     def substitute(self, code: str) -> str:
-        """Put what is true here in the place of what the pages have as examples.
+        """Replace the placeholders of the pages by the values of this run.
 
-        Addresses, the key, and `ses_…` or `con_…`: the latest such id that was printed; `<session_id>`,
-        `<confirmation_code>`: what the browser brought back.
+        These are URLs, the API key, ids such as `ses_…` (the last id of that kind in the output), `<session_id>` and
+        `<confirmation_code>` (from the URL to which the browser was redirected).
         """
         code = code.replace("http://127.0.0.1:8000", self.broker.url).replace("http://127.0.0.1:9000", self.bank_url)
         code = code.replace("brk_…", self.api.api_key)
-        latest = {found[1]: found[0] for found in _IDS.finditer(self.said)}
+        latest = {found[1]: found[0] for found in _IDS.finditer(self.output)}
         for kind, identity in latest.items():
             code = code.replace(f"{kind}_…", identity)
         for name, value in parse_qsl(urlsplit(self.returned_to).query):
@@ -53,7 +53,7 @@ class Stage:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The environment of the `broker` command."""
+        """The environment variables of the `broker` command."""
         settings = self.broker.settings
         return {
             "BROKER_DATABASE_URL": self.operators_database.get_secret_value(),
@@ -66,24 +66,24 @@ class Stage:
             "BROKER_ENCRYPTION_KEYS": f"test:{ENCRYPTION_KEY}",
         }
 
-    async def perform(self, deed: Deed) -> None:
-        """Do what a comment says."""
-        assert deed.name in DEEDS, f"{deed}: nobody knows how; the deeds are in tests/docs/stage.py"
-        await DEEDS[deed.name](self)
+    async def perform(self, action: Action) -> None:
+        """Perform the action of a comment."""
+        assert action.name in ACTIONS, f"{action} is unknown; the known actions are in tests/docs/stage.py"
+        await ACTIONS[action.name](self)
 
     async def log_in(self, decision: str = "allow", username: str = "thandi", scopes: list[str] | None = None) -> None:
-        """Open the link of the latest session that is pending, and decide at the bank."""
+        """Open the link of the latest pending session, and log in and decide at the bank."""
         pending = (await self.api.get("/v1/sessions", params={"status": "pending", "limit": 1})).json()["items"]
-        assert pending, "there is no session that awaits its user"
-        back = await go_to_bank(
+        assert pending, "there is no pending session"
+        location = await go_to_bank(
             self.bank, self.browser, pending[0], username=username, decision=decision, scopes=scopes
         )
-        shown = await self.browser.open(back)
-        self.returned_to = shown.headers.get("location", "")
+        response = await self.browser.open(location)
+        self.returned_to = response.headers.get("location", "")
 
     async def _link(self) -> None:
         connection = await self.broker.rows.link(self.bank, tenant=self.api.tenant, user_id="user-42")
-        self.said += connection.id
+        self.output += connection.id
 
     async def _log_in(self) -> None:
         await self.log_in()
@@ -94,15 +94,15 @@ class Stage:
     async def _log_in_as_another(self) -> None:
         await self.log_in(username="johan")
 
-    async def _keep_offline_access(self) -> None:
+    async def _deny_offline_access(self) -> None:
         await self.log_in(scopes=["accounts", "balances", "transactions"])
 
-    async def _run_out_of_time(self) -> None:
+    async def _let_session_expire(self) -> None:
         pending = (await self.api.get("/v1/sessions", params={"status": "pending", "limit": 1})).json()["items"]
         await self.broker.rows.change_session(pending[0]["id"], expires_at=seconds_from_now(-1))
 
     async def _approve(self) -> None:
-        [*_, connect_url] = re.findall(r"http[^\s\"]*/connect/interactions/[\w-]+", self.said)
+        [*_, connect_url] = re.findall(r"http[^\s\"]*/connect/interactions/[\w-]+", self.output)
         opened = await self.browser.open(connect_url)
         page = await self.bank.http.get(opened.headers["location"])
         await self.browser.open((await submit(self.bank.http, page, {"decision": "allow"})).headers["location"])
@@ -115,13 +115,13 @@ class Stage:
         await self.bank.control("expire")
 
 
-DEEDS: dict[str, Callable[[Stage], Awaitable[None]]] = {
+ACTIONS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "a user has linked an account": Stage._link,
     "the user logs in": Stage._log_in,
     "the user cancels": Stage._cancel,
     "another person logs in": Stage._log_in_as_another,
-    "the user does not grant offline_access": Stage._keep_offline_access,
-    "the user does nothing until the time is over": Stage._run_out_of_time,
+    "the user does not grant offline_access": Stage._deny_offline_access,
+    "the user does nothing until the time is over": Stage._let_session_expire,
     "the user approves at the bank": Stage._approve,
     "the access token expires": Stage._expire_tokens,
     "the user withdraws the consent at the bank": Stage._withdraw_consent,

@@ -1,9 +1,9 @@
 """Every block of code in the documentation runs, in the order of its page, against a running broker and bank.
 
-How a page is written: what a block defines is there for the next of its language; each language walks the page by
-itself. `http://127.0.0.1:8000`, `brk_…`, `ses_…`, `con_…` stand for what is true (`Stage.substitute`). A comment
-between two blocks, `<!-- the user logs in -->`, says what somebody else does there (`DEEDS`). JSON is well-formed;
-after `<!-- the answer -->` it has the shape of what the shell printed last. Node runs the JavaScript where it is there.
+How to write a page: a block sees what earlier blocks of its language have defined. Each language runs on its own.
+`http://127.0.0.1:8000`, `brk_…`, `ses_…` and `con_…` are replaced by the values of the run (`Stage.substitute`). A
+comment between two blocks, such as `<!-- the user logs in -->`, is an action (`ACTIONS`). JSON must be well-formed;
+after `<!-- the answer -->` it must have the shape of the last output of the shell. JavaScript needs Node.
 """
 
 import json
@@ -17,19 +17,19 @@ import pytest
 
 from tests.docs.languages import Language, Python, Sql, javascript, shell
 from tests.docs.not_run import NOT_RUN
-from tests.docs.pages import Block, Deed, blocks, pages, steps
+from tests.docs.pages import Action, Block, blocks, pages, steps
 from tests.docs.shapes import require_same_shape
 from tests.docs.stage import Stage
 
-# With the program that each needs.
+# The program that each language needs.
 RUN = {"sh": "curl", "python": None, "sql": None, "js": "node"}
 NOT_CODE = {"json", "mermaid", "text"}
 _ANSWER = "the answer"
 _REFUSED = "the answer is an error"
 
 
-def walks() -> list[tuple[str, str]]:
-    """Return each page with each language that it has blocks of, which are to be run."""
+def pages_with_languages() -> list[tuple[str, str]]:
+    """Return each page with each language of its blocks that are run."""
     return [
         (page, language)
         for page in pages()
@@ -38,14 +38,14 @@ def walks() -> list[tuple[str, str]]:
     ]
 
 
-def test_every_block_says_its_language() -> None:
+def test_every_block_names_its_language() -> None:
     unknown = [str(block) for page in pages() for block in blocks(page) if block.language not in {*RUN, *NOT_CODE}]
     assert unknown == [], f"write one of {sorted({*RUN, *NOT_CODE})} after the fence"
 
 
-def test_what_is_not_run_is_there() -> None:
-    there = {(page, block.opening) for page in pages() for block in blocks(page)}
-    assert NOT_RUN.keys() - there == set(), "the block is gone; take it out of tests/docs/not_run.py"
+def test_every_block_that_is_not_run_exists() -> None:
+    existing = {(page, block.opening) for page in pages() for block in blocks(page)}
+    assert NOT_RUN.keys() - existing == set(), "the block is gone; remove it from tests/docs/not_run.py"
 
 
 @pytest.mark.parametrize("page", pages())
@@ -55,8 +55,8 @@ def test_json_is_well_formed(page: str) -> None:
             json.loads(block.code)
 
 
-@pytest.mark.parametrize(("page", "language"), walks())
-async def test_a_page_does_what_it_says(page: str, language: str, stage: Stage, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("page", "language"), pages_with_languages())
+async def test_the_code_of_a_page_runs(page: str, language: str, stage: Stage, tmp_path: Path) -> None:
     program = RUN[language]
     if program and not shutil.which(program):
         pytest.skip(f"{program} is not installed")
@@ -70,21 +70,21 @@ async def test_a_page_does_what_it_says(page: str, language: str, stage: Stage, 
             runner = await stack.enter_async_context(javascript(tmp_path))
         expected = ""
         for step in steps(page):
-            if isinstance(step, Deed) and step.name in (_ANSWER, _REFUSED):
+            if isinstance(step, Action) and step.name in (_ANSWER, _REFUSED):
                 expected = step.name
-            elif isinstance(step, Deed):
+            elif isinstance(step, Action):
                 await stage.perform(step)
             elif step.language == language and (page, step.opening) not in NOT_RUN:
-                stage.latest = await runner.run(step, stage.substitute(step.code), refused=expected == _REFUSED)
-                stage.said += stage.latest
+                stage.latest_output = await runner.run(step, stage.substitute(step.code), refused=expected == _REFUSED)
+                stage.output += stage.latest_output
                 expected = ""
             elif language == "sh" and step.language == "json" and expected == _ANSWER:
-                require_same_shape(str(step), json.loads(step.code), _answer_in(step, stage.latest))
+                require_same_shape(str(step), json.loads(step.code), _json_in(step, stage.latest_output))
                 expected = ""
 
 
-def _answer_in(block: Block, said: str) -> Any:
-    """Return the JSON that was printed, behind the head of a response or alone."""
-    found = re.search(r"^[\[{]", said, re.MULTILINE)
-    assert found, f"{block}: no JSON was printed before it, but\n{said}"
-    return json.JSONDecoder().raw_decode(said[found.start() :])[0]
+def _json_in(block: Block, output: str) -> Any:
+    """Return the JSON in the output, which may begin with the headers of a response."""
+    start = re.search(r"^[\[{]", output, re.MULTILINE)
+    assert start, f"{block}: there is no JSON in the output before it:\n{output}"
+    return json.JSONDecoder().raw_decode(output[start.start() :])[0]

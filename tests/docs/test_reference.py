@@ -1,4 +1,4 @@
-"""Every example that `/docs` shows is performed, and is true."""
+"""Every example on `/docs` is sent, and its response has the documented shape."""
 
 import json
 from typing import Any
@@ -7,42 +7,42 @@ import httpx
 import pytest
 
 from app.api.docs.reference import Call, tasks_of
-from app.main import create_api
 from sandbox.client import SandboxClient
 from tests.docs.shapes import require_same_shape
 from tests.support.broker import Api, Broker, Browser
 from tests.support.journey import go_to_bank
+from tests.support.openapi import openapi_document
 
-CALLS = {call.id: call for task in tasks_of(create_api().openapi()) for call in task.calls}
-# A browser walks them, in tests/api/routes/test_callback.py and test_interactions.py; `metrics` answers text.
-OF_THE_BROWSER = {"connect", "callback", "open_interaction", "come_back", "metrics"}
+CALLS = {call.id: call for task in tasks_of(openapi_document()) for call in task.calls}
+# `metrics` returns text. A browser sends the others: see tests/api/routes/test_callback.py and test_interactions.py.
+NOT_SENT = {"connect", "callback", "open_interaction", "come_back", "metrics"}
 
 
 class Examples:
-    """Performs calls as they are shown, with the ids of this run."""
+    """Sends the example requests, with the ids of this run."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
         self.performed: set[str] = set()
 
     async def perform(self, call_id: str, *, query: str = "", body: Any = None, **ids: str) -> Any:
-        """Send what is shown, compare what is answered, and return it. `body` is what only this run knows."""
+        """Send an example, compare the response, and return it. `body` replaces the example's body."""
         call = CALLS[call_id]
-        answer = await self._send(call, query, body, ids)
-        assert answer.status_code == call.status, f"{call_id}: {answer.text}"
+        response = await self._send(call, query, body, ids)
+        assert response.status_code == call.status, f"{call_id}: {response.text}"
         self.performed.add(call_id)
         if call.answer is None:
-            assert not answer.content
+            assert not response.content
             return None
-        require_same_shape(call_id, json.loads(call.answer), answer.json())
-        return answer.json()
+        require_same_shape(call_id, json.loads(call.answer), response.json())
+        return response.json()
 
     async def _send(self, call: Call, query: str, body: Any, ids: dict[str, str]) -> httpx.Response:
         path = call.path.format(**ids) + query
-        shown = json.loads(call.body) if call.body else None
+        example = json.loads(call.body) if call.body else None
         if body is not None:
-            require_same_shape(f"the body of {call.id}", shown, body)
-        return await self._api.request(call.method, path, json=body or shown)
+            require_same_shape(f"the body of {call.id}", example, body)
+        return await self._api.request(call.method, path, json=body or example)
 
 
 @pytest.fixture
@@ -50,7 +50,9 @@ def examples(api: Api) -> Examples:
     return Examples(api)
 
 
-async def test_every_example_is_true(examples: Examples, broker: Broker, bank: SandboxClient, browser: Browser) -> None:
+async def test_every_example_is_correct(
+    examples: Examples, broker: Broker, bank: SandboxClient, browser: Browser
+) -> None:
     perform = examples.perform
 
     webhook = await perform("create_webhook")
@@ -72,8 +74,12 @@ async def test_every_example_is_true(examples: Examples, broker: Broker, bank: S
     await perform("get_connection", connection_id=connection_id)
     await perform("list_connections")
     await perform("read_audit")
-    wanted = {"interaction_url": f"{broker.settings.stitch_issuer}/approval", "interaction_id": "1", "return_url": None}
-    interaction = await perform("start_interaction", connection_id=connection_id, body=wanted)
+    request = {
+        "interaction_url": f"{broker.settings.stitch_issuer}/approval",
+        "interaction_id": "1",
+        "return_url": None,
+    }
+    interaction = await perform("start_interaction", connection_id=connection_id, body=request)
     await perform("get_interaction", connection_id=connection_id, interaction_id=interaction["id"])
     await perform("disconnect", connection_id=connection_id)
     await perform("erase_user", user_id="user-42")
@@ -97,4 +103,4 @@ async def test_every_example_is_true(examples: Examples, broker: Broker, bank: S
     await perform("healthz")
     await perform("readyz")
 
-    assert CALLS.keys() - OF_THE_BROWSER == examples.performed, "perform the new call here too"
+    assert CALLS.keys() - NOT_SENT == examples.performed, "add the new call to this test"

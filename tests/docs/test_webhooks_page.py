@@ -1,4 +1,4 @@
-"""The code of docs/webhooks.md, run as it stands."""
+"""The code of docs/webhooks.md runs unchanged."""
 
 import re
 import shutil
@@ -16,12 +16,12 @@ BODY = b'{"type": "session.completed", "data": {}}'
 
 
 def code_of(language: str) -> str:
-    """Return the page's one block of a language."""
+    """Return the page's only block of a language."""
     [block] = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
     return str(block)
 
 
-def test_python_receivers_accept_what_is_genuine_and_refuse_the_rest() -> None:
+def test_the_python_receiver_accepts_genuine_requests_only() -> None:
     names: dict[str, Any] = {}
     exec(code_of("python"), names)
     secret = new_secret()
@@ -31,7 +31,7 @@ def test_python_receivers_accept_what_is_genuine_and_refuse_the_rest() -> None:
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
-def test_javascript_receivers_do_so_too(tmp_path: Path) -> None:
+def test_the_javascript_receiver_accepts_genuine_requests_only(tmp_path: Path) -> None:
     script = tmp_path / "receiver.mjs"
     script.write_text(
         code_of("js")
