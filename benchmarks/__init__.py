@@ -1,1 +1,1 @@
-"""What the broker costs, measured beside its peers. `make bench`; README.md tells how to read it."""
+"""Measures the cost of the broker, and compares it with other proxies: `make bench`. README.md explains the figures."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, print the figures, and judge the promises."""
+"""`python -m benchmarks`: run the benchmarks, print the figures, and compare them with their limits."""
 
 import argparse
 import asyncio
@@ -13,7 +13,7 @@ import uvloop
 from app.demo.environment import clear_environment, fresh_place
 from app.demo.expectations import Unexpected
 from benchmarks.machine import describe_machine
-from benchmarks.report import Report, say
+from benchmarks.report import Report, print_line
 from benchmarks.scenarios import SCENARIOS, Scenario
 from benchmarks.stage import open_stage
 
@@ -22,26 +22,28 @@ def main() -> int:
     """Run, and return the exit status."""
     options = _parser().parse_args()
     if not Path("/proc/self/clear_refs").exists():
-        say("the benchmarks read CPU time and memory from Linux' /proc, which is not here")
+        print_line("the benchmarks need Linux: they read CPU time and memory from /proc")
         return 2
     chosen = [
-        one for one in SCENARIOS if (one.name in options.only if options.only else one.is_quick or not options.quick)
+        scenario
+        for scenario in SCENARIOS
+        if (scenario.name in options.only if options.only else scenario.is_quick or not options.quick)
     ]
-    say(f"benchmarks: {len(chosen)} scenarios, {'quick' if options.quick else 'full'} form")
+    print_line(f"benchmarks: {len(chosen)} scenarios, {'quick' if options.quick else 'full'} form")
     for line in describe_machine():
-        say(f"    {line}")
+        print_line(f"    {line}")
     report = Report()
     try:
         uvloop.run(_run(chosen, report, quick=options.quick))
     except asyncio.CancelledError:
-        say("interrupted; everything is stopped")
+        print_line("interrupted; everything is stopped")
         return 130
     except Unexpected as error:
-        say(f"the benchmarks cannot go on: {error}")
+        print_line(f"the benchmarks failed: {error}")
         return 2
     report.show()
-    say("every promise holds" if report.holds else "PROMISES FALL SHORT")
-    return 0 if report.holds else 1
+    print_line("every limit is met" if report.passed else "LIMITS EXCEEDED")
+    return 0 if report.passed else 1
 
 
 async def _run(scenarios: Sequence[Scenario], report: Report, *, quick: bool) -> None:
@@ -52,17 +54,22 @@ async def _run(scenarios: Sequence[Scenario], report: Report, *, quick: bool) ->
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     with fresh_place() as place, open_stage(place, report, quick=quick) as stage:
         for scenario in scenarios:
-            say(f"{scenario.name}: {scenario.title}")
+            print_line(f"{scenario.name}: {scenario.title}")
             began = time.monotonic()
             await scenario.measure(stage)
-            say(f"    ({time.monotonic() - began:.0f} s)")
+            print_line(f"    ({time.monotonic() - began:.0f} s)")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under 90 seconds: what a busy machine can tell as well")
     parser.add_argument(
-        "--only", action="append", choices=[one.name for one in SCENARIOS], help="a scenario, repeatable"
+        "--quick", action="store_true", help="under 90 seconds: only what is also meaningful on a busy machine"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=[scenario.name for scenario in SCENARIOS],
+        help="run only this scenario; repeatable",
     )
     return parser
 

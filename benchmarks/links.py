@@ -1,4 +1,4 @@
-"""Connections, made in the database without anybody logging in."""
+"""Creates connections directly in the database, without a login."""
 
 import asyncpg
 from pydantic import SecretStr
@@ -14,7 +14,7 @@ from app.store.postgresql.database_time import seconds_from_now
 _TENANT = "default"
 _SCOPES = ["openid", "accounts", "balances", "transactions", "offline_access"]
 _LIFETIME = 86_400
-# Rows as large as real ones, whose tokens nobody will read.
+# Rows as large as real ones. Their tokens are never read.
 _FILL_CONNECTIONS = (
     "INSERT INTO connections (id, tenant, issuer, client_id, user_id, status, subject, scopes, version, refreshable,"
     " access_token_expires_at, access_token_lifetime, metadata)"
@@ -28,7 +28,7 @@ _FILL_TOKENS = (
     " SELECT id, tenant, 1, repeat(md5(id), 4), repeat(md5(id), 4) FROM connections"
     " WHERE id NOT IN (SELECT connection_id FROM tokens)"
 )
-_LONGEST_FILL = 300.0
+_FILL_TIMEOUT = 300.0  # seconds
 
 
 class Links:
@@ -40,11 +40,11 @@ class Links:
         self._key_ring = key_ring
 
     async def make(self, count: int) -> list[str]:
-        """Make connections that queries can use, and return their ids."""
+        """Create connections that queries can use, and return their ids."""
         tokens = TokenSet(SecretStr("a" * 43), SecretStr("r" * 43))
-        made = [new_id("con") for _ in range(count)]
+        ids = [new_id("con") for _ in range(count)]
         async with self._database.transaction() as transaction:
-            for number, connection_id in enumerate(made):
+            for number, connection_id in enumerate(ids):
                 new_connection = NewConnection(
                     id=connection_id,
                     tenant=_TENANT,
@@ -64,13 +64,13 @@ class Links:
                 await store_tokens(
                     transaction, self._key_ring, tenant=_TENANT, connection_id=connection_id, version=1, tokens=tokens
                 )
-        return made
+        return ids
 
 
 async def fill(connection: asyncpg.Connection, count: int) -> None:
-    """Add so many connections that merely are there, and have the database tidy up at once rather than later."""
-    # Without a look at every foreign key, which are right as they are made.
+    """Insert `count` connections that are never used, and vacuum the database so that it does not do so later."""
+    # Skips the foreign key checks, because the rows are known to be consistent.
     await connection.execute("SET session_replication_role = replica")
-    await connection.execute(_FILL_CONNECTIONS, count, _SCOPES, timeout=_LONGEST_FILL)
+    await connection.execute(_FILL_CONNECTIONS, count, _SCOPES, timeout=_FILL_TIMEOUT)
     for statement in (_FILL_TOKENS, "VACUUM ANALYZE", "CHECKPOINT"):
-        await connection.execute(statement, timeout=_LONGEST_FILL)
+        await connection.execute(statement, timeout=_FILL_TIMEOUT)

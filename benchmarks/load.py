@@ -1,6 +1,6 @@
-"""A load generator: so many connections, each with one request under way, until the time is over.
+"""A load generator: a number of connections, each of which sends one request after another.
 
-It runs in the process of the benchmarks, so what it costs is in nobody's figures but the requests per second.
+It runs in the process of the benchmarks, so its own cost only affects the requests per second.
 """
 
 import asyncio
@@ -22,25 +22,25 @@ QUERY = (
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of it. Latencies are in seconds, the shortest first."""
+    """The result of a load. Latencies are in seconds, in ascending order."""
 
     seconds: float
     latencies: Sequence[float]
     failures: int
-    """Answers with another status than 2xx, and connections that were lost."""
+    """Responses with a status other than 2xx, and lost connections."""
 
     @property
     def requests(self) -> int:
-        """How many were answered, well or not."""
+        """How many requests got a response."""
         return len(self.latencies)
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return self.requests / self.seconds
 
     def milliseconds(self, share: float) -> float:
-        """Return within how many milliseconds that share of the requests was answered."""
+        """Return a percentile of the latencies in milliseconds. `share` is between 0 and 1."""
         return self.latencies[min(len(self.latencies) - 1, math.floor(share * len(self.latencies)))] * 1000
 
 
@@ -53,7 +53,10 @@ async def put_load(
     requests: int | None = None,
     body: bytes = QUERY,
 ) -> Load:
-    """POST to the addresses in turn, all of one server, until so many seconds are over or so many requests are made."""
+    """Send POST requests to the URLs in turn until `seconds` have passed or `requests` were sent.
+
+    All URLs must be on the same server.
+    """
     parts = [urlsplit(url) for url in urls]
     host, port = parts[0].hostname or "", parts[0].port or 80
     heads = [
@@ -71,10 +74,10 @@ async def put_load(
 
 
 class _Run:
-    def __init__(self, requests: Iterator[bytes], until: float, most: int | None) -> None:
+    def __init__(self, requests: Iterator[bytes], until: float, limit: int | None) -> None:
         self._requests = requests
         self._until = until
-        self._left = math.inf if most is None else most
+        self._left = math.inf if limit is None else limit
         self.latencies: list[float] = []
         self.failures = 0
 
@@ -87,7 +90,7 @@ class _Run:
 
 
 class _Connection(asyncio.Protocol):
-    """One of the connections; its `on_` method is what the parser calls."""
+    """One connection. The parser calls its `on_` method."""
 
     def __init__(self, run: _Run) -> None:
         self._run = run
@@ -97,23 +100,23 @@ class _Connection(asyncio.Protocol):
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Send the first request."""
         self._transport = cast("asyncio.Transport", transport)
         self._send()
 
     def data_received(self, data: bytes) -> None:
-        """Parse it."""
+        """Pass the data to the parser."""
         self._parser.feed_data(data)
 
     def on_message_complete(self) -> None:
-        """Note the answer, and send the next request."""
+        """Record the response, and send the next request."""
         self._run.latencies.append(time.perf_counter() - self._sent_at)
         if not 200 <= self._parser.get_status_code() < 300:
             self._run.failures += 1
         self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that nothing more will come."""
+        """Record a failure if the connection ended too early."""
         if not self.ended.done():
             self._run.failures += 1
             self.ended.set_result(None)

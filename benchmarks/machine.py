@@ -1,4 +1,4 @@
-"""Which machine figures were measured on."""
+"""Describes the machine on which the figures were measured."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ _LIBRARIES = ("uvicorn", "uvloop", "httptools", "fastapi", "httpx")
 
 
 def describe_machine() -> Iterator[str]:
-    """Give a line for each thing that figures depend on."""
+    """Yield one line for each property that affects the figures."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     yield f"{os.cpu_count()} cores of {_processor()}, {memory:.0f} GiB, load average {os.getloadavg()[0]:.1f}"
     yield f"{platform.system()} {platform.release()}, Python {platform.python_version()}, Node {_node() or 'absent'}"

@@ -1,4 +1,4 @@
-"""What a run prints: figures as they come, and at the end the promises."""
+"""Prints figures as they are measured, and at the end the verdict on each limit."""
 
 import sys
 from collections.abc import Sequence
@@ -7,55 +7,55 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A promise, and whether it held."""
+    """A figure, its limit, and whether the limit was met."""
 
-    promise: str
+    name: str
     figure: str
     limit: str
-    holds: bool
+    passed: bool
 
 
 class Report:
-    """Gathers verdicts."""
+    """Collects verdicts."""
 
     def __init__(self) -> None:
         self.verdicts: list[Verdict] = []
 
     @property
-    def holds(self) -> bool:
-        """Whether every promise that was measured held."""
-        return all(verdict.holds for verdict in self.verdicts)
+    def passed(self) -> bool:
+        """Whether every limit was met."""
+        return all(verdict.passed for verdict in self.verdicts)
 
-    def at_most(self, promise: str, figure: float, limit: float, unit: str = "") -> None:
-        """Judge a figure that must not be larger."""
-        self._judge(promise, figure, limit, unit, "at most", holds=figure <= limit)
+    def at_most(self, name: str, figure: float, limit: float, unit: str = "") -> None:
+        """Compare a figure with its upper limit."""
+        self._judge(name, figure, limit, unit, "at most", passed=figure <= limit)
 
-    def at_least(self, promise: str, figure: float, limit: float, unit: str = "") -> None:
-        """Judge a figure that must not be smaller."""
-        self._judge(promise, figure, limit, unit, "at least", holds=figure >= limit)
+    def at_least(self, name: str, figure: float, limit: float, unit: str = "") -> None:
+        """Compare a figure with its lower limit."""
+        self._judge(name, figure, limit, unit, "at least", passed=figure >= limit)
 
-    def _judge(self, promise: str, figure: float, limit: float, unit: str, relation: str, *, holds: bool) -> None:
-        self.verdicts.append(Verdict(promise, f"{figure:.3g}{unit}", f"{relation} {limit:g}{unit}", holds))
+    def _judge(self, name: str, figure: float, limit: float, unit: str, relation: str, *, passed: bool) -> None:
+        self.verdicts.append(Verdict(name, f"{figure:.3g}{unit}", f"{relation} {limit:g}{unit}", passed))
 
     def show(self) -> None:
-        """Print every promise with its verdict."""
+        """Print all verdicts."""
         rows = [
-            [verdict.promise, verdict.figure, verdict.limit, "holds" if verdict.holds else "FALLS SHORT"]
+            [verdict.name, verdict.figure, verdict.limit, "met" if verdict.passed else "EXCEEDED"]
             for verdict in self.verdicts
         ]
-        show_table(["promise", "figure", "limit", "verdict"], rows)
+        show_table(["limit of", "figure", "limit", "verdict"], rows)
 
 
-def say(line: str = "") -> None:
-    """Print a line at once."""
+def print_line(line: str = "") -> None:
+    """Print a line and flush it."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows below their columns; the first column stands left, figures stand right."""
-    widths = [max(len(row[place]) for row in (columns, *rows)) for place in range(len(columns))]
+    """Print a table. The first column is left-aligned, the others are right-aligned."""
+    widths = [max(len(row[index]) for row in (columns, *rows)) for index in range(len(columns))]
     for row in (columns, *rows):
         first, *others = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        say("    " + "  ".join((first, *(cell.strip().rjust(len(cell)) for cell in others))))
-    say()
+        print_line("    " + "  ".join((first, *(cell.strip().rjust(len(cell)) for cell in others))))
+    print_line()

@@ -1,7 +1,7 @@
-"""Housekeeping on a million rows of each kind: is everything old removed, and does anybody have to wait for it?
+"""Housekeeping on a million rows of each table: is everything old removed, and do logins have to wait for it?
 
-`python -m benchmarks.retention [ROWS]` makes a PostgreSQL of its own, fills it, and removes half of what is there while
-a login is written every few milliseconds. Prints the figures; exits with 1 where something is left or the audit broken.
+`python -m benchmarks.retention [ROWS]` starts its own PostgreSQL, fills it, and removes half of the rows while a login
+is written every few milliseconds. It prints the figures, and exits with 1 if old rows are left or the audit is broken.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from app.store.postgresql.migrate import migrate
 
 AGES = RetentionPeriods(sessions=90, refreshes=30, tombstones=30, audit=90)
 _STEP = 50_000
-# The first half is 200 days old, the rest is of today.
+# The first half is 200 days old, the rest is from today.
 _AGE = "CASE WHEN n <= :half THEN interval '200 days' ELSE interval '0' END"
 _FILL = {
     "stitch_authorization_requests": f"""
@@ -49,7 +49,7 @@ _FILL = {
         FROM generate_series(CAST(:first AS int), CAST(:last AS int)) n""",
 }  # fmt: skip
 
-# Does what the trigger does, for many events at once: the head is written only once.
+# Does the same as the trigger, but for many events at once, so that the head is only written once.
 _CHAIN_BACKLOG = """
 CREATE FUNCTION audit_chain_backlog(of_tenant text, batch bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -89,8 +89,8 @@ async def _fill(database: Database, rows: int) -> None:
             async with database.transaction() as transaction:
                 # The trigger is too slow here, so the events are chained afterwards.
                 await transaction.execute(text("SET LOCAL session_replication_role = replica"))
-                wanted = {name: value for name, value in values.items() if f":{name}" in statement}
-                await transaction.execute(text(statement), wanted)
+                parameters = {name: value for name, value in values.items() if f":{name}" in statement}
+                await transaction.execute(text(statement), parameters)
                 if table == "audit_events":
                     await transaction.execute(text("SELECT audit_chain_backlog('default', :n)"), {"n": _STEP})
         print(f"filled {table} with {rows:,} rows in {time.perf_counter() - began:.0f} s", flush=True)
@@ -98,8 +98,8 @@ async def _fill(database: Database, rows: int) -> None:
         await transaction.execute(text("ANALYZE"))
 
 
-async def _one_login(transaction: Transaction, number: int) -> None:
-    """Write what a login writes: a session, its end, and an event in the audit."""
+async def _write_login(transaction: Transaction, number: int) -> None:
+    """Write the rows of a login: a session, its end, and an audit event."""
     values = {"n": f"live-{number}"}
     await transaction.execute(
         text("""
@@ -121,7 +121,7 @@ async def _logins(database: Database, took: list[float]) -> None:
     for number in range(1_000_000):
         began = time.perf_counter()
         async with database.transaction() as transaction:
-            await _one_login(transaction, number)
+            await _write_login(transaction, number)
         took.append((time.perf_counter() - began) * 1_000)
         await asyncio.sleep(0.02)
 
@@ -136,21 +136,21 @@ async def _count(database: Database) -> dict[str, int]:
 
 async def _measure(database: Database, rows: int) -> bool:
     await _fill(database, rows)
-    others: list[float] = []
-    writing = asyncio.create_task(_logins(database, others))
+    times: list[float] = []
+    writing = asyncio.create_task(_logins(database, times))
     await asyncio.sleep(10)
-    alone, others[:] = list(others), []
+    before, times[:] = list(times), []
     began = time.perf_counter()
     await Retention(database, AGES).sweep()
     seconds = time.perf_counter() - began
-    beside = list(others)
+    during = list(times)
     writing.cancel()
     await asyncio.gather(writing, return_exceptions=True)
     left = await _count(database)
     [chain] = await verify(database)
     removed = rows // 2 * (len(_FILL) + 1)
-    print(f"removed {removed:,} of {rows * len(_FILL):,} rows in {seconds:.0f} s, {removed / seconds:,.0f} a second")
-    for name, took in (("before", alone), ("meanwhile", beside)):
+    print(f"removed {removed:,} of {rows * len(_FILL):,} rows in {seconds:.0f} s, {removed / seconds:,.0f} per second")
+    for name, took in (("before", before), ("meanwhile", during)):
         p99 = quantiles(took, n=100)[98]
         print(f"a login's transaction {name}: median {sorted(took)[len(took) // 2]:.1f} ms, p99 {p99:.1f} ms, "
               f"longest {max(took):.1f} ms ({len(took):,} of them)")  # fmt: skip
@@ -160,16 +160,16 @@ async def _measure(database: Database, rows: int) -> bool:
         chain.fault is None
         and chain.removed == rows // 2
         and left["connections"] == expected
-        # Half of them were old; the others belonged to the tombstones.
+        # Half of them were old. The others belonged to removed connections.
         and left["refresh_attempts"] == 0
-        and left["stitch_authorization_requests"] == expected + len(alone) + len(beside)
+        and left["stitch_authorization_requests"] == expected + len(before) + len(during)
     )
 
 
 def main() -> None:
-    """Run it."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", type=int, nargs="?", default=1_000_000, help="of each kind")
+    parser.add_argument("rows", type=int, nargs="?", default=1_000_000, help="of each table")
     rows = parser.parse_args().rows
     configure_logs("warning", "console")
 

@@ -1,4 +1,4 @@
-"""What every measurement needs: a database, the upstream, and brokers with callers and connections."""
+"""Starts what a measurement needs: a database, an upstream, and brokers with callers and connections."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ from benchmarks.report import Report
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """A process that answers queries."""
+    """A process that responds to queries."""
 
     url: str
     child: Child
@@ -36,7 +36,7 @@ class Bank:
 
 @dataclass(frozen=True, slots=True)
 class RunningBroker:
-    """A broker that is ready, and a caller who may do everything but mutate."""
+    """A broker that is ready, and a caller with all permissions except for mutations."""
 
     url: str
     pid: int
@@ -45,12 +45,12 @@ class RunningBroker:
     seconds_to_readiness: float
 
     def query_url(self, connection_id: str) -> str:
-        """Return where queries of a connection go."""
+        """Return the URL for queries of a connection."""
         return f"{self.url}/v1/connections/{connection_id}/graphql"
 
 
 class Stage:
-    """Starts what a measurement asks for; all of it ends with the measurement."""
+    """Starts processes for a measurement, and stops them after it."""
 
     def __init__(self, place: Place, keys: Keys, database_url: str, report: Report, *, quick: bool) -> None:
         self.place = place
@@ -62,7 +62,7 @@ class Stage:
 
     @property
     def postgresql_pid(self) -> int:
-        """The process of the database that has all others as its children."""
+        """The process id of the database's parent process."""
         pid_file = self.place.home / "postgresql" / "cluster" / "postmaster.pid"
         return int(pid_file.read_text(encoding="ascii").split()[0])
 
@@ -103,7 +103,9 @@ class Stage:
         environment |= {f"BROKER_{name.upper()}": str(value) for name, value in settings.items()}
         run_broker("migrate", environment=environment)
         self._started += 1
-        permissions = [f"--permission={one}" for one in Permission if one is not Permission.GRAPHQL_MUTATE]
+        permissions = [
+            f"--permission={permission}" for permission in Permission if permission is not Permission.GRAPHQL_MUTATE
+        ]
         created = json.loads(
             run_broker(
                 "callers", "create", f"benchmark-{self._started}", *permissions, "--json", environment=environment
@@ -127,7 +129,7 @@ class Stage:
 
     @asynccontextmanager
     async def connected(self, database: str) -> AsyncIterator[asyncpg.Connection]:
-        """Open a connection to a database, past the broker."""
+        """Open a connection to a database, without the broker."""
         connection = await asyncpg.connect(self._url_of(database))
         try:
             yield connection
@@ -155,12 +157,12 @@ def open_stage(place: Place, report: Report, *, quick: bool) -> Iterator[Stage]:
 
 
 def free_url() -> str:
-    """Return an address of this machine that nothing uses."""
+    """Return a URL of this machine whose port is free."""
     return f"http://{HOST}:{choose_ports([0])[0][0]}"
 
 
 def is_ready(url: str) -> bool:
-    """Tell whether a broker says that it can serve."""
+    """Return whether a broker is ready."""
     try:
         return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
     except httpx.TransportError:

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.upstream`: the bank that everybody proxies to, as cheap as can be, and always the same.
+"""`python -m benchmarks.upstream`: the bank behind all proxies, as cheap as possible and with constant responses.
 
-`POST /graphql` with a bearer token is answered with 214 bytes, without one with 401; `POST /huge` with as many bytes as
-the option says, as fast as they are taken. Stands on the same event loop and parser as the broker's server.
+`POST /graphql` returns 214 bytes with a bearer token, and 401 without one. `POST /huge` returns `--huge-bytes` bytes as
+fast as the client reads them. It uses the same event loop and parser as the broker's server.
 """
 
 import argparse
@@ -12,19 +12,19 @@ from typing import cast
 import httptools
 import uvloop
 
-_ANSWER = (
+_BODY = (
     b'{"data":{"user":{"id":"user/abc","bankAccounts":[{"name":"Cheque","currentBalance":'
     b'{"quantity":"1204.55","currency":"ZAR"}},{"name":"Savings","currentBalance":'
     b'{"quantity":"91204.12","currency":"ZAR"}}]}}}'
 )
 _HEAD = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-_GOOD = _HEAD % (b"200 OK", len(_ANSWER)) + _ANSWER
+_GOOD = _HEAD % (b"200 OK", len(_BODY)) + _BODY
 _REFUSED = _HEAD % (b"401 Unauthorized", 2) + b"{}"
-_PIECE = b"x" * 65_536
+_CHUNK = b"x" * 65_536
 
 
 class Upstream(asyncio.Protocol):
-    """One connection."""
+    """A connection."""
 
     huge_bytes = 0
 
@@ -41,44 +41,44 @@ class Upstream(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Parse it."""
+        """Pass the data to the parser."""
         self._parser.feed_data(data)
 
     def on_url(self, url: bytes) -> None:
-        """Begin a request."""
+        """Start a request."""
         self._path = url
         self._is_authorized = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Look for the token."""
+        """Check for a token."""
         if name.lower() == b"authorization":
             self._is_authorized = value.startswith(b"Bearer ")
 
     def on_message_complete(self) -> None:
-        """Answer."""
+        """Send the response."""
         assert self._transport is not None
         if self._path == b"/huge":
             self._transport.write(_HEAD % (b"200 OK", self.huge_bytes))
             self._left = self.huge_bytes
-            self._go_on()
+            self._write_body()
         else:
             self._transport.write(_GOOD if self._is_authorized else _REFUSED)
 
     def pause_writing(self) -> None:
-        """Wait for whoever reads."""
+        """Stop writing until the client has read."""
         self._is_paused = True
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Continue writing."""
         self._is_paused = False
-        self._go_on()
+        self._write_body()
 
-    def _go_on(self) -> None:
+    def _write_body(self) -> None:
         assert self._transport is not None
         while self._left and not self._is_paused and not self._transport.is_closing():
-            piece = _PIECE[: self._left]
-            self._left -= len(piece)
-            self._transport.write(piece)
+            chunk = _CHUNK[: self._left]
+            self._left -= len(chunk)
+            self._transport.write(chunk)
 
 
 async def _serve() -> None:

@@ -1,1 +1,1 @@
-"""Proxies that others would write, to compare with. Each puts a token in and passes the query on; none does more."""
+"""Minimal proxies to compare with. Each only adds a token and forwards the query."""

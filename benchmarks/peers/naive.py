@@ -1,4 +1,4 @@
-"""What a Python team would write first: FastAPI, one shared httpx client, the whole body awaited."""
+"""The obvious proxy in Python: FastAPI and one shared httpx client, with bodies held in memory."""
 
 import hashlib
 import os
@@ -31,10 +31,10 @@ async def _caller(authorization: Annotated[str, Header()]) -> None:
 
 @app.post("/graphql", dependencies=[Depends(_caller)])
 async def graphql(request: Request) -> Response:
-    """Pass a query on."""
-    answer = await request.app.state.client.post(
+    """Forward a query."""
+    response = await request.app.state.client.post(
         _UPSTREAM,
         content=await request.body(),
         headers={"authorization": "Bearer a-token", "content-type": "application/json"},
     )
-    return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type"))
+    return Response(response.content, response.status_code, media_type=response.headers.get("content-type"))

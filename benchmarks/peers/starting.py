@@ -1,4 +1,4 @@
-"""Starting the peers, those that this machine can run."""
+"""Starts the other proxies that this machine can run."""
 
 import os
 import shutil
@@ -10,22 +10,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.demo.ports import HOST, choose_ports
+from app.demo.ports import HOST
 from app.demo.processes import running
+from interop.ports import free_port
 
 KEY = "a-key"
 _HERE = Path(__file__).parent
-# Where it stays, so that it is installed once.
+# Outside of the run's directory, so that it is only installed once.
 _FASTIFY_HOME = Path(".data/benchmarks/fastify").resolve()
 
 
 class Missing(Exception):
-    """A peer cannot be run here; the message says what it needs."""
+    """A proxy cannot run on this machine. The message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A proxy that runs."""
+    """A running proxy."""
 
     name: str
     pid: int
@@ -35,7 +36,7 @@ class Peer:
 
 @contextmanager
 def fastify(upstream: str, home: Path) -> Iterator[Peer]:
-    """Run Fastify's bare proxy. Raises Missing."""
+    """Run Fastify's proxy without anything else. Raises Missing if it cannot be installed."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise Missing("Fastify needs Node.js 20 or newer with npm, which is not installed")
@@ -47,7 +48,7 @@ def fastify(upstream: str, home: Path) -> Iterator[Peer]:
 @contextmanager
 def naive(upstream: str, home: Path) -> Iterator[Peer]:
     """Run FastAPI with httpx."""
-    port = _free_port()
+    port = free_port()
     arguments = [
         *(sys.executable, "-m", "uvicorn", "benchmarks.peers.naive:app", "--port", str(port)),
         *("--no-access-log", "--log-level", "warning"),
@@ -58,11 +59,11 @@ def naive(upstream: str, home: Path) -> Iterator[Peer]:
 
 @contextmanager
 def nginx(upstream: str, home: Path) -> Iterator[Peer]:
-    """Run nginx, where it is installed. Raises Missing."""
+    """Run nginx. Raises Missing if it is not installed."""
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         raise Missing("nginx is not installed")
-    port = _free_port()
+    port = free_port()
     text = (_HERE / "nginx.conf").read_text(encoding="utf-8")
     for word, value in (("HOME", str(home)), ("UPSTREAM", upstream.removeprefix("http://")), ("PORT", str(port))):
         text = text.replace(word, value)
@@ -74,7 +75,7 @@ def nginx(upstream: str, home: Path) -> Iterator[Peer]:
 
 @contextmanager
 def _run(name: str, arguments: list[str], upstream: str, home: Path, port: int | None = None) -> Iterator[Peer]:
-    port = port or _free_port()
+    port = port or free_port()
     environment = os.environ | {"PEER_PORT": str(port), "PEER_UPSTREAM": upstream, "PEER_KEY": KEY}
     with running(name, arguments, environment, home / f"{name}.log") as child:
         child.wait_until(lambda: _is_open(port), expected=f"that {name} listens")
@@ -85,9 +86,9 @@ def _install_fastify(npm: str) -> None:
     _FASTIFY_HOME.mkdir(parents=True, exist_ok=True)
     is_installed = (_FASTIFY_HOME / "node_modules").is_dir()
     for name in ("package.json", "package-lock.json", "server.cjs"):
-        wanted, found = _HERE / "fastify" / name, _FASTIFY_HOME / name
-        is_installed &= found.is_file() and found.read_bytes() == wanted.read_bytes()
-        shutil.copyfile(wanted, found)
+        source, copy = _HERE / "fastify" / name, _FASTIFY_HOME / name
+        is_installed &= copy.is_file() and copy.read_bytes() == source.read_bytes()
+        shutil.copyfile(source, copy)
     if is_installed:
         return
     command = [npm, "ci", "--silent", "--no-audit", "--no-fund"]
@@ -103,7 +104,3 @@ def _is_open(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _free_port() -> int:
-    return choose_ports([0])[0][0]

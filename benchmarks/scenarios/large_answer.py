@@ -1,40 +1,42 @@
-"""The memory that an answer of 200 MB takes on its way through: to a caller in a hurry, and to one that dawdles."""
+"""The memory that the broker needs to forward a response of 200 MB, to a fast and to a slow caller."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from benchmarks.load import QUERY
-from benchmarks.processes import forget_peak, peak_resident_bytes, resident_bytes
+from benchmarks.processes import peak_resident_bytes, reset_peak, resident_bytes
 from benchmarks.report import show_table
 from benchmarks.stage import RunningBroker, Stage
 
 _BYTES = 200_000_000
-_LIMIT = 20.0
-_PIECE = 1_048_576
+_LIMIT_MB = 20.0
+_CHUNK = 1_048_576
 
 
 async def measure(stage: Stage) -> None:
-    """Read the answer in both ways, and see the most that was resident meanwhile."""
+    """Read the response at both speeds, and measure the peak resident memory."""
     rows = []
     with stage.upstream(huge_bytes=_BYTES) as upstream:
         async with stage.broker(upstream.url, stitch_graphql_url=f"{upstream.url}/huge") as broker:
             (connection_id,) = await broker.links.make(1)
-            for title, pause in (("in a hurry", _no_pause), ("dawdling", _pause)):
+            for title, pause in (("fast", _no_pause), ("slow", _pause)):
                 before = resident_bytes(broker.pid)
-                forget_peak(broker.pid)
+                reset_peak(broker.pid)
                 received = await _read(broker, connection_id, pause)
                 grown = (peak_resident_bytes(broker.pid) - before) / 1e6
                 rows.append([title, f"{received / 1e6:.0f}", f"{before / 1e6:.0f}", f"{grown:.1f}"])
-                stage.report.at_most(f"more resident for a 200 MB answer, caller {title}", grown, _LIMIT, " MB")
-                stage.report.at_least(f"of it arrived, caller {title}", received / 1e6, _BYTES / 1e6, " MB")
+                stage.report.at_most(
+                    f"additional memory for a 200 MB response, {title} caller", grown, _LIMIT_MB, " MB"
+                )
+                stage.report.at_least(f"received by the {title} caller", received / 1e6, _BYTES / 1e6, " MB")
     show_table(["caller", "MB received", "MB resident before", "MB more"], rows)
 
 
 async def _read(broker: RunningBroker, connection_id: str, pause: Callable[[int], Awaitable[None]]) -> int:
-    """Read an answer to its end and return how long its body was."""
+    """Read a response to its end, and return the length of its body."""
     parts = urlsplit(broker.query_url(connection_id))
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=_PIECE)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=_CHUNK)
     writer.write(
         f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: {broker.authorization}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(QUERY)}\r\nConnection: close\r\n\r\n".encode()
@@ -42,8 +44,8 @@ async def _read(broker: RunningBroker, connection_id: str, pause: Callable[[int]
     )
     await reader.readuntil(b"\r\n\r\n")
     received = 0
-    while piece := await reader.read(_PIECE):
-        received += len(piece)
+    while chunk := await reader.read(_CHUNK):
+        received += len(chunk)
         await pause(received)
     writer.close()
     return received
@@ -54,8 +56,8 @@ async def _no_pause(_received: int) -> None:
 
 
 async def _pause(received: int) -> None:
-    """Take nothing for a while, early on, and then hesitate now and then."""
-    if received < 5 * _PIECE:
+    """Read very slowly at first, and then pause from time to time."""
+    if received < 5 * _CHUNK:
         await asyncio.sleep(0.1)
     elif received % 16 == 0:
         await asyncio.sleep(0.001)

@@ -1,4 +1,4 @@
-"""Starting a session, and the callback with which it ends, against the sandbox bank."""
+"""Starting a session, and the callback that ends it, with the sandbox bank."""
 
 import time
 
@@ -14,7 +14,7 @@ _SESSION = b'{"user_id":"user-1"}'
 
 
 async def measure(stage: Stage) -> None:
-    """Measure sessions under load, and callbacks one after another: each begins with a login at the bank."""
+    """Measure session starts under load, and callbacks one after another, each after a login at the bank."""
     count, logins = (200, 10) if stage.quick else (3_000, 100)
     url = free_url()
     with stage.sandbox(url) as bank:
@@ -44,20 +44,20 @@ def _row(name: str, load: Load, cpu: float) -> list[str]:
 
 
 async def _go_to_bank(http: httpx.AsyncClient, broker: RunningBroker) -> str:
-    """Start a session, log in, and return where the bank sends the browser."""
+    """Start a session, log in, and return the URL to which the bank redirects the browser."""
     headers = {"authorization": broker.authorization}
-    answer = await http.post(f"{broker.url}/v1/sessions", json={"user_id": "user-1"}, headers=headers)
-    answer.raise_for_status()
-    return await log_in_and_decide(http, answer.json()["authorization_url"])
+    response = await http.post(f"{broker.url}/v1/sessions", json={"user_id": "user-1"}, headers=headers)
+    response.raise_for_status()
+    return await log_in_and_decide(http, response.json()["authorization_url"])
 
 
 async def _open(http: httpx.AsyncClient, addresses: list[str]) -> Load:
-    """Open each address, as a browser would."""
+    """Open each URL, as a browser would."""
     failures, latencies = 0, []
     began = time.perf_counter()
     for address in addresses:
         sent_at = time.perf_counter()
-        answer = await http.get(address, headers={"accept": "text/html"})
+        response = await http.get(address, headers={"accept": "text/html"})
         latencies.append(time.perf_counter() - sent_at)
-        failures += answer.status_code != 200
+        failures += response.status_code != 200
     return Load(time.perf_counter() - began, sorted(latencies), failures)

@@ -1,6 +1,6 @@
-"""CPU per proxied query: the broker with everything on, and proxies that do nothing else.
+"""CPU time for each forwarded query: the broker with all its features, and minimal proxies.
 
-All run at once and are asked in turn, round after round, so that whatever else the machine does is spread over them.
+All run at the same time and are measured in turn, in several rounds, so that other load affects all of them equally.
 """
 
 from contextlib import ExitStack
@@ -10,7 +10,7 @@ from statistics import median
 from benchmarks.load import Load, put_load
 from benchmarks.peers.starting import Missing, Peer, fastify, naive, nginx
 from benchmarks.processes import cpu_seconds
-from benchmarks.report import say, show_table
+from benchmarks.report import print_line, show_table
 from benchmarks.stage import Stage
 
 _CONNECTIONS = 32
@@ -18,14 +18,14 @@ _CONNECTIONS = 32
 
 @dataclass(slots=True)
 class _Figures:
-    """What the rounds of one proxy came to."""
+    """The results of all rounds of one proxy."""
 
     cpu: list[float] = field(default_factory=list)
-    """Microseconds of CPU per query."""
+    """Microseconds of CPU time per query."""
     loads: list[Load] = field(default_factory=list)
 
     def cells(self, name: str, reference: "_Figures") -> list[str]:
-        """Return its row of the table."""
+        """Return the row of the table."""
         return [
             name,
             f"{median(self.cpu):.0f}",
@@ -38,7 +38,7 @@ class _Figures:
 
 
 async def measure(stage: Stage) -> None:
-    """Measure every peer that runs here. Without Fastify the full form falls short."""
+    """Measure every proxy that runs on this machine. The full run fails without Fastify."""
     rounds, seconds = (5, 1.0) if stage.quick else (9, 3.0)
     with ExitStack() as stack:
         upstream = stack.enter_context(stage.upstream())
@@ -47,9 +47,9 @@ async def measure(stage: Stage) -> None:
             try:
                 peers.append(stack.enter_context(start(upstream.url, stage.place.logs)))
             except Missing as reason:
-                say(f"    left out: {reason}")
+                print_line(f"    left out: {reason}")
                 if start is fastify and not stage.quick:
-                    stage.report.at_least("Fastify is there to compare with", 0, 1)
+                    stage.report.at_least("Fastify is installed", 0, 1)
         async with stage.broker(upstream.url) as broker:
             (connection_id,) = await broker.links.make(1)
             peers.insert(0, Peer("broker", broker.pid, broker.query_url(connection_id), broker.authorization))
@@ -58,14 +58,14 @@ async def measure(stage: Stage) -> None:
                 await put_load([peer.url], peer.authorization, connections=_CONNECTIONS, seconds=1)
             for _ in range(rounds):
                 for peer in peers:
-                    await _ask(peer, figures[peer.name], seconds)
+                    await _measure_round(peer, figures[peer.name], seconds)
     reference = figures.get("fastify", figures["broker"])
-    columns = ["", "CPU µs/query", f"to {'fastify' if 'fastify' in figures else 'broker'}", "queries/s"]
-    show_table([*columns, "p50 ms", "p99 ms", "failed"], [one.cells(name, reference) for name, one in figures.items()])
+    columns = ["", "CPU µs/query", f"relative to {'fastify' if 'fastify' in figures else 'broker'}", "queries/s"]
+    show_table([*columns, "p50 ms", "p99 ms", "failed"], [row.cells(name, reference) for name, row in figures.items()])
     _judge(stage, figures)
 
 
-async def _ask(peer: Peer, figures: _Figures, seconds: float) -> None:
+async def _measure_round(peer: Peer, figures: _Figures, seconds: float) -> None:
     before = cpu_seconds(peer.pid)
     load = await put_load([peer.url], peer.authorization, connections=_CONNECTIONS, seconds=seconds)
     figures.cpu.append((cpu_seconds(peer.pid) - before) / load.requests * 1e6)
@@ -73,11 +73,11 @@ async def _ask(peer: Peer, figures: _Figures, seconds: float) -> None:
 
 
 def _judge(stage: Stage, figures: dict[str, _Figures]) -> None:
-    # Of short rounds on a busy machine the least disturbed counts; they tell of what has become much dearer.
+    # On a busy machine, use the round with the least disturbance. That still detects large regressions.
     cost = min if stage.quick else median
     broker = cost(figures["broker"].cpu)
     if "fastify" in figures:
         ratio = broker / cost(figures["fastify"].cpu)
-        stage.report.at_most("CPU per query, to Fastify's bare proxy", ratio, 1.4 if stage.quick else 1.0)
-    stage.report.at_most("CPU per query, to naive FastAPI + httpx", broker / cost(figures["naive"].cpu), 0.1)
+        stage.report.at_most("CPU per query, relative to Fastify's proxy", ratio, 1.4 if stage.quick else 1.0)
+    stage.report.at_most("CPU per query, relative to naive FastAPI + httpx", broker / cost(figures["naive"].cpu), 0.1)
     stage.report.at_most("failed queries", sum(load.failures for load in figures["broker"].loads), 0)

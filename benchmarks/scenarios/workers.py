@@ -1,21 +1,21 @@
-"""Two workers: how many queries the busier one leaves the broker room for, beside one worker alone.
+"""The throughput of two workers compared with one.
 
-The load generator and the upstream want cores too, so queries per second would tell what they leave. What can be told
-on any machine is the CPU of each worker: a core that is full of the busier worker is the end of what two can do.
+The load generator and the upstream use the same cores, so queries per second would depend on the machine. Instead this
+measures the CPU time of each worker: the throughput is limited when the busier worker fills a core.
 """
 
 from collections import defaultdict
 
 from benchmarks.load import put_load
 from benchmarks.processes import cpu_by_process
-from benchmarks.report import say
+from benchmarks.report import print_line
 from benchmarks.stage import RunningBroker, Stage
 
 _CONNECTIONS_EACH = 32
 
 
-class _Worked:
-    """What the rounds of one broker came to."""
+class _Measurement:
+    """The results of all rounds of one broker."""
 
     def __init__(self, broker: RunningBroker, workers: int) -> None:
         self._broker = broker
@@ -23,8 +23,8 @@ class _Worked:
         self._queries = 0
         self._cpu: defaultdict[int, float] = defaultdict(float)
 
-    async def play(self, connection_id: str, seconds: float) -> None:
-        """Play a round. Its connections are new, and find workers anew."""
+    async def run_round(self, connection_id: str, seconds: float) -> None:
+        """Run a round. It opens new connections, which are distributed over the workers again."""
         urls = [self._broker.query_url(connection_id)]
         before = cpu_by_process(self._broker.pid)
         load = await put_load(urls, self._broker.authorization, connections=self._connections, seconds=seconds)
@@ -34,19 +34,19 @@ class _Worked:
 
     @property
     def per_busiest_second(self) -> float:
-        """Queries for each second of CPU of the busiest process."""
+        """Queries per second of CPU time of the busiest process."""
         return self._queries / max(self._cpu.values())
 
 
 async def measure(stage: Stage) -> None:
-    """Measure how many queries a second of the busiest worker's CPU is enough for, with one worker and with two."""
+    """Measure the queries per second of CPU time of the busiest worker, with one worker and with two."""
     rounds, seconds = (3, 1.0) if stage.quick else (8, 4.0)
     with stage.upstream() as upstream:
-        async with stage.broker(upstream.url) as one, stage.broker(upstream.url, workers=2) as two:
-            (connection_id,) = await one.links.make(1)
-            alone, both = _Worked(one, 1), _Worked(two, 2)
-            for worked in (_Worked(one, 1), _Worked(two, 2), *(alone, both) * rounds):
-                await worked.play(connection_id, seconds)
+        async with stage.broker(upstream.url) as single, stage.broker(upstream.url, workers=2) as double:
+            (connection_id,) = await single.links.make(1)
+            alone, both = _Measurement(single, 1), _Measurement(double, 2)
+            for measurement in (_Measurement(single, 1), _Measurement(double, 2), *(alone, both) * rounds):
+                await measurement.run_round(connection_id, seconds)
     first, second = alone.per_busiest_second, both.per_busiest_second
-    say(f"    queries per second of CPU: {first:.0f} by the one worker, {second:.0f} by the busier one of two\n")
-    stage.report.at_least("two workers, to one", second / first, 1.7)
+    print_line(f"    queries per second of CPU: {first:.0f} by a single worker, {second:.0f} by the busier of two\n")
+    stage.report.at_least("two workers, relative to one", second / first, 1.7)
