@@ -1,128 +1,61 @@
 """The error responses of each call in the OpenAPI document: the codes that it can return, each with an example."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from app import errors
-from app.api.problems import MEDIA_TYPE
+from app.api.json_limits import too_deep, too_many_values
+from app.api.problems import MEDIA_TYPE, invalid_json
+from app.errors import BrokerError, UnprocessableRequest
 
 PROBLEM = "#/components/schemas/Problem"
-
-
-class ErrorExample(NamedTuple):
-    """One code of an error class."""
-
-    kind: type[errors.BrokerError]
-    code: str
-    detail: str
-
-
-def default_example(kind: type[errors.BrokerError]) -> ErrorExample:
-    """Return the example of an error class that has only one code."""
-    return ErrorExample(kind, kind.default_code, (kind.__doc__ or "").splitlines()[0])
-
-
-SESSION_NOT_FOUND = ErrorExample(errors.NotFound, "session_not_found", "your tenant has no session with this id")
-CALLER_NOT_FOUND = ErrorExample(errors.NotFound, "caller_not_found", "there is no caller cal_unknown")
-KEY_NOT_FOUND = ErrorExample(errors.NotFound, "key_not_found", "payments has no key key_unknown")
-SESSION_NOT_PENDING = ErrorExample(
-    errors.Conflict, "session_not_pending", "the login is completed and can no longer be cancelled"
-)
-NOTHING_TO_CONFIRM = ErrorExample(
-    errors.Conflict, "nothing_to_confirm", "the session does not wait for a confirmation, or no longer does"
-)
-CODE_WRONG = ErrorExample(errors.UnprocessableRequest, "confirmation_code_wrong", "the confirmation_code is wrong")
-RETURN_URL_NOT_ALLOWED = ErrorExample(
-    errors.UnprocessableRequest,
-    "return_url_not_allowed",
-    "return_url is not one of BROKER_RETURN_URLS; add it there, or use one that is",
-)
-SCOPE_NOT_ALLOWED = ErrorExample(
-    errors.UnprocessableRequest, "scope_not_allowed", "the bank does not allow these scopes: nonsense"
-)
-IDEMPOTENCY_KEY_REUSED = ErrorExample(
-    errors.UnprocessableRequest,
-    "idempotency_key_reused",
-    "this Idempotency-Key was used for another request; use a new one",
-)
-USER_MISMATCH = ErrorExample(errors.Conflict, "user_mismatch", "the connection belongs to another user_id")
-CALLER_EXISTS = ErrorExample(errors.Conflict, "caller_exists", "the tenant default has a caller named payments")
-NOT_REFRESHABLE = ErrorExample(
-    errors.Conflict, "not_refreshable", "the user did not grant offline_access, so there is no refresh token"
-)
-WEBHOOK_NOT_FOUND = ErrorExample(errors.NotFound, "webhook_not_found", "there is no such webhook")
-DELIVERY_NOT_FOUND = ErrorExample(errors.NotFound, "delivery_not_found", "there is no such delivery, or no longer")
-TOO_MANY_WEBHOOKS = ErrorExample(errors.Conflict, "too_many_webhooks", "a tenant may have 20 webhooks; delete one")
-TOO_MANY_KEYS = ErrorExample(errors.Conflict, "too_many_keys", "a caller may have 100 usable keys; revoke one")
-WEBHOOK_URL_NOT_ALLOWED = ErrorExample(
-    errors.UnprocessableRequest, "webhook_url_not_allowed", "the address is none that events may be sent to"
-)
-INTERACTION_NOT_FOUND = ErrorExample(errors.NotFound, "interaction_not_found", "there is no such interaction")
-INTERACTION_URL_NOT_ALLOWED = ErrorExample(
-    errors.UnprocessableRequest,
-    "interaction_url_not_allowed",
-    "interaction_url must be an address at https://secure.stitch.money, as the bank's error has it",
-)
-INVALID_CURSOR = ErrorExample(
-    errors.InvalidRequest, "invalid_cursor", "`cursor` must be a `next_cursor` of the same list"
-)
-# The bank's errors at discovery, and at its token endpoint.
-DISCOVERY = (
-    default_example(errors.BankUnreachable),
-    default_example(errors.BankResponseInvalid),
-    default_example(errors.BankOutcomeUnknown),
-)
-TOKENS = (
-    *DISCOVERY,
-    default_example(errors.BankServerError),
-    default_example(errors.BankRateLimited),
-    default_example(errors.InvalidClient),
-    default_example(errors.BankRequestRejected),
-    ErrorExample(
-        errors.BankError,
-        "bank_left_alone",
-        "the bank has failed several times or asked for a pause; the broker tries again shortly",
+REQUEST_ID = "req_7c1e5a9d3b0f"
+# An error, or the class of errors that have only one code.
+Example = BrokerError | type[BrokerError]
+# When the bank's discovery document is needed.
+DISCOVERY = (errors.BankUnreachable, errors.BankResponseInvalid, errors.BankOutcomeUnknown)
+_ALL_CALLS: tuple[Example, ...] = (
+    errors.UnauthorizedCaller,
+    errors.PermissionDenied,
+    errors.RateLimited,
+    errors.DatabaseUnavailable,
+    UnprocessableRequest(
+        "a member, parameter or header is invalid; `errors` lists each with its location", code="invalid_request"
     ),
-    default_example(errors.BankClientMismatch),
-    ErrorExample(errors.BankTimeout, "refresh_under_way", "the refresh is still running; try again"),
-)
-_AUTHENTICATED = (
-    default_example(errors.UnauthorizedCaller),
-    default_example(errors.PermissionDenied),
-    default_example(errors.RateLimited),
-    default_example(errors.DatabaseUnavailable),
-    ErrorExample(
-        errors.UnprocessableRequest,
-        "invalid_request",
-        "a member, parameter or header is invalid; `errors` lists each with its location",
-    ),
-    ErrorExample(errors.InvalidRequest, "invalid_json", "the body is not JSON: Expecting value, after 0 characters"),
-    ErrorExample(errors.InvalidRequest, "json_too_deep", "the body may be nested 20 levels deep"),
-    ErrorExample(errors.InvalidRequest, "json_too_many_values", "the body may contain 1000 values"),
-    default_example(errors.RequestTooLarge),
+    invalid_json("Expecting value", 0),
+    too_deep(),
+    too_many_values(),
+    errors.RequestTooLarge,
 )
 
 
-def problems(*examples: ErrorExample) -> dict[int | str, dict[str, Any]]:
+def problems(*examples: Example) -> dict[int | str, dict[str, Any]]:
     """Return `responses` for a route that can return these errors, and those that every call can return."""
     by_status: dict[int | str, dict[str, Any]] = {}
-    for example in (*examples, *_AUTHENTICATED):
-        kind = example.kind
+    for example in (*examples, *_ALL_CALLS):
+        code, detail = code_and_detail(example)
         described = by_status.setdefault(
-            kind.status,
-            {"description": kind.title, "content": {MEDIA_TYPE: {"schema": {"$ref": PROBLEM}, "examples": {}}}},
+            example.status,
+            {"description": example.title, "content": {MEDIA_TYPE: {"schema": {"$ref": PROBLEM}, "examples": {}}}},
         )
-        described["content"][MEDIA_TYPE]["examples"][example.code] = {
-            "summary": example.detail,
+        described["content"][MEDIA_TYPE]["examples"][code] = {
+            "summary": detail,
             "value": {
-                "type": f"urn:stitch-token-broker:error:{example.code}",
-                "title": kind.title,
-                "status": kind.status,
-                "detail": example.detail,
-                "code": example.code,
-                "request_id": "req_7c1e5a9d3b0f",
+                "type": f"urn:stitch-token-broker:error:{code}",
+                "title": example.title,
+                "status": example.status,
+                "detail": detail,
+                "code": code,
+                "request_id": REQUEST_ID,
             },
         }
     return by_status
+
+
+def code_and_detail(example: Example) -> tuple[str, str]:
+    """Return the code and the detail of an error, those of a class being its only code and its docstring."""
+    if isinstance(example, BrokerError):
+        return example.code, example.detail
+    return example.default_code, (example.__doc__ or "").splitlines()[0]
 
 
 def pages(meanings: dict[int, str]) -> dict[int | str, dict[str, Any]]:

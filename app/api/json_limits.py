@@ -14,20 +14,20 @@ _MAX_BRACKETS = 8 * MAX_VALUES
 def check_json_limits(body: bytes) -> None:
     """Raise InvalidRequest `json_too_deep` or `json_too_many_values`. Invalid JSON is left to the caller."""
     if body.count(b"[") + body.count(b"{") > _MAX_BRACKETS:
-        raise _too_many()
+        raise too_many_values()
     try:
         level = [json.loads(body)]
     except RecursionError as error:
-        raise _too_deep() from error
+        raise too_deep() from error
     except ValueError:
         return
     depth = seen = 0
     while level := [child for parent in level for child in _children(parent)]:
         depth, seen = depth + 1, seen + len(level)
         if depth > MAX_DEPTH:
-            raise _too_deep()
+            raise too_deep()
         if seen > MAX_VALUES:
-            raise _too_many()
+            raise too_many_values()
 
 
 def _children(value: object) -> list[object]:
@@ -36,9 +36,11 @@ def _children(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _too_many() -> InvalidRequest:
+def too_many_values() -> InvalidRequest:
+    """Return the error for a body with too many values."""
     return InvalidRequest(f"the body may contain {MAX_VALUES} values", code="json_too_many_values")
 
 
-def _too_deep() -> InvalidRequest:
+def too_deep() -> InvalidRequest:
+    """Return the error for a body that is nested too deeply."""
     return InvalidRequest(f"the body may be nested {MAX_DEPTH} levels deep", code="json_too_deep")

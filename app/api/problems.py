@@ -82,13 +82,7 @@ async def render_validation_error(request: Request, error: Exception) -> Problem
     errors = error.errors()
     if errors and errors[0]["type"] == "json_invalid":
         reason, position = errors[0]["ctx"]["error"], errors[0]["loc"][-1]
-        return problem(
-            request,
-            status=400,
-            code="invalid_json",
-            title=InvalidRequest.title,
-            detail=f"the body is not JSON: {reason}, after {position} characters",
-        )
+        return await render_broker_error(request, invalid_json(reason, position))
     faults = [
         {"location": ".".join(str(part) for part in fault["loc"]), "message": _message(fault)} for fault in errors
     ]
@@ -100,6 +94,11 @@ async def render_validation_error(request: Request, error: Exception) -> Problem
         detail=_summary(faults),
         errors=faults,
     )
+
+
+def invalid_json(reason: str, position: int) -> InvalidRequest:
+    """Return the error for a body that is not JSON from this position, a number of characters."""
+    return InvalidRequest(f"the body is not JSON: {reason}, after {position} characters", code="invalid_json")
 
 
 async def render_http_exception(request: Request, error: Exception) -> ProblemResponse:

@@ -37,11 +37,7 @@ class CircuitBreaker:
         others_first = tenant == self._last_failed_tenant and bool(self._rejected_tenants - {tenant})
         if now < self._open_until + (_OTHER_TENANTS_FIRST_SECONDS if others_first else 0.0):
             self._rejected_tenants.add(tenant)
-            raise BankError(
-                "the bank has failed several times or asked for a pause; the broker tries again shortly",
-                code="bank_left_alone",
-                retry_after=max(self._open_until - now, 1.0),
-            )
+            raise circuit_breaker_open(retry_after=max(self._open_until - now, 1.0))
         if self._failures >= _FAILURE_THRESHOLD:
             self._open_until = now + _TRIAL_SECONDS
             self._rejected_tenants.clear()
@@ -75,3 +71,12 @@ class CircuitBreaker:
         self._open_until = self._clock.monotonic() + pause
         CIRCUIT_BREAKER_OPEN.set(1)
         logger.warning("circuit_breaker_opened", failures=self._failures, seconds=round(pause, 1))
+
+
+def circuit_breaker_open(*, retry_after: float | None = None) -> BankError:
+    """Return the error for a request to a bank that has failed several times. `retry_after` is in seconds."""
+    return BankError(
+        "the bank has failed several times or asked for a pause; the broker tries again shortly",
+        code="bank_left_alone",
+        retry_after=retry_after,
+    )

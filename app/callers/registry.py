@@ -65,7 +65,7 @@ class CallerRegistry:
                 permissions=[permission for permission in allowed if permission in permissions],
             )
             if caller is None:
-                raise Conflict(f"the tenant {tenant} has a caller named {name}", code="caller_exists")
+                raise caller_exists(tenant, name)
             await audit.record(transaction, "caller.created", of=caller, actor=actor, name=name)
             _, secret = await self._add_key(transaction, caller, expires_at=None, actor=actor)
         return caller, secret
@@ -112,7 +112,7 @@ class CallerRegistry:
         async with self._database.transaction(requester) as transaction:
             caller = await _existing(transaction, reference, tenant)
             if await count_usable_keys(transaction, caller.id) >= self._max_keys:
-                raise Conflict(f"a caller may have {self._max_keys} usable keys; revoke one", code="too_many_keys")
+                raise too_many_keys(self._max_keys)
             return await self._add_key(transaction, caller, expires_at=expires_at, actor=actor)
 
     async def list_keys(
@@ -137,7 +137,7 @@ class CallerRegistry:
             caller = await _existing(transaction, reference, tenant)
             revoked = await revoke_api_key(transaction, caller.id, key_id)
             if revoked is None:
-                raise NotFound(f"{caller.name} has no key {key_id}", code="key_not_found")
+                raise key_not_found(caller.name, key_id)
             await audit.record(transaction, "key.revoked", of=revoked, actor=actor)
         return revoked
 
@@ -160,8 +160,28 @@ class CallerRegistry:
 async def _existing(transaction: Transaction, reference: str, tenant: str | None) -> CallerRecord:
     callers = await find_callers(transaction, reference, tenant=tenant)
     if not callers:
-        raise NotFound(f"there is no caller {reference}", code="caller_not_found")
+        raise caller_not_found(reference)
     if len(callers) > 1:
         tenants = ", ".join(caller.tenant for caller in callers)
         raise Conflict(f"the tenants {tenants} each have a caller {reference}; choose one with --tenant, or use its id")
     return callers[0]
+
+
+def caller_not_found(reference: str) -> NotFound:
+    """Return the error for the id or name of a caller that does not exist."""
+    return NotFound(f"there is no caller {reference}", code="caller_not_found")
+
+
+def caller_exists(tenant: str, name: str) -> Conflict:
+    """Return the error for a name that another caller of the tenant has."""
+    return Conflict(f"the tenant {tenant} has a caller named {name}", code="caller_exists")
+
+
+def key_not_found(caller_name: str, key_id: str) -> NotFound:
+    """Return the error for the id of a key that the caller does not have."""
+    return NotFound(f"{caller_name} has no key {key_id}", code="key_not_found")
+
+
+def too_many_keys(limit: int) -> Conflict:
+    """Return the error for a caller that has all the keys it may have."""
+    return Conflict(f"a caller may have {limit} usable keys; revoke one", code="too_many_keys")

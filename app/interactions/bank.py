@@ -25,10 +25,7 @@ def interaction_address(interaction_url: str, *, issuer: str, redirect_uri: str)
     Otherwise a caller that may start interactions could use the broker to redirect users anywhere.
     """
     if not _is_at(issuer, interaction_url):
-        raise UnprocessableRequest(
-            f"interaction_url must be an address at {issuer}, as in `userInteractionUrl` of the bank's error",
-            code="interaction_url_not_allowed",
-        )
+        raise interaction_url_not_allowed(issuer)
     parts = urlsplit(interaction_url)
     # In any spelling: the bank may ignore the case of parameter names, or separate parameters by semicolons.
     if "#" in interaction_url or "redirect_uri" in unquote_plus(parts.query).lower():
@@ -72,3 +69,11 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     """Return the origin of a URL (RFC 6454 section 4)."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+
+
+def interaction_url_not_allowed(issuer: str) -> UnprocessableRequest:
+    """Return the error for an interaction URL that is not at the issuer."""
+    return UnprocessableRequest(
+        f"interaction_url must be an address at {issuer}, as in `userInteractionUrl` of the bank's error",
+        code="interaction_url_not_allowed",
+    )

@@ -112,7 +112,7 @@ class InteractionService:
                         transaction, interaction_id, tenant=caller.tenant, connection_id=connection_id
                     )
                 if interaction is None:
-                    raise NotFound("there is no such interaction", code="interaction_not_found")
+                    raise interaction_not_found()
                 has_ended, has_returned = interaction.ended_at is not None, interaction.returned_at is not None
                 if not has_ended and has_returned and await self._outcomes.check(interaction, caller):
                     continue
@@ -123,3 +123,8 @@ class InteractionService:
                 pause = min(seconds_left, _POLLING_INTERVAL) if has_returned else seconds_left
                 if not await wait_for_change(self._notifications, changed, pause, should_continue):
                     return interaction
+
+
+def interaction_not_found() -> NotFound:
+    """Return the error for the id of an interaction that the connection does not have."""
+    return NotFound("there is no such interaction", code="interaction_not_found")

@@ -6,8 +6,9 @@ from app.base.hashing import constant_time_equal
 from app.callers.admission import Admission
 from app.connections.revoke import revoke_connection, revoke_stored_token_response
 from app.core import Core
-from app.errors import Conflict, ConnectionRevoked, NotFound, UnprocessableRequest
+from app.errors import Conflict, ConnectionRevoked, UnprocessableRequest
 from app.login.link_account import AccountLinker
+from app.login.sessions import session_not_found
 from app.store import audit
 from app.store.connections import change_connection, lock_connection
 from app.store.enums import ConnectionStatus, SessionStatus
@@ -55,17 +56,15 @@ class Confirmations:
         """
         async with self._database.transaction(caller) as transaction:
             if await get_session(transaction, session_id, tenant=caller.tenant) is None:
-                raise NotFound("your tenant has no session with this id", code="session_not_found")
+                raise session_not_found()
             session = await lock_session(transaction, session_id)
             if session is not None and session.error_code == ConnectionRevoked.default_code:
                 raise ConnectionRevoked("the connection was revoked meanwhile")
             expected = self.code_of(session) if session else None
             if session is None or expected is None or session.seconds_left <= 0:
-                raise Conflict(
-                    "the session does not wait for a confirmation, or no longer does", code="nothing_to_confirm"
-                )
+                raise nothing_to_confirm()
             if not constant_time_equal(code.get_secret_value(), expected):
-                raise UnprocessableRequest("the confirmation_code is wrong", code="confirmation_code_wrong")
+                raise confirmation_code_wrong()
             assert session.connection_id is not None
             connection = await lock_connection(transaction, session.tenant, session.connection_id)
             if connection is None or connection.status is ConnectionStatus.REVOKED:
@@ -87,3 +86,13 @@ class Confirmations:
             confirmed = await get_session(transaction, session_id)
         assert confirmed is not None
         return confirmed
+
+
+def nothing_to_confirm() -> Conflict:
+    """Return the error for the confirmation of a session that does not wait for one."""
+    return Conflict("the session does not wait for a confirmation, or no longer does", code="nothing_to_confirm")
+
+
+def confirmation_code_wrong() -> UnprocessableRequest:
+    """Return the error for a wrong confirmation code."""
+    return UnprocessableRequest("the confirmation_code is wrong", code="confirmation_code_wrong")

@@ -15,10 +15,7 @@ class ReturnUrls:
     def require(self, url: str) -> None:
         """Raise UnprocessableRequest unless `url` is allowed."""
         if url not in self._exact and not self._is_below(url):
-            raise UnprocessableRequest(
-                "return_url is not one of BROKER_RETURN_URLS; add it there, or use one that is",
-                code="return_url_not_allowed",
-            )
+            raise return_url_not_allowed()
 
     def _is_below(self, url: str) -> bool:
         # Browsers parse backslashes, spaces and control characters differently than urllib does.
@@ -59,3 +56,10 @@ def _fully_decoded(path: str) -> str:
             return path
         path = decoded
     return ".."
+
+
+def return_url_not_allowed() -> UnprocessableRequest:
+    """Return the error for a return URL that is not on the allow-list."""
+    return UnprocessableRequest(
+        "return_url is not one of BROKER_RETURN_URLS; add it there, or use one that is", code="return_url_not_allowed"
+    )

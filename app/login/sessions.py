@@ -184,9 +184,7 @@ class LoginSessions:
             if session is None or session.status is SessionStatus.CANCELLED:
                 return
             if session.status is not SessionStatus.PENDING:
-                raise Conflict(
-                    f"the login is {session.status} and can no longer be cancelled", code="session_not_pending"
-                )
+                raise session_not_pending(session.status)
             await end_session(transaction, session_id, SessionStatus.CANCELLED)
             await audit.record(transaction, "session.cancelled", of=session, actor=caller.id)
 
@@ -197,16 +195,14 @@ class LoginSessions:
 
 def _same_request(earlier: Session | None, request: LoginRequest) -> Session:
     if earlier is None or earlier.request_digest != request.digest():
-        raise UnprocessableRequest(
-            "this Idempotency-Key was used for another request; use a new one", code="idempotency_key_reused"
-        )
+        raise idempotency_key_reused()
     return earlier
 
 
 async def _get_session(transaction: Transaction, tenant: str, session_id: str) -> Session:
     session = await get_session(transaction, session_id, tenant=tenant)
     if session is None:
-        raise NotFound("your tenant has no session with this id", code="session_not_found")
+        raise session_not_found()
     return session
 
 
@@ -220,4 +216,26 @@ async def _check_renewable(transaction: Transaction, tenant: str, connection_id:
         # Another person who logs in would be linked without the confirmation.
         raise ConnectionNotReady("the link has not been confirmed yet, and cannot be renewed before that")
     if connection.user_id != user_id:
-        raise Conflict("the connection belongs to another user_id", code="user_mismatch")
+        raise user_mismatch()
+
+
+def session_not_found() -> NotFound:
+    """Return the error for the id of a session that the tenant does not have."""
+    return NotFound("your tenant has no session with this id", code="session_not_found")
+
+
+def session_not_pending(status: SessionStatus) -> Conflict:
+    """Return the error for a login that can no longer be cancelled."""
+    return Conflict(f"the login is {status} and can no longer be cancelled", code="session_not_pending")
+
+
+def idempotency_key_reused() -> UnprocessableRequest:
+    """Return the error for an Idempotency-Key that was sent with another request."""
+    return UnprocessableRequest(
+        "this Idempotency-Key was used for another request; use a new one", code="idempotency_key_reused"
+    )
+
+
+def user_mismatch() -> Conflict:
+    """Return the error for the renewal of a connection for another user."""
+    return Conflict("the connection belongs to another user_id", code="user_mismatch")

@@ -86,8 +86,7 @@ def _raise_for_rejection(response: BankResponse, form: Mapping[str, str], caller
     if error_code == "invalid_scope":
         description = parse_error_description(response)
         if callers_scopes:
-            scopes = " ".join(_named_scopes(description, callers_scopes))
-            raise UnprocessableRequest(f"the bank does not allow these scopes: {scopes}", code="scope_not_allowed")
+            raise scopes_not_allowed(_named_scopes(description, callers_scopes))
         scopes = " ".join(_named_scopes(description, form["scope"].split()))
         advice = f"it does not allow the client these scopes: {scopes}; correct BROKER_STITCH_SCOPES"
     else:
@@ -120,3 +119,8 @@ def _parse_request_uri(text: str) -> str:
 def _with_query(endpoint: str, query: SecretStr) -> SecretStr:
     separator = "&" if urlsplit(endpoint).query else "?"
     return SecretStr(f"{endpoint}{separator}{query.get_secret_value()}")
+
+
+def scopes_not_allowed(scopes: Sequence[str]) -> UnprocessableRequest:
+    """Return the error for scopes that the bank does not allow the client."""
+    return UnprocessableRequest(f"the bank does not allow these scopes: {' '.join(scopes)}", code="scope_not_allowed")

@@ -43,7 +43,7 @@ class RefreshCoordinator:
         self._refresher = refresher
         self._max_wait = max_wait
         self._tasks_by_version: dict[tuple[str, str, int], asyncio.Task[CachedConnection | None]] = {}
-        # The latest version of each connection that the bank has accepted: if it rejects that one, it has expired since.
+        # The latest version of each connection the bank has accepted. If it rejects that one, it has expired.
         self._accepted: dict[str, int] = {}
 
     def record_acceptance(self, token: UsableToken) -> None:
@@ -70,9 +70,7 @@ class RefreshCoordinator:
                 async with asyncio.timeout(self._max_wait):
                     return await asyncio.shield(task)
             except TimeoutError as error:
-                raise BankTimeout(
-                    "the refresh is still running; try again", code="refresh_under_way", retry_after=2
-                ) from error
+                raise refresh_under_way() from error
 
     async def _until_refreshed(
         self, tenant: str, connection_id: str, version: int, cause: RefreshCause
@@ -88,10 +86,7 @@ class RefreshCoordinator:
                     return connection
                 if not held.connection.refreshable:
                     if held.seconds_left > 0 and cause is not RefreshCause.REJECTED:
-                        raise Conflict(
-                            "the user did not grant offline_access, so there is no refresh token",
-                            code="not_refreshable",
-                        )
+                        raise not_refreshable()
                     await self._end_unrefreshable(tenant, connection_id, version)
                 if held.seconds_until_retry > 0:
                     raise _last_error(held)
@@ -159,3 +154,13 @@ def _last_error(held: ConnectionWithTokens) -> BrokerError:
         else f"the last refresh failed ({failure}); it is tried again later"
     )
     return error_of(failure)(detail, retry_after=held.seconds_until_retry)
+
+
+def refresh_under_way() -> BankTimeout:
+    """Return the error for a request that has waited for a refresh as long as it may."""
+    return BankTimeout("the refresh is still running; try again", code="refresh_under_way", retry_after=2)
+
+
+def not_refreshable() -> Conflict:
+    """Return the error for a connection without a refresh token."""
+    return Conflict("the user did not grant offline_access, so there is no refresh token", code="not_refreshable")

@@ -49,7 +49,7 @@ class WebhookService:
         webhook_id, secret = new_id("whk"), new_secret()
         async with self._database.transaction(caller) as transaction:
             if await count_webhooks(transaction, caller.tenant) >= MAX_WEBHOOKS:
-                raise Conflict(f"a tenant may have {MAX_WEBHOOKS} webhooks; delete one", code="too_many_webhooks")
+                raise too_many_webhooks()
             webhook = await insert_webhook(
                 transaction,
                 self._key_ring,
@@ -104,7 +104,7 @@ class WebhookService:
             await audit.record(transaction, "webhook.redelivered", of=webhook, actor=caller.id, delivery_id=delivery_id)
             delivery = await get_delivery(transaction, webhook_id, delivery_id)
             if delivery is None:
-                raise NotFound("there is no such delivery, or no longer", code="delivery_not_found")
+                raise delivery_not_found()
         return delivery
 
     async def _require_allowed_url(self, tenant: str, url: str) -> None:
@@ -124,15 +124,35 @@ class WebhookService:
         finally:
             self._tenant_locks.release(tenant)
         if not is_allowed:
-            raise UnprocessableRequest(
-                "the url's host is not a valid name, or its address is not public; ask the operator to allow its "
-                "network with BROKER_WEBHOOK_PRIVATE_NETWORKS",
-                code="webhook_url_not_allowed",
-            )
+            raise webhook_host_not_allowed()
 
 
 async def _existing(transaction: Transaction, tenant: str, webhook_id: str) -> Webhook:
     webhook = await get_webhook(transaction, tenant, webhook_id)
     if webhook is None:
-        raise NotFound("there is no such webhook", code="webhook_not_found")
+        raise webhook_not_found()
     return webhook
+
+
+def webhook_not_found() -> NotFound:
+    """Return the error for the id of a webhook that the tenant does not have."""
+    return NotFound("there is no such webhook", code="webhook_not_found")
+
+
+def delivery_not_found() -> NotFound:
+    """Return the error for the id of a delivery that the webhook does not have."""
+    return NotFound("there is no such delivery, or no longer", code="delivery_not_found")
+
+
+def too_many_webhooks() -> Conflict:
+    """Return the error for a tenant that has all the webhooks it may have."""
+    return Conflict(f"a tenant may have {MAX_WEBHOOKS} webhooks; delete one", code="too_many_webhooks")
+
+
+def webhook_host_not_allowed() -> UnprocessableRequest:
+    """Return the error for a URL that events must not be sent to."""
+    return UnprocessableRequest(
+        "the url's host is not a valid name, or its address is not public; ask the operator to allow its network with "
+        "BROKER_WEBHOOK_PRIVATE_NETWORKS",
+        code="webhook_url_not_allowed",
+    )

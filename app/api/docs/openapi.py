@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import __version__, errors
+from app.api.error_examples import REQUEST_ID, code_and_detail
 from app.api.query.endpoint import ROUTE
 from app.api.schemas.common import Problem
 from app.callers.permissions import Permission
@@ -147,20 +148,11 @@ def _query_responses() -> dict[str, Any]:
         described = responses.setdefault(
             str(kind.status), {"description": kind.title, "content": {"application/json": media}}
         )
-        described["content"]["application/json"]["examples"][kind.default_code] = {
-            "summary": (kind.__doc__ or "").splitlines()[0],
-            "value": {
-                "errors": [
-                    {
-                        "message": (kind.__doc__ or "").splitlines()[0],
-                        "extensions": {
-                            "code": kind.graphql_code,
-                            "reason": kind.default_code,
-                            "request_id": "req_7c1e5a9d3b0f",
-                        },
-                    }
-                ]
-            },
+        code, detail = code_and_detail(kind)
+        extensions = {"code": kind.graphql_code, "reason": code, "request_id": REQUEST_ID}
+        described["content"]["application/json"]["examples"][code] = {
+            "summary": detail,
+            "value": {"errors": [{"message": detail, "extensions": extensions}]},
         }
     return responses
 

@@ -5,17 +5,18 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, requires
-from app.api.error_examples import INVALID_CURSOR, problems
+from app.api.error_examples import problems
 from app.api.schemas.audit import AuditEventView
 from app.api.schemas.common import PageView
 from app.callers.admission import Admission
 from app.callers.permissions import Permission
+from app.store.postgresql.pagination import invalid_cursor
 
 router = APIRouter(prefix="/v1/audit", route_class=AuthenticatedRoute, tags=["Look into it"])
 Auditor = Annotated[Admission, Depends(requires(Permission.AUDIT_READ))]
 
 
-@router.get("", summary="Read the audit", responses=problems(INVALID_CURSOR))
+@router.get("", summary="Read the audit", responses=problems(invalid_cursor()))
 async def read_audit(
     caller: Auditor,
     runtime: Broker,

@@ -5,14 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, requires
-from app.api.error_examples import (
-    CALLER_EXISTS,
-    CALLER_NOT_FOUND,
-    INVALID_CURSOR,
-    KEY_NOT_FOUND,
-    TOO_MANY_KEYS,
-    problems,
-)
+from app.api.error_examples import problems
 from app.api.schemas.callers import (
     ApiKeyRequest,
     ApiKeyView,
@@ -24,12 +17,15 @@ from app.api.schemas.callers import (
 from app.api.schemas.common import PageView
 from app.callers.admission import Admission
 from app.callers.permissions import Permission
+from app.callers.registry import MAX_KEYS, caller_exists, caller_not_found, key_not_found, too_many_keys
+from app.store.postgresql.pagination import invalid_cursor
 
 router = APIRouter(prefix="/v1/callers", route_class=AuthenticatedRoute, tags=["Manage callers"])
+_NOT_FOUND = caller_not_found("cal_unknown")
 Admin = Annotated[Admission, Depends(requires(Permission.ADMIN))]
 
 
-@router.post("", status_code=201, summary="Create a caller", responses=problems(CALLER_EXISTS))
+@router.post("", status_code=201, summary="Create a caller", responses=problems(caller_exists("default", "payments")))
 async def create_caller(caller: Admin, runtime: Broker, body: CallerRequest, response: Response) -> NewCallerView:
     """Create a caller in your tenant. Its API key is shown only this once."""
     created, api_key = await runtime.callers.registry.create(
@@ -40,7 +36,7 @@ async def create_caller(caller: Admin, runtime: Broker, body: CallerRequest, res
     return NewCallerView(**CallerView.of(created).model_dump(), api_key=api_key.get_secret_value())
 
 
-@router.get("", summary="List callers", responses=problems(INVALID_CURSOR))
+@router.get("", summary="List callers", responses=problems(invalid_cursor()))
 async def list_callers(
     caller: Admin, runtime: Broker, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[CallerView]:
@@ -51,13 +47,13 @@ async def list_callers(
     return PageView(items=[CallerView.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 
-@router.get("/{caller_id}", summary="Show a caller", responses=problems(CALLER_NOT_FOUND))
+@router.get("/{caller_id}", summary="Show a caller", responses=problems(_NOT_FOUND))
 async def get_caller(caller: Admin, runtime: Broker, caller_id: str) -> CallerView:
     """Show a caller."""
     return CallerView.of(await runtime.callers.registry.find(caller_id, tenant=caller.tenant, requester=caller))
 
 
-@router.delete("/{caller_id}", status_code=204, summary="Disable a caller", responses=problems(CALLER_NOT_FOUND))
+@router.delete("/{caller_id}", status_code=204, summary="Disable a caller", responses=problems(_NOT_FOUND))
 async def disable_caller(caller: Admin, runtime: Broker, caller_id: str) -> None:
     """Reject all keys of a caller from now on."""
     await runtime.callers.registry.disable(caller_id, tenant=caller.tenant, actor=caller.id, requester=caller)
@@ -67,7 +63,7 @@ async def disable_caller(caller: Admin, runtime: Broker, caller_id: str) -> None
     "/{caller_id}/keys",
     status_code=201,
     summary="Create an API key",
-    responses=problems(CALLER_NOT_FOUND, TOO_MANY_KEYS),
+    responses=problems(_NOT_FOUND, too_many_keys(MAX_KEYS)),
 )
 async def create_key(
     caller: Admin, runtime: Broker, caller_id: str, response: Response, body: ApiKeyRequest | None = None
@@ -84,7 +80,7 @@ async def create_key(
     return NewApiKeyView(**ApiKeyView.of(record).model_dump(), api_key=api_key.get_secret_value())
 
 
-@router.get("/{caller_id}/keys", summary="List API keys", responses=problems(CALLER_NOT_FOUND, INVALID_CURSOR))
+@router.get("/{caller_id}/keys", summary="List API keys", responses=problems(_NOT_FOUND, invalid_cursor()))
 async def list_keys(
     caller: Admin, runtime: Broker, caller_id: str, limit: Limit = 50, cursor: Cursor = None
 ) -> PageView[ApiKeyView]:
@@ -99,7 +95,7 @@ async def list_keys(
     "/{caller_id}/keys/{key_id}",
     status_code=204,
     summary="Revoke an API key",
-    responses=problems(CALLER_NOT_FOUND, KEY_NOT_FOUND),
+    responses=problems(_NOT_FOUND, key_not_found("payments", "key_unknown")),
 )
 async def revoke_key(caller: Admin, runtime: Broker, caller_id: str, key_id: str) -> None:
     """Reject a key from now on, on every replica."""

@@ -5,34 +5,48 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from app.api.dependencies import AuthenticatedRoute, Broker, Cursor, Limit, UserFilter, requires
-from app.api.error_examples import INVALID_CURSOR, NOT_REFRESHABLE, TOKENS, default_example, problems
+from app.api.error_examples import DISCOVERY, problems
 from app.api.schemas.common import PageView
 from app.api.schemas.connections import ConnectionView, RefreshRequest, TokenRequest, TokenView
+from app.bank.circuit_breaker import circuit_breaker_open
 from app.callers.admission import Admission
 from app.callers.permissions import Permission
 from app.errors import (
+    BankClientMismatch,
+    BankRateLimited,
+    BankRequestRejected,
+    BankServerError,
     ConnectionNotFound,
     ConnectionNotReady,
     ConnectionRevoked,
+    InvalidClient,
     ReauthorizationRequired,
 )
+from app.refresh.coordinator import not_refreshable, refresh_under_way
 from app.store.enums import ConnectionStatus
+from app.store.postgresql.pagination import invalid_cursor
 
 router = APIRouter(prefix="/v1/connections", route_class=AuthenticatedRoute, tags=["Use a connection"])
 Reader = Annotated[Admission, Depends(requires(Permission.CONNECTIONS_READ))]
 Writer = Annotated[Admission, Depends(requires(Permission.CONNECTIONS_WRITE))]
 TokenReader = Annotated[Admission, Depends(requires(Permission.TOKENS_READ))]
-_NOT_FOUND = default_example(ConnectionNotFound)
 _UNUSABLE = (
-    _NOT_FOUND,
-    default_example(ReauthorizationRequired),
-    default_example(ConnectionNotReady),
-    default_example(ConnectionRevoked),
-    *TOKENS,
+    ConnectionNotFound,
+    ReauthorizationRequired,
+    ConnectionNotReady,
+    ConnectionRevoked,
+    *DISCOVERY,
+    BankServerError,
+    BankRateLimited,
+    InvalidClient,
+    BankRequestRejected,
+    circuit_breaker_open(),
+    BankClientMismatch,
+    refresh_under_way(),
 )
 
 
-@router.get("", summary="List connections", responses=problems(INVALID_CURSOR))
+@router.get("", summary="List connections", responses=problems(invalid_cursor()))
 async def list_connections(
     *,
     caller: Reader,
@@ -47,14 +61,14 @@ async def list_connections(
     return PageView(items=[ConnectionView.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 
-@router.get("/{connection_id}", summary="Show a connection", responses=problems(_NOT_FOUND))
+@router.get("/{connection_id}", summary="Show a connection", responses=problems(ConnectionNotFound))
 async def get_connection(caller: Reader, runtime: Broker, connection_id: str) -> ConnectionView:
     """Show a connection."""
     return ConnectionView.of(await runtime.connections.service.get(caller, connection_id))
 
 
 @router.post(
-    "/{connection_id}/refresh", summary="Refresh the token now", responses=problems(*_UNUSABLE, NOT_REFRESHABLE)
+    "/{connection_id}/refresh", summary="Refresh the token now", responses=problems(*_UNUSABLE, not_refreshable())
 )
 async def refresh_connection(
     caller: Writer, runtime: Broker, connection_id: str, body: RefreshRequest | None = None
@@ -84,7 +98,9 @@ async def get_token(
     )
 
 
-@router.delete("/{connection_id}", status_code=204, summary="Disconnect an account", responses=problems(_NOT_FOUND))
+@router.delete(
+    "/{connection_id}", status_code=204, summary="Disconnect an account", responses=problems(ConnectionNotFound)
+)
 async def disconnect(caller: Writer, runtime: Broker, connection_id: str) -> None:
     """End a connection: unusable at once on every replica, its tokens erased and revoked at the bank."""
     await runtime.connections.disconnect.disconnect(caller, connection_id)

@@ -5,13 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.api.dependencies import AuthenticatedRoute, Broker, requires, should_continue
-from app.api.error_examples import (
-    INTERACTION_NOT_FOUND,
-    INTERACTION_URL_NOT_ALLOWED,
-    RETURN_URL_NOT_ALLOWED,
-    default_example,
-    problems,
-)
+from app.api.error_examples import problems
 from app.api.schemas.interactions import InteractionRequest, InteractionView
 from app.callers.admission import Admission
 from app.callers.permissions import Permission
@@ -21,6 +15,9 @@ from app.errors import (
     ConnectionRevoked,
     ReauthorizationRequired,
 )
+from app.interactions.bank import interaction_url_not_allowed
+from app.interactions.service import interaction_not_found
+from app.login.return_urls import return_url_not_allowed
 
 router = APIRouter(
     prefix="/v1/connections/{connection_id}/interactions",
@@ -36,12 +33,12 @@ Writer = Annotated[Admission, Depends(requires(Permission.SESSIONS_WRITE))]
     status_code=201,
     summary="Take the user to the bank",
     responses=problems(
-        default_example(ConnectionNotFound),
-        default_example(ReauthorizationRequired),
-        default_example(ConnectionNotReady),
-        default_example(ConnectionRevoked),
-        INTERACTION_URL_NOT_ALLOWED,
-        RETURN_URL_NOT_ALLOWED,
+        ConnectionNotFound,
+        ReauthorizationRequired,
+        ConnectionNotReady,
+        ConnectionRevoked,
+        interaction_url_not_allowed("https://secure.stitch.money"),
+        return_url_not_allowed(),
     ),
 )
 async def start_interaction(
@@ -58,7 +55,7 @@ async def start_interaction(
     return InteractionView.of(started, runtime.interactions.service.link(started))
 
 
-@router.get("/{interaction_id}", summary="Follow an interaction", responses=problems(INTERACTION_NOT_FOUND))
+@router.get("/{interaction_id}", summary="Follow an interaction", responses=problems(interaction_not_found()))
 async def get_interaction(
     request: Request,
     *,

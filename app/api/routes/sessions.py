@@ -13,26 +13,18 @@ from app.api.dependencies import (
     requires,
     should_continue,
 )
-from app.api.error_examples import (
-    CODE_WRONG,
-    DISCOVERY,
-    IDEMPOTENCY_KEY_REUSED,
-    INVALID_CURSOR,
-    NOTHING_TO_CONFIRM,
-    RETURN_URL_NOT_ALLOWED,
-    SCOPE_NOT_ALLOWED,
-    SESSION_NOT_FOUND,
-    SESSION_NOT_PENDING,
-    USER_MISMATCH,
-    default_example,
-    problems,
-)
+from app.api.error_examples import DISCOVERY, problems
 from app.api.schemas.common import PageView
 from app.api.schemas.sessions import ConfirmationRequest, SessionRequest, SessionView
 from app.callers.admission import Admission
 from app.callers.permissions import Permission
 from app.errors import ConnectionNotFound, ConnectionRevoked
+from app.login.confirmation import confirmation_code_wrong, nothing_to_confirm
+from app.login.return_urls import return_url_not_allowed
+from app.login.sessions import idempotency_key_reused, session_not_found, session_not_pending, user_mismatch
+from app.oidc.authorization_endpoint import scopes_not_allowed
 from app.store.enums import SessionStatus
+from app.store.postgresql.pagination import invalid_cursor
 
 router = APIRouter(prefix="/v1/sessions", route_class=AuthenticatedRoute, tags=["Link an account"])
 Reader = Annotated[Admission, Depends(requires(Permission.SESSIONS_READ))]
@@ -53,12 +45,12 @@ IdempotencyKey = Annotated[
     status_code=201,
     summary="Start a login",
     responses=problems(
-        default_example(ConnectionNotFound),
-        default_example(ConnectionRevoked),
-        USER_MISMATCH,
-        RETURN_URL_NOT_ALLOWED,
-        SCOPE_NOT_ALLOWED,
-        IDEMPOTENCY_KEY_REUSED,
+        ConnectionNotFound,
+        ConnectionRevoked,
+        user_mismatch(),
+        return_url_not_allowed(),
+        scopes_not_allowed(["nonsense"]),
+        idempotency_key_reused(),
         *DISCOVERY,
     ),
 )
@@ -81,7 +73,7 @@ async def start_session(
     return SessionView.of(session, runtime.login.sessions.links(session))
 
 
-@router.get("", summary="List sessions", responses=problems(INVALID_CURSOR))
+@router.get("", summary="List sessions", responses=problems(invalid_cursor()))
 async def list_sessions(
     *,
     caller: Reader,
@@ -101,7 +93,7 @@ async def list_sessions(
     )
 
 
-@router.get("/{session_id}", summary="Follow a login", responses=problems(SESSION_NOT_FOUND))
+@router.get("/{session_id}", summary="Follow a login", responses=problems(session_not_found()))
 async def get_session(
     request: Request,
     *,
@@ -123,7 +115,7 @@ async def get_session(
 @router.post(
     "/{session_id}/confirm",
     summary="Confirm a link",
-    responses=problems(SESSION_NOT_FOUND, NOTHING_TO_CONFIRM, CODE_WRONG, default_example(ConnectionRevoked)),
+    responses=problems(session_not_found(), nothing_to_confirm(), confirmation_code_wrong(), ConnectionRevoked),
 )
 async def confirm_session(
     caller: Writer, runtime: Broker, session_id: str, confirmation: ConfirmationRequest
@@ -140,7 +132,7 @@ async def confirm_session(
     "/{session_id}",
     status_code=204,
     summary="Cancel a login",
-    responses=problems(SESSION_NOT_FOUND, SESSION_NOT_PENDING),
+    responses=problems(session_not_found(), session_not_pending(SessionStatus.COMPLETED)),
 )
 async def cancel_session(caller: Writer, runtime: Broker, session_id: str) -> None:
     """Cancel a pending login: its links stop working."""

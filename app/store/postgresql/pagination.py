@@ -65,7 +65,7 @@ def decode_cursor(cursor: str, parse: Callable[[object], Position]) -> Position:
     try:
         return parse(parse_json(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))))
     except (binascii.Error, ValueError, OverflowError) as error:
-        raise InvalidRequest("`cursor` must be a `next_cursor` of the same list", code="invalid_cursor") from error
+        raise invalid_cursor() from error
 
 
 def encode_cursor(position: object) -> str:
@@ -83,3 +83,8 @@ def row_position(value: object) -> tuple[datetime, str]:
             return time.astimezone(UTC), row_id
         case _:
             raise ValueError(value)
+
+
+def invalid_cursor() -> InvalidRequest:
+    """Return the error for a cursor that does not belong to the list."""
+    return InvalidRequest("`cursor` must be a `next_cursor` of the same list", code="invalid_cursor")

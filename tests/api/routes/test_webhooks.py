@@ -237,7 +237,7 @@ async def test_an_address_with_blanks_is_refused(api: Api, blank: str) -> None:
         f"https://hooks.example.com/{blank}",
     ):
         refused = await api.post("/v1/webhooks", json={"url": url})
-        assert "blanks" in assert_problem(refused, 422, "webhook_url_not_allowed")["detail"]
+        assert "spaces" in assert_problem(refused, 422, "webhook_url_not_allowed")["detail"]
 
 
 async def test_what_no_event_is_called_is_refused(api: Api) -> None:
