@@ -174,7 +174,7 @@ async def test_valid_claims_are_accepted(client: Client, issuer: Issuer, changes
 
 @pytest.mark.parametrize("kind", ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", None])
 async def test_a_token_may_state_its_type(client: Client, issuer: Issuer, kind: str | None) -> None:
-    assert await client.caller(issuer.token({"typ": kind}))
+    await client.caller(issuer.token({"typ": kind}))
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
@@ -287,7 +287,7 @@ async def test_other_allowed_algorithms_are_accepted(client: Client, issuer: Iss
         else RSAKey.generate_key(2048, {"kid": "k", "use": "sig"})
     )
     issuer.publish(key)
-    assert await client.caller(signed(issuer.claims(), key, {"alg": algorithm}))
+    await client.caller(signed(issuer.claims(), key, {"alg": algorithm}))
 
 
 @pytest.mark.parametrize(
@@ -375,22 +375,22 @@ async def test_a_rejected_token_is_not_cached(client: Client, issuer: Issuer) ->
     token = issuer.token(nbf=lambda now: now + 100)
     assert await client.rejection_of(token) == "service_token_not_before"
     issuer.clock.advance(50)
-    assert await client.caller(token)
+    await client.caller(token)
 
 
 async def test_a_rotated_signing_key_is_fetched_and_the_old_one_rejected(
     client: Client, issuer: Issuer, other_key: RSAKey
 ) -> None:
-    assert await client.caller(issuer.token())
+    await client.caller(issuer.token())
     issuer.publish(other_key)
-    assert await client.caller(signed(issuer.claims(), other_key))
+    await client.caller(signed(issuer.claims(), other_key))
     assert await client.rejection_of(issuer.token(jti="new")) == "service_token_key"
 
 
 async def test_two_current_signing_keys_are_both_accepted(client: Client, issuer: Issuer, other_key: RSAKey) -> None:
     issuer.publish(issuer.key, other_key)
     for token in (issuer.token(), signed(issuer.claims(), other_key)):
-        assert await client.caller(token)
+        await client.caller(token)
     assert issuer.server.count("/jwks") == 1
 
 
@@ -422,7 +422,7 @@ async def test_without_keys_the_broker_is_unavailable_rather_than_the_caller_unk
     issuer.server.replies[path] = working
     # A failed discovery is cached briefly.
     issuer.clock.advance(2)
-    assert await client.caller(issuer.token())
+    await client.caller(issuer.token())
 
 
 async def test_a_discovery_document_of_another_issuer_is_not_used(client: Client, issuer: Issuer) -> None:
@@ -433,13 +433,13 @@ async def test_a_discovery_document_of_another_issuer_is_not_used(client: Client
 async def test_cached_signing_keys_survive_an_outage_of_the_issuer(
     client: Client, issuer: Issuer, other_key: RSAKey
 ) -> None:
-    assert await client.caller(issuer.token())
+    await client.caller(issuer.token())
     issuer.server.replies.clear()
     issuer.clock.advance(CACHE_TIMES.keys_lifetime - 10)
-    assert await client.caller(issuer.token())
+    await client.caller(issuer.token())
     # The issuer may have such a key by now.
     assert await client.outage_with(signed(issuer.claims(), other_key)) == "service_token_keys_unavailable"
-    assert await client.caller(issuer.token(jti="another"))
+    await client.caller(issuer.token(jti="another"))
     issuer.clock.advance(20)
     assert await client.outage_with(issuer.token()) == "service_token_keys_unavailable"
 
@@ -447,7 +447,7 @@ async def test_cached_signing_keys_survive_an_outage_of_the_issuer(
 async def test_a_flood_of_unknown_signing_keys_delays_no_valid_token(
     client: Client, issuer: Issuer, other_key: RSAKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert await client.caller(issuer.token())
+    await client.caller(issuer.token())
     service_tokens = client.authenticator._service_tokens
     assert service_tokens is not None
     renewal = stop_before(monkeypatch, service_tokens.provider, "_fetch_document")
@@ -455,7 +455,7 @@ async def test_a_flood_of_unknown_signing_keys_delays_no_valid_token(
         asyncio.create_task(client.outage_with(signed(issuer.claims(jti=number), other_key))) for number in range(100)
     ]
     await renewal.wait_until_reached()
-    assert await client.caller(issuer.token(sub="a valid caller"))
+    await client.caller(issuer.token(sub="a valid caller"))
     assert not any(task.done() for task in flood)
     issuer.server.replies["/jwks"] = json_reply({}, 503)
     renewal.open()

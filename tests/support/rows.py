@@ -34,7 +34,7 @@ class Rows:
 
     def __init__(self, database: Database, key_ring: KeyRing, client: BankClient = CLIENT) -> None:
         """The connections that it inserts belong to `client`."""
-        self._database = database
+        self.database = database
         self._client = client
         self._key_ring = key_ring
 
@@ -76,7 +76,7 @@ class Rows:
         """Insert an active connection. Unless `tokens` are given, no bank has issued its tokens."""
         tokens = tokens or TokenSet(SecretStr("an access token"), SecretStr("a refresh token"))
         connection_id = new_id("con")
-        async with self._database.transaction() as transaction:
+        async with self.database.transaction() as transaction:
             await insert_connection(
                 transaction,
                 NewConnection(
@@ -99,11 +99,12 @@ class Rows:
             )
         return (await self.stored(connection_id)).connection
 
-    async def stored(self, connection_id: str) -> ConnectionWithTokens:
-        """Return a connection with its tokens."""
-        async with self._database.transaction() as transaction:
-            query = select(connections.c.tenant).where(connections.c.id == connection_id)
-            tenant = (await transaction.execute(query)).scalar_one()
+    async def stored(self, connection_id: str, tenant: str | None = None) -> ConnectionWithTokens:
+        """Return a connection with its tokens. Without `tenant`, its tenant is looked up."""
+        async with self.database.transaction() as transaction:
+            if tenant is None:
+                query = select(connections.c.tenant).where(connections.c.id == connection_id)
+                tenant = str((await transaction.execute(query)).scalar_one())
             connection = await get_connection_with_tokens(transaction, self._key_ring, tenant, connection_id)
         assert connection is not None
         return connection
@@ -115,17 +116,17 @@ class Rows:
             .where(refresh_attempts.c.connection_id == connection_id)
             .order_by(refresh_attempts.c.fence)
         )
-        async with self._database.transaction() as transaction:
+        async with self.database.transaction() as transaction:
             return [(row.version, row.outcome) for row in await transaction.execute(query)]
 
     async def count(self, table: Table) -> int:
         """Count the rows of a table."""
-        async with self._database.transaction() as transaction:
+        async with self.database.transaction() as transaction:
             return int((await transaction.execute(select(func.count()).select_from(table))).scalar_one())
 
     async def column(self, table: Table, name: str) -> list[Any]:
         """Return one column of every row."""
-        async with self._database.transaction() as transaction:
+        async with self.database.transaction() as transaction:
             return list((await transaction.execute(select(table.c[name]))).scalars())
 
     async def change_connection(self, connection_id: str, **values: object) -> None:
@@ -151,13 +152,13 @@ class Rows:
         )
 
         async def are_blocked() -> bool:
-            async with self._database.transaction() as transaction:
+            async with self.database.transaction() as transaction:
                 return bool((await transaction.execute(query)).scalar_one() >= statements)
 
         await eventually(are_blocked)
 
     async def _write(self, table: Table, identity: str, values: dict[str, object]) -> None:
-        async with self._database.transaction() as transaction:
+        async with self.database.transaction() as transaction:
             await transaction.execute(update(table).where(table.c.id == identity).values(**values))
 
 
