@@ -22,7 +22,6 @@ _OUTCOMES = {
 _UNKNOWN_OUTCOME = ("calm", "You are back from your bank", "Please go back to the app. It knows how this ended.")
 
 
-@router.post(f"{RETURN_PATH}/{{ticket:path}}", include_in_schema=False)
 @router.get(
     f"{RETURN_PATH}/{{ticket:path}}",
     summary="Go to the bank's page",
@@ -46,6 +45,25 @@ async def open_interaction(request: Request, runtime: Broker, ticket: str) -> Re
     response = send_to_bank(request, opened.bank_url)
     cookies.bind(response, opened.name, opened.browser)
     return response
+
+
+@router.post(
+    f"{RETURN_PATH}/{{ticket:path}}",
+    summary="Press the button of the page before the bank's",
+    status_code=303,
+    response_class=Response,
+    responses=pages(
+        {
+            200: "A page that goes on to the bank.",
+            303: "To the bank, for a client that does not accept HTML.",
+            400: "The link has been used or has expired.",
+            404: "No such link.",
+        }
+    ),
+)
+async def press_interaction_button(request: Request, runtime: Broker, ticket: str) -> Response:
+    """Open a link by the button of the page that is shown unless a person opens it."""
+    return await open_interaction(request, runtime, ticket)
 
 
 @router.get(

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from app.api.browser_cookies import BrowserCookies
 from app.api.dependencies import Broker
@@ -16,6 +17,14 @@ from app.oidc.authorization_response import PARAMETERS, parse_authorization_resp
 from app.store.enums import SessionStatus
 from app.store.sessions import Session
 
+
+class _TicketConvertor(PathConvertor):
+    """Any path, except the one to which the bank redirects after an interaction."""
+
+    regex = "(?!interactions$).*"
+
+
+register_url_convertor("ticket", _TicketConvertor())
 router = APIRouter(route_class=BrowserRoute, tags=["Pages for the browser"])
 
 # RFC 6749 appendix A.
@@ -47,7 +56,6 @@ _ANOTHER_PERSON = (
 )
 
 
-@router.post("/connect/{ticket:path}", include_in_schema=False)
 @router.get(
     "/connect/{ticket:path}",
     summary="Go to the bank",
@@ -77,6 +85,25 @@ async def connect(request: Request, runtime: Broker, ticket: str) -> Response:
     response = send_to_bank(request, opened.bank_url)
     cookies.bind(response, opened.login, opened.browser)
     return response
+
+
+@router.post(
+    "/connect/{ticket:ticket}",
+    summary="Press the button of the page",
+    status_code=303,
+    response_class=Response,
+    responses=pages(
+        {
+            200: "A page that goes on to the bank.",
+            303: "To the bank, for a client that does not accept HTML.",
+            400: "The link has been used or has expired.",
+            404: "No such link.",
+        }
+    ),
+)
+async def press_connect_button(request: Request, runtime: Broker, ticket: str) -> Response:
+    """Open a link by the button of the page that is shown unless a person opens it."""
+    return await connect(request, runtime, ticket)
 
 
 @router.get(

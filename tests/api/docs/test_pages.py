@@ -7,9 +7,9 @@ from urllib.parse import urldefrag, urljoin
 import pytest
 
 from app.callers.permissions import Permission
-from app.main import create_api
 from tests.api.conftest import BrokerFactory
 from tests.support.broker import Browser
+from tests.support.openapi import openapi_document
 
 # The table of the contract, call by call.
 CALLS = {
@@ -19,6 +19,7 @@ CALLS = {
     ("/v1/sessions/{session_id}/confirm", "post"),
     ("/v1/sessions/{session_id}", "delete"),
     ("/connect/{ticket}", "get"),
+    ("/connect/{ticket}", "post"),
     ("/callback", "get"),
     ("/v1/connections", "get"),
     ("/v1/connections/{connection_id}", "get"),
@@ -38,7 +39,7 @@ CALLS = {
     ("/readyz", "get"),
     ("/metrics", "get"),
 }
-DOCUMENT: dict[str, Any] = create_api().openapi()
+DOCUMENT = openapi_document()
 OPERATIONS = [(path, method) for path, operations in DOCUMENT["paths"].items() for method in operations]
 VERSIONED = [(path, method) for path, method in OPERATIONS if path.startswith("/v1/")]
 COLLECTION = "/docs/postman.json"

@@ -140,6 +140,7 @@ async def test_a_link_that_does_not_work_has_no_button(broker: Broker, api: Api,
         for method in ("GET", "POST"):
             assert (await program.request(method, "/connect/unknown")).status_code == 404
             assert (await program.request(method, "/connect/interactions/unknown")).status_code == 404
+        assert (await program.post("/connect/interactions")).status_code == 405
 
 
 async def test_a_preview_pushes_no_request(brokers: BrokerFactory, bank: SandboxClient) -> None:
