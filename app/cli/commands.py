@@ -14,6 +14,7 @@ GROUPS = {
     "encryption": "The keys that encrypt the database.",
     "audit": "The audit log, and whether it is intact.",
     "connections": "Linked accounts.",
+    "refreshes": "Refreshes of tokens.",
     "sessions": "Attempts to link an account.",
     "pkce": "PKCE values (RFC 7636), for debugging.",
 }
@@ -49,6 +50,9 @@ COMMANDS = {
     "connections revoke": Command("app.cli.connections:revoke", "Revoke a connection."),
     "connections retry": Command(
         "app.cli.retry_connections:retry", "Activate connections again that the bank refused in the last 7 days."
+    ),
+    "refreshes resume": Command(
+        "app.cli.refreshes:resume", "Refresh all connections again after a storm of invalid_grant."
     ),
     "sessions show": Command("app.cli.sessions:show_session", "Show a session, without its secrets."),
     "pkce new": Command("app.cli.pkce:new", "Generate a verifier and its challenge."),

@@ -28,7 +28,7 @@ _TOLERATED_OFFSET = 5.0
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check the settings against the world, and say how to mend what is wrong."""
+    """Check that the settings work, and say how to fix what does not."""
     findings = asyncio.run(_examine(load_settings()))
     if as_json:
         show_all([asdict(finding) for finding in findings], as_json=True)

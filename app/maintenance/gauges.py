@@ -18,12 +18,14 @@ from app.observability.metrics import (
     CACHE_ENTRIES,
     CONNECTIONS,
     DATABASE_CONNECTIONS,
+    INVALID_GRANT_STORM,
     REFRESHES,
     REVOCATIONS_WAITING,
     SESSIONS,
 )
 from app.refresh.tokens import AccessTokens
 from app.spool.refreshes import RefreshSpool
+from app.store.bank_clients import list_storms
 from app.store.connections import count_connections
 from app.store.enums import ConnectionStatus, RefreshCause, RefreshOutcome, SessionStatus
 from app.store.postgresql.job_lease import claim_job, finish_job, latest_result
@@ -45,10 +47,13 @@ class Gauges:
         self, core: Core, bank: Bank, *, tokens: AccessTokens, authenticator: CallerAuthenticator, spool: RefreshSpool
     ) -> None:
         self._database = core.database
+        self._client = bank.own_client.identity
         self._pool = bank.query_pool
         self._tokens = tokens
         self._authenticator = authenticator
         self._spool = spool
+        self.is_storm = False
+        """Whether refreshes were suspended by a storm of `invalid_grant` when rows were last counted."""
 
     async def run(self) -> None:
         """Measure and count until cancelled."""
@@ -79,6 +84,9 @@ class Gauges:
         """Count rows, unless a replica has done so recently, and set the gauges to the latest result."""
         started_at = time.perf_counter()
         async with self._database.transaction() as transaction:
+            storms = await list_storms(transaction)
+            self.is_storm = any(storm.client == self._client for storm in storms)
+            INVALID_GRANT_STORM.set(self.is_storm)
             is_claimed = await claim_job(transaction, _COUNT_JOB, seconds=_COUNT_LEASE_SECONDS)
             result = None if is_claimed else await latest_result(transaction, _COUNT_JOB)
         if result is None:

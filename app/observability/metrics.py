@@ -44,6 +44,11 @@ CIRCUIT_BREAKER_OPEN = Gauge(
     "1 while the circuit breaker is open and no refresh is sent, because the bank failed too often.",
     multiprocess_mode="livemax",
 )
+INVALID_GRANT_STORM = Gauge(
+    "broker_invalid_grant_storm",
+    "1 while the bank suddenly refuses many connections, so its refusals are not believed.",
+    multiprocess_mode="livemax",
+)
 
 SESSIONS = Counter("broker_sessions_total", "Sessions that have reached a status.", ["status"])
 CONNECTIONS = Gauge(

@@ -12,6 +12,7 @@ from app.observability.tracing import child_span
 from app.refresh.connection_cache import MAX_CACHED_CONNECTIONS, CachedConnection, ConnectionCache, UsableToken
 from app.refresh.refresher import Refresher, error_of
 from app.store import audit
+from app.store.bank_clients import invalid_grant_storm
 from app.store.connections import (
     ConnectionWithTokens,
     change_connection,
@@ -148,6 +149,8 @@ class RefreshCoordinator:
 def _last_error(held: ConnectionWithTokens) -> BrokerError:
     """Return the error of the last attempt, for requests that come before the next one."""
     failure = held.connection.last_failure
+    if failure == RefreshOutcome.INVALID_GRANT_STORM:
+        return invalid_grant_storm(held.seconds_until_retry)
     detail = (
         "the bank did not answer the last refresh; it is tried again once that one can no longer be running"
         if failure == RefreshOutcome.UNKNOWN

@@ -37,6 +37,7 @@ from app.oidc.id_token import unverified_subject
 from app.oidc.token_response import TokenResponse
 from app.spool.refreshes import RefreshSpool, UnsavedRefresh
 from app.store import audit
+from app.store.bank_clients import invalid_grant_storm
 from app.store.connections import TokenSet
 from app.store.enums import RefreshCause, RefreshOutcome
 from app.store.postgresql.database import ForTenant
@@ -131,7 +132,6 @@ class Refresher:
                 claim.refresh_token, timeout_seconds=self._timing.deadline, is_bound=claim.is_bound
             )
         except InvalidGrant:
-            self._circuit_breaker.record_success()
             await self._end_connection(claim)
         except BankError as error:
             if isinstance(error, BankRequestRejected):
@@ -209,12 +209,16 @@ class Refresher:
         async def store() -> RefreshOutcome:
             async with self._database.transaction(ForTenant(claim.tenant)) as transaction:
                 outcome = await record_invalid_grant(transaction, claim)
-                if outcome is not RefreshOutcome.SUPERSEDED:
+                if outcome not in (RefreshOutcome.SUPERSEDED, RefreshOutcome.INVALID_GRANT_STORM):
                     await audit.record(transaction, "connection.reauthorization_required", of=claim, reason=outcome)
             return outcome
 
         outcome = await retry_until_done(store, about=claim.connection_id, sleep=self._sleep)
         self._log_and_count(claim, outcome)
+        if outcome is RefreshOutcome.INVALID_GRANT_STORM:
+            logger.error("invalid_grant_storm", connection_id=claim.connection_id)
+            raise invalid_grant_storm()
+        self._circuit_breaker.record_success()
         if outcome is not RefreshOutcome.SUPERSEDED:
             raise ReauthorizationRequired(
                 "the bank no longer accepts the consent; start a session with this connection_id"

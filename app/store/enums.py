@@ -45,6 +45,7 @@ class RefreshOutcome(StrEnum):
 
     REFRESHED = "refreshed"
     INVALID_GRANT = "invalid_grant"
+    INVALID_GRANT_STORM = "invalid_grant_storm"
     OUTCOME_LOST = "refresh_outcome_lost"
     UNKNOWN = "unknown"
     NOT_SENT = "not_sent"

@@ -12,6 +12,7 @@ from sqlalchemy import exists, func, not_, or_, select, update
 
 from app.base.bank_client import BankClient
 from app.base.encryption import KeyRing
+from app.store.bank_clients import TRIAL_INTERVAL_SECONDS, claim_trial_during_storm, end_storm, suspect_storm
 from app.store.connections import (
     Connection,
     TokenSet,
@@ -59,6 +60,8 @@ class Claim:
     claimed_at: float = field(default=float("inf"), compare=False)
     # Whether the tokens of this version are bound to a key (RFC 9449): then those of the next version must be, too.
     is_bound: bool = False
+    # Whether this is the one refresh of a minute that is tried during a storm of `invalid_grant`.
+    is_trial: bool = False
 
     @property
     def audit_ids(self) -> dict[str, str]:
@@ -95,6 +98,7 @@ async def claim_refresh(
     """Claim the refresh of `version` for `lease` seconds, and record the attempt.
 
     Returns None if another claim is valid, the version has changed, or the connection must wait or cannot be refreshed.
+    Raises BankError with the code `invalid_grant_storm` during a storm.
     """
     # Locked first: the lease must not be computed before an UPDATE that then waits for the lock.
     if await lock_connection(transaction, tenant, connection_id) is None:
@@ -105,6 +109,7 @@ async def claim_refresh(
     with_tokens = await get_connection_with_tokens(transaction, key_ring, tenant, connection_id)
     if with_tokens is None or with_tokens.tokens is None or with_tokens.tokens.refresh_token is None:
         raise LookupError(f"{connection_id} is refreshable and has no refresh token")
+    is_trial = await claim_trial_during_storm(transaction, client)
     follows_unknown = await mark_abandoned_attempts(transaction, connection_id, version)
     await start_attempt(
         transaction,
@@ -125,6 +130,7 @@ async def claim_refresh(
         with_tokens.connection.failures,
         with_tokens.tokens.refresh_token,
         is_bound=with_tokens.tokens.proof_key is not None,
+        is_trial=is_trial,
     )
 
 
@@ -191,6 +197,8 @@ async def save_refresh(
     version = claim.version + 1
     await _store_new_version(transaction, key_ring, connection, claim, new, age=age)
     await end_attempt(transaction, claim.connection_id, claim.fence, RefreshOutcome.REFRESHED)
+    if claim.is_trial:
+        await end_storm(transaction, connection.bank_client)
     await publish_connection_event(transaction, EventType.CONNECTION_REFRESHED, connection, version=version)
     if connection.status is ConnectionStatus.REAUTHORIZATION_REQUIRED:
         await publish_connection_event(transaction, EventType.CONNECTION_RECOVERED, connection, version=version)
@@ -250,7 +258,8 @@ async def fail_refresh(transaction: Transaction, claim: Claim, outcome: RefreshO
 async def record_invalid_grant(transaction: Transaction, claim: Claim) -> RefreshOutcome:
     """Require reauthorization after an `invalid_grant`, unless another refresh has succeeded or is in progress.
 
-    After an attempt of unknown outcome, the reason is its lost response and not a withdrawn consent.
+    After an attempt of unknown outcome, the reason is its lost response and not a withdrawn consent. During a storm,
+    the connection stays active.
     """
     connection = await lock_connection(transaction, claim.tenant, claim.connection_id)
     if (
@@ -260,6 +269,16 @@ async def record_invalid_grant(transaction: Transaction, claim: Claim) -> Refres
     ):
         await end_attempt(transaction, claim.connection_id, claim.fence, RefreshOutcome.SUPERSEDED)
         return RefreshOutcome.SUPERSEDED
+    if not claim.follows_unknown and await suspect_storm(transaction, connection.bank_client, connection.id):
+        await end_attempt(transaction, claim.connection_id, claim.fence, RefreshOutcome.INVALID_GRANT_STORM)
+        await change_connection(
+            transaction,
+            claim.connection_id,
+            lease_until=None,
+            retry_at=seconds_from_now(TRIAL_INTERVAL_SECONDS),
+            last_failure=RefreshOutcome.INVALID_GRANT_STORM,
+        )
+        return RefreshOutcome.INVALID_GRANT_STORM
     outcome = RefreshOutcome.OUTCOME_LOST if claim.follows_unknown else RefreshOutcome.INVALID_GRANT
     await end_attempt(transaction, claim.connection_id, claim.fence, outcome)
     await require_reauthorization(transaction, connection, outcome)

@@ -197,6 +197,15 @@ tokens = Table(
     Index("ix_tokens_refused", "refused_at", postgresql_where=text("refused_at IS NOT NULL")),
 )
 
+bank_clients = Table(
+    "bank_clients",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("client_id", Text, primary_key=True),
+    Column("storm_since", DateTime(timezone=True), comment="set while invalid_grant is not believed"),
+    Column("trial_at", DateTime(timezone=True), comment="when the next trial refresh may be made"),
+)
+
 refresh_attempts = Table(
     "refresh_attempts",
     metadata,
@@ -211,6 +220,7 @@ refresh_attempts = Table(
     timestamp("ended_at"),
     Column("outcome", EnumText(RefreshOutcome), comment="null while in progress or after a crash"),
     UniqueConstraint("connection_id", "fence"),
+    Index("ix_refresh_attempts_refused", "ended_at", postgresql_where=text("outcome = 'invalid_grant'")),
 )
 
 revocations = Table(

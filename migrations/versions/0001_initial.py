@@ -46,7 +46,7 @@ def downgrade() -> None:
     audit_log.drop()
     op.execute(
         "DROP TABLE callers, api_keys, hashing_keys, stitch_authorization_requests, connections, tokens, "
-        "refresh_attempts, revocations, interactions, webhooks, webhook_queues, webhook_deliveries, job_leases"
+        "bank_clients, refresh_attempts, revocations, interactions, webhooks, webhook_queues, webhook_deliveries, job_leases"
     )
 
 
@@ -195,6 +195,13 @@ def _create_connections() -> None:
 
 def _create_refreshes() -> None:
     op.create_table(
+        "bank_clients",
+        Column("issuer", Text, primary_key=True),
+        Column("client_id", Text, primary_key=True),
+        Column("storm_since", _TIMESTAMP, comment="set while invalid_grant is not believed"),
+        Column("trial_at", _TIMESTAMP, comment="when the next trial refresh may be made"),
+    )
+    op.create_table(
         "refresh_attempts",
         Column("id", BigInteger, Identity(always=True), primary_key=True),
         Column("tenant", Text, nullable=False),
@@ -207,6 +214,7 @@ def _create_refreshes() -> None:
         Column("ended_at", _TIMESTAMP),
         Column("outcome", Text, comment="null while in progress or after a crash"),
         UniqueConstraint("connection_id", "fence"),
+        Index("ix_refresh_attempts_refused", "ended_at", postgresql_where=text("outcome = 'invalid_grant'")),
     )
     op.create_table(
         "revocations",

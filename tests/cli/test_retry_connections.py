@@ -7,7 +7,8 @@ import pytest
 
 from app.errors import ReauthorizationRequired
 from app.store.enums import ConnectionStatus
-from app.store.tables import audit_events, tokens
+from app.store.postgresql.database import Database
+from app.store.tables import audit_events, bank_clients, tokens
 from sandbox.client import SandboxClient
 from tests.cli.conftest import Cli
 from tests.support.replica import CALLER, Replica
@@ -91,3 +92,15 @@ async def test_a_renewal_replaces_kept_tokens(cli: Cli, replica: Replica, rows: 
     assert await rows.column(tokens, "refused_at") == [None]
     assert json.loads(cli("connections", "retry", "--all", "--json").out) == []
     assert (await replica.refresh.tokens.get(TENANT, connection_id)).version == 2
+
+
+async def test_an_operator_ends_a_storm(cli: Cli, rows: Rows, database: Database, bank: SandboxClient) -> None:
+    client = (await rows.link(bank)).bank_client
+    values = {"issuer": client.issuer, "client_id": client.client_id, "storm_since": datetime.now(UTC)}
+    async with database.transaction() as transaction:
+        await transaction.execute(bank_clients.insert().values(**values))
+    assert "FAIL  refreshes: suspended by a storm of invalid_grant" in cli("doctor").out
+    [resumed] = json.loads(cli("refreshes", "resume", "--json").out)
+    assert (resumed["issuer"], resumed["client_id"]) == (client.issuer, client.client_id)
+    assert "resumed the refreshes of 0 bank clients" in cli("refreshes", "resume").out
+    assert "ok    refreshes: " in cli("doctor").out

@@ -23,6 +23,7 @@ from app.errors import (
     ReauthorizationRequired,
 )
 from app.refresh.coordinator import not_refreshable, refresh_under_way
+from app.store.bank_clients import invalid_grant_storm
 from app.store.enums import ConnectionStatus
 from app.store.postgresql.pagination import invalid_cursor
 
@@ -41,6 +42,7 @@ _UNUSABLE = (
     InvalidClient,
     BankRequestRejected,
     circuit_breaker_open(),
+    invalid_grant_storm(),
     BankClientMismatch,
     refresh_under_way(),
 )

@@ -37,6 +37,8 @@ async def readyz(runtime: Broker) -> JSONResponse:
         await runtime.core.database.ping()
     except DatabaseUnavailable:
         checks["database"] = "unavailable"
+    if runtime.maintenance.gauges.is_storm:
+        checks["refreshes"] = "suspended: invalid_grant_storm"
     if runtime.core.shutdown.is_set:
         checks["process"] = "stopping"
     ready = checks["database"] == "ok" and not runtime.core.shutdown.is_set

@@ -2,7 +2,11 @@
 
 import re
 
+import pytest
+from pydantic import SecretStr
+
 from app.store.postgresql.database_time import seconds_from_now
+from app.store.tables import bank_clients
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.broker import Api, Broker, Browser
@@ -29,6 +33,26 @@ async def test_a_ready_replica_says_so(brokers: BrokerFactory) -> None:
         answer = await browser.get("/readyz")
     assert answer.status_code == 200
     assert answer.json() == {"status": "ready", "checks": {"database": "ok", "notifications": "ok"}}
+
+
+async def test_a_storm_of_refusals_is_shown_and_does_not_stop_requests(
+    brokers: BrokerFactory, database_url: SecretStr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.maintenance.gauges._COUNT_PERIOD_SECONDS", 0.1)
+    broker = await brokers(database_url=database_url)
+    client = {"issuer": broker.settings.stitch_issuer, "client_id": broker.settings.stitch_client_id}
+    async with broker.database.transaction() as transaction:
+        await transaction.execute(bank_clients.insert().values(**client, storm_since=seconds_from_now(0)))
+    async with broker.new_browser() as browser:
+
+        async def is_shown() -> bool:
+            answer = await browser.get("/readyz")
+            assert answer.status_code == 200
+            checks: dict[str, str] = answer.json()["checks"]
+            return checks.get("refreshes") == "suspended: invalid_grant_storm"
+
+        await eventually(is_shown)
+        assert sample((await browser.get("/metrics")).text, "broker_invalid_grant_storm") == 1
 
 
 async def test_without_its_database_a_replica_is_alive_but_not_ready(brokers: BrokerFactory, relay: Relay) -> None:
