@@ -16,7 +16,7 @@ class ApiKeyRequest:
     """A further key.
 
     Attributes:
-        expires_at (datetime.datetime | None | Unset): Without one it is good until revoked.
+        expires_at (datetime.datetime | None | Unset): By default the key is valid until it is revoked.
     """
 
     expires_at: datetime.datetime | None | Unset = UNSET

@@ -16,10 +16,10 @@ T = TypeVar("T", bound="AuditEventView")
 
 @_attrs_define
 class AuditEventView:
-    """One deed.
+    """One action in the audit log.
 
     Attributes:
-        position (int): Names the event: counts your tenant's, from 1, without gaps.
+        position (int): Identifies the event: counts your tenant's events from 1, without gaps.
         occurred_at (datetime.datetime):
         actor (str): A caller's id, `broker`, or `operator` for the command line.
         action (str):

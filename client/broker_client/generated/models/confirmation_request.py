@@ -10,7 +10,7 @@ T = TypeVar("T", bound="ConfirmationRequest")
 
 @_attrs_define
 class ConfirmationRequest:
-    """The browser's code.
+    """The code that the browser brought back.
 
     Attributes:
         confirmation_code (str):

@@ -24,7 +24,7 @@ class DeliveryView:
         id (str): The event's; the header `webhook-id`.
         type_ (str):
         data (DeliveryViewData):
-        status (DeliveryStatus): Where a delivery stands.
+        status (DeliveryStatus): The status of a webhook delivery.
         attempts (int):
         last_status (int | None): The receiver's HTTP status, if it answered.
         last_error (None | str): `refused`, `redirected`, `timed_out`, `unreachable`, `not_trusted`, `address_refused`,

@@ -19,7 +19,7 @@ class GraphQLErrorErrorsItemExtensions:
     """
     Attributes:
         code (GraphQLErrorErrorsItemExtensionsCode):
-        reason (str): More exact than `code`.
+        reason (str): A more specific code.
         request_id (str):
         retry_after (int | Unset): Seconds.
     """

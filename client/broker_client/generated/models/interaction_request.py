@@ -17,8 +17,8 @@ class InteractionRequest:
     Attributes:
         interaction_url (str): `userInteractionUrl`: a page of the bank's, as it came.
         interaction_id (str): `id`.
-        return_url (None | str | Unset): Where the browser goes afterwards, with `interaction` and `status`; must be
-            allow-listed.
+        return_url (None | str | Unset): Where the browser goes afterwards, with `interaction` and `status`; must be on
+            the allow-list.
     """
 
     interaction_url: str

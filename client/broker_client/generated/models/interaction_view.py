@@ -22,7 +22,7 @@ class InteractionView:
 
     Attributes:
         id (str):
-        status (InteractionStatus): How an interaction stands.
+        status (InteractionStatus): The status of an interaction.
         connection_id (str):
         interaction_id (str): The bank's id.
         connect_url (None | str): Send the user there; null once it has ended.

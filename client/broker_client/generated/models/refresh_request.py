@@ -12,7 +12,7 @@ T = TypeVar("T", bound="RefreshRequest")
 
 @_attrs_define
 class RefreshRequest:
-    """Which version is to be replaced.
+    """Which version to replace.
 
     Attributes:
         version (int | None | Unset): Refresh only if this is still the current version.

@@ -16,15 +16,15 @@ T = TypeVar("T", bound="SessionRequest")
 
 @_attrs_define
 class SessionRequest:
-    """What is to be linked.
+    """What to link.
 
     Attributes:
         user_id (str): Your own id of the user.
-        scopes (list[str] | None | Unset): What to ask the user for; by default what the broker is configured with.
-            `openid` is always asked for.
-        return_url (None | str | Unset): Where the browser goes afterwards, with `session_id` and `status`; must be
-            allow-listed.
-        connection_id (None | str | Unset): Renew this connection in place; its id stays.
+        scopes (list[str] | None | Unset): The scopes to request; by default those that the broker is configured with.
+            `openid` is always requested.
+        return_url (None | str | Unset): Where the browser goes afterwards, with `session_id` and `status`; must be on
+            the allow-list.
+        connection_id (None | str | Unset): Renew this connection; it keeps its id.
         require_confirmation (bool | None | Unset): Keep the link unusable until it is confirmed with the browser's
             code. Default: False.
         metadata (None | SessionRequestMetadataType0 | Unset): Kept with the session and its connection.

@@ -23,11 +23,11 @@ class SessionView:
 
     Attributes:
         id (str):
-        status (SessionStatus): Where a login stands.
+        status (SessionStatus): The status of a login.
         user_id (str):
         scopes (list[str]):
-        authorization_url (None | str): Straight to the bank; null once the login is no longer pending.
-        connect_url (None | str): To the bank by way of the broker, which binds the browser; null once no longer
+        authorization_url (None | str): Leads straight to the bank; null once the login is no longer pending.
+        connect_url (None | str): Leads to the bank through the broker, which binds the browser; null once no longer
             pending.
         return_url (None | str):
         connection_id (None | str):

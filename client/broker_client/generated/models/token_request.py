@@ -12,11 +12,11 @@ T = TypeVar("T", bound="TokenRequest")
 
 @_attrs_define
 class TokenRequest:
-    """How long the token is to be good.
+    """How long the token must be valid.
 
     Attributes:
-        min_ttl (int | None | Unset): Seconds; refreshed first where fewer are left, as far as a token of the bank's
-            lives. Default: 0.
+        min_ttl (int | None | Unset): In seconds. A token with less time left is refreshed first, if the bank's tokens
+            live that long. Default: 0.
     """
 
     min_ttl: int | None | Unset = 0

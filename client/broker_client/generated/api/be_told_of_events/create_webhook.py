@@ -102,11 +102,11 @@ def sync_detailed(
 ) -> Response[NewWebhookView | Problem]:
     """Create a webhook
 
-     Have your tenant's events sent to an address, signed as Standard Webhooks has it.
+     Send your tenant's events to an address, signed as Standard Webhooks defines.
 
-    Verify the signature with the secret, which is shown this once; answer with any 2xx. An event may
-    come more than
-    once: its `webhook-id` stays the same. Those of one connection come in their order.
+    Verify the signature with the secret, which is shown only this once, and answer with any 2xx. An
+    event may arrive
+    more than once, with the same `webhook-id`. The events of one connection arrive in order.
 
     Args:
         body (WebhookRequest): Where to send events.
@@ -137,11 +137,11 @@ def sync(
 ) -> NewWebhookView | Problem | None:
     """Create a webhook
 
-     Have your tenant's events sent to an address, signed as Standard Webhooks has it.
+     Send your tenant's events to an address, signed as Standard Webhooks defines.
 
-    Verify the signature with the secret, which is shown this once; answer with any 2xx. An event may
-    come more than
-    once: its `webhook-id` stays the same. Those of one connection come in their order.
+    Verify the signature with the secret, which is shown only this once, and answer with any 2xx. An
+    event may arrive
+    more than once, with the same `webhook-id`. The events of one connection arrive in order.
 
     Args:
         body (WebhookRequest): Where to send events.
@@ -167,11 +167,11 @@ async def asyncio_detailed(
 ) -> Response[NewWebhookView | Problem]:
     """Create a webhook
 
-     Have your tenant's events sent to an address, signed as Standard Webhooks has it.
+     Send your tenant's events to an address, signed as Standard Webhooks defines.
 
-    Verify the signature with the secret, which is shown this once; answer with any 2xx. An event may
-    come more than
-    once: its `webhook-id` stays the same. Those of one connection come in their order.
+    Verify the signature with the secret, which is shown only this once, and answer with any 2xx. An
+    event may arrive
+    more than once, with the same `webhook-id`. The events of one connection arrive in order.
 
     Args:
         body (WebhookRequest): Where to send events.
@@ -200,11 +200,11 @@ async def asyncio(
 ) -> NewWebhookView | Problem | None:
     """Create a webhook
 
-     Have your tenant's events sent to an address, signed as Standard Webhooks has it.
+     Send your tenant's events to an address, signed as Standard Webhooks defines.
 
-    Verify the signature with the secret, which is shown this once; answer with any 2xx. An event may
-    come more than
-    once: its `webhook-id` stays the same. Those of one connection come in their order.
+    Verify the signature with the secret, which is shown only this once, and answer with any 2xx. An
+    event may arrive
+    more than once, with the same `webhook-id`. The events of one connection arrive in order.
 
     Args:
         body (WebhookRequest): Where to send events.

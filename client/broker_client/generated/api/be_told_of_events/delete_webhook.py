@@ -95,7 +95,7 @@ def sync_detailed(
 ) -> Response[Any | Problem]:
     """Delete a webhook
 
-     Send nothing there any more, not even what has happened already.
+     Stop sending events there, including those that are waiting.
 
     Args:
         webhook_id (str):
@@ -126,7 +126,7 @@ def sync(
 ) -> Any | Problem | None:
     """Delete a webhook
 
-     Send nothing there any more, not even what has happened already.
+     Stop sending events there, including those that are waiting.
 
     Args:
         webhook_id (str):
@@ -152,7 +152,7 @@ async def asyncio_detailed(
 ) -> Response[Any | Problem]:
     """Delete a webhook
 
-     Send nothing there any more, not even what has happened already.
+     Stop sending events there, including those that are waiting.
 
     Args:
         webhook_id (str):
@@ -181,7 +181,7 @@ async def asyncio(
 ) -> Any | Problem | None:
     """Delete a webhook
 
-     Send nothing there any more, not even what has happened already.
+     Stop sending events there, including those that are waiting.
 
     Args:
         webhook_id (str):

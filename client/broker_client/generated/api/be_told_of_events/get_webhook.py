@@ -97,7 +97,7 @@ def sync_detailed(
 ) -> Response[Problem | WebhookView]:
     """Show a webhook
 
-     Show a webhook, but for its secret.
+     Show a webhook without its secret.
 
     Args:
         webhook_id (str):
@@ -128,7 +128,7 @@ def sync(
 ) -> Problem | WebhookView | None:
     """Show a webhook
 
-     Show a webhook, but for its secret.
+     Show a webhook without its secret.
 
     Args:
         webhook_id (str):
@@ -154,7 +154,7 @@ async def asyncio_detailed(
 ) -> Response[Problem | WebhookView]:
     """Show a webhook
 
-     Show a webhook, but for its secret.
+     Show a webhook without its secret.
 
     Args:
         webhook_id (str):
@@ -183,7 +183,7 @@ async def asyncio(
 ) -> Problem | WebhookView | None:
     """Show a webhook
 
-     Show a webhook, but for its secret.
+     Show a webhook without its secret.
 
     Args:
         webhook_id (str):

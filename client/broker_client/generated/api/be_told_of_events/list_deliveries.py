@@ -128,14 +128,13 @@ def sync_detailed(
 ) -> Response[PageViewDeliveryView | Problem]:
     """List deliveries
 
-     List what was sent, waits or was given up, newest first. Seven days after its end a delivery is
-    removed.
+     List deliveries, newest first. They are removed seven days after they ended.
 
     Args:
         webhook_id (str):
         status (DeliveryStatus | None | Unset):
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -169,14 +168,13 @@ def sync(
 ) -> PageViewDeliveryView | Problem | None:
     """List deliveries
 
-     List what was sent, waits or was given up, newest first. Seven days after its end a delivery is
-    removed.
+     List deliveries, newest first. They are removed seven days after they ended.
 
     Args:
         webhook_id (str):
         status (DeliveryStatus | None | Unset):
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -205,14 +203,13 @@ async def asyncio_detailed(
 ) -> Response[PageViewDeliveryView | Problem]:
     """List deliveries
 
-     List what was sent, waits or was given up, newest first. Seven days after its end a delivery is
-    removed.
+     List deliveries, newest first. They are removed seven days after they ended.
 
     Args:
         webhook_id (str):
         status (DeliveryStatus | None | Unset):
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -244,14 +241,13 @@ async def asyncio(
 ) -> PageViewDeliveryView | Problem | None:
     """List deliveries
 
-     List what was sent, waits or was given up, newest first. Seven days after its end a delivery is
-    removed.
+     List deliveries, newest first. They are removed seven days after they ended.
 
     Args:
         webhook_id (str):
         status (DeliveryStatus | None | Unset):
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

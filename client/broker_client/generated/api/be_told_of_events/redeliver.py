@@ -100,7 +100,7 @@ def sync_detailed(
 ) -> Response[DeliveryView | Problem]:
     """Deliver again
 
-     Send an event again, whatever became of it, or now instead of later. It is tried for another day.
+     Send an event again, or now instead of later. It is retried for another day.
 
     Args:
         webhook_id (str):
@@ -134,7 +134,7 @@ def sync(
 ) -> DeliveryView | Problem | None:
     """Deliver again
 
-     Send an event again, whatever became of it, or now instead of later. It is tried for another day.
+     Send an event again, or now instead of later. It is retried for another day.
 
     Args:
         webhook_id (str):
@@ -163,7 +163,7 @@ async def asyncio_detailed(
 ) -> Response[DeliveryView | Problem]:
     """Deliver again
 
-     Send an event again, whatever became of it, or now instead of later. It is tried for another day.
+     Send an event again, or now instead of later. It is retried for another day.
 
     Args:
         webhook_id (str):
@@ -195,7 +195,7 @@ async def asyncio(
 ) -> DeliveryView | Problem | None:
     """Deliver again
 
-     Send an event again, whatever became of it, or now instead of later. It is tried for another day.
+     Send an event again, or now instead of later. It is retried for another day.
 
     Args:
         webhook_id (str):

@@ -97,8 +97,8 @@ def sync_detailed(
 ) -> Response[NewWebhookView | Problem]:
     """Rotate the secret
 
-     Draw a new secret, shown this once. For a day each delivery has two signatures, one by the old
-    secret.
+     Create a new secret, shown only this once. For a day each delivery also has a signature by the old
+    one.
 
     Args:
         webhook_id (str):
@@ -129,8 +129,8 @@ def sync(
 ) -> NewWebhookView | Problem | None:
     """Rotate the secret
 
-     Draw a new secret, shown this once. For a day each delivery has two signatures, one by the old
-    secret.
+     Create a new secret, shown only this once. For a day each delivery also has a signature by the old
+    one.
 
     Args:
         webhook_id (str):
@@ -156,8 +156,8 @@ async def asyncio_detailed(
 ) -> Response[NewWebhookView | Problem]:
     """Rotate the secret
 
-     Draw a new secret, shown this once. For a day each delivery has two signatures, one by the old
-    secret.
+     Create a new secret, shown only this once. For a day each delivery also has a signature by the old
+    one.
 
     Args:
         webhook_id (str):
@@ -186,8 +186,8 @@ async def asyncio(
 ) -> NewWebhookView | Problem | None:
     """Rotate the secret
 
-     Draw a new secret, shown this once. For a day each delivery has two signatures, one by the old
-    secret.
+     Create a new secret, shown only this once. For a day each delivery also has a signature by the old
+    one.
 
     Args:
         webhook_id (str):

@@ -112,13 +112,13 @@ def sync_detailed(
 ) -> Response[Problem | SessionView]:
     """Confirm a link
 
-     Show that the browser that linked the account belongs to your logged-in user.
+     Confirm that the browser that linked the account belongs to your logged-in user.
 
-    Take the `confirmation_code` from the return address, within that user's session, and send it here.
+    Take the `confirmation_code` from the return URL, in that user's own session, and send it here.
 
     Args:
         session_id (str):
-        body (ConfirmationRequest): The browser's code.
+        body (ConfirmationRequest): The code that the browser brought back.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -148,13 +148,13 @@ def sync(
 ) -> Problem | SessionView | None:
     """Confirm a link
 
-     Show that the browser that linked the account belongs to your logged-in user.
+     Confirm that the browser that linked the account belongs to your logged-in user.
 
-    Take the `confirmation_code` from the return address, within that user's session, and send it here.
+    Take the `confirmation_code` from the return URL, in that user's own session, and send it here.
 
     Args:
         session_id (str):
-        body (ConfirmationRequest): The browser's code.
+        body (ConfirmationRequest): The code that the browser brought back.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -179,13 +179,13 @@ async def asyncio_detailed(
 ) -> Response[Problem | SessionView]:
     """Confirm a link
 
-     Show that the browser that linked the account belongs to your logged-in user.
+     Confirm that the browser that linked the account belongs to your logged-in user.
 
-    Take the `confirmation_code` from the return address, within that user's session, and send it here.
+    Take the `confirmation_code` from the return URL, in that user's own session, and send it here.
 
     Args:
         session_id (str):
-        body (ConfirmationRequest): The browser's code.
+        body (ConfirmationRequest): The code that the browser brought back.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -213,13 +213,13 @@ async def asyncio(
 ) -> Problem | SessionView | None:
     """Confirm a link
 
-     Show that the browser that linked the account belongs to your logged-in user.
+     Confirm that the browser that linked the account belongs to your logged-in user.
 
-    Take the `confirmation_code` from the return address, within that user's session, and send it here.
+    Take the `confirmation_code` from the return URL, in that user's own session, and send it here.
 
     Args:
         session_id (str):
-        body (ConfirmationRequest): The browser's code.
+        body (ConfirmationRequest): The code that the browser brought back.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -111,7 +111,7 @@ def sync_detailed(
 
     Args:
         session_id (str):
-        wait (int | Unset): Seconds to wait for the end of the login. Default: 0.
+        wait (int | Unset): How many seconds to wait for the end of the login. Default: 0.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -145,7 +145,7 @@ def sync(
 
     Args:
         session_id (str):
-        wait (int | Unset): Seconds to wait for the end of the login. Default: 0.
+        wait (int | Unset): How many seconds to wait for the end of the login. Default: 0.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -174,7 +174,7 @@ async def asyncio_detailed(
 
     Args:
         session_id (str):
-        wait (int | Unset): Seconds to wait for the end of the login. Default: 0.
+        wait (int | Unset): How many seconds to wait for the end of the login. Default: 0.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -206,7 +206,7 @@ async def asyncio(
 
     Args:
         session_id (str):
-        wait (int | Unset): Seconds to wait for the end of the login. Default: 0.
+        wait (int | Unset): How many seconds to wait for the end of the login. Default: 0.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

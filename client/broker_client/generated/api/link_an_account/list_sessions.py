@@ -130,10 +130,10 @@ def sync_detailed(
      List sessions, newest first.
 
     Args:
-        user_id (None | str | Unset): Only this user's.
+        user_id (None | str | Unset): Only those of this user.
         status (None | SessionStatus | Unset):
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -170,10 +170,10 @@ def sync(
      List sessions, newest first.
 
     Args:
-        user_id (None | str | Unset): Only this user's.
+        user_id (None | str | Unset): Only those of this user.
         status (None | SessionStatus | Unset):
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -205,10 +205,10 @@ async def asyncio_detailed(
      List sessions, newest first.
 
     Args:
-        user_id (None | str | Unset): Only this user's.
+        user_id (None | str | Unset): Only those of this user.
         status (None | SessionStatus | Unset):
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -243,10 +243,10 @@ async def asyncio(
      List sessions, newest first.
 
     Args:
-        user_id (None | str | Unset): Only this user's.
+        user_id (None | str | Unset): Only those of this user.
         status (None | SessionStatus | Unset):
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

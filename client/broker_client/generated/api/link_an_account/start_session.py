@@ -121,18 +121,17 @@ def sync_detailed(
 ) -> Response[Problem | SessionView]:
     """Start a login
 
-     Start a login and send the user to `connect_url`, which binds the browser before it goes on to the
-    bank.
+     Start a login and send the user to `connect_url`, which binds the browser and leads on to the bank.
 
-    `authorization_url` leads straight to the bank, and binds the browser that comes back first: prefer
-    the other.
+    `authorization_url` leads straight to the bank, and only binds the browser that returns first:
+    prefer `connect_url`.
 
     Then wait for the end with `GET /v1/sessions/{id}?wait=30`.
 
     Args:
-        idempotency_key (None | str | Unset): Sent again with the same request, it gives the same
-            session.
-        body (SessionRequest): What is to be linked.
+        idempotency_key (None | str | Unset): Repeating the request with the same key returns the
+            same session.
+        body (SessionRequest): What to link.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -162,18 +161,17 @@ def sync(
 ) -> Problem | SessionView | None:
     """Start a login
 
-     Start a login and send the user to `connect_url`, which binds the browser before it goes on to the
-    bank.
+     Start a login and send the user to `connect_url`, which binds the browser and leads on to the bank.
 
-    `authorization_url` leads straight to the bank, and binds the browser that comes back first: prefer
-    the other.
+    `authorization_url` leads straight to the bank, and only binds the browser that returns first:
+    prefer `connect_url`.
 
     Then wait for the end with `GET /v1/sessions/{id}?wait=30`.
 
     Args:
-        idempotency_key (None | str | Unset): Sent again with the same request, it gives the same
-            session.
-        body (SessionRequest): What is to be linked.
+        idempotency_key (None | str | Unset): Repeating the request with the same key returns the
+            same session.
+        body (SessionRequest): What to link.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -198,18 +196,17 @@ async def asyncio_detailed(
 ) -> Response[Problem | SessionView]:
     """Start a login
 
-     Start a login and send the user to `connect_url`, which binds the browser before it goes on to the
-    bank.
+     Start a login and send the user to `connect_url`, which binds the browser and leads on to the bank.
 
-    `authorization_url` leads straight to the bank, and binds the browser that comes back first: prefer
-    the other.
+    `authorization_url` leads straight to the bank, and only binds the browser that returns first:
+    prefer `connect_url`.
 
     Then wait for the end with `GET /v1/sessions/{id}?wait=30`.
 
     Args:
-        idempotency_key (None | str | Unset): Sent again with the same request, it gives the same
-            session.
-        body (SessionRequest): What is to be linked.
+        idempotency_key (None | str | Unset): Repeating the request with the same key returns the
+            same session.
+        body (SessionRequest): What to link.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -237,18 +234,17 @@ async def asyncio(
 ) -> Problem | SessionView | None:
     """Start a login
 
-     Start a login and send the user to `connect_url`, which binds the browser before it goes on to the
-    bank.
+     Start a login and send the user to `connect_url`, which binds the browser and leads on to the bank.
 
-    `authorization_url` leads straight to the bank, and binds the browser that comes back first: prefer
-    the other.
+    `authorization_url` leads straight to the bank, and only binds the browser that returns first:
+    prefer `connect_url`.
 
     Then wait for the end with `GET /v1/sessions/{id}?wait=30`.
 
     Args:
-        idempotency_key (None | str | Unset): Sent again with the same request, it gives the same
-            session.
-        body (SessionRequest): What is to be linked.
+        idempotency_key (None | str | Unset): Repeating the request with the same key returns the
+            same session.
+        body (SessionRequest): What to link.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -50,7 +50,7 @@ def sync_detailed(
 ) -> Response[HealthzResponseHealthz]:
     """Is the process alive?
 
-     Answer as long as the process does; says nothing about the database or the bank.
+     Answer as long as the process runs. Says nothing about the database or the bank.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -75,7 +75,7 @@ def sync(
 ) -> HealthzResponseHealthz | None:
     """Is the process alive?
 
-     Answer as long as the process does; says nothing about the database or the bank.
+     Answer as long as the process runs. Says nothing about the database or the bank.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -96,7 +96,7 @@ async def asyncio_detailed(
 ) -> Response[HealthzResponseHealthz]:
     """Is the process alive?
 
-     Answer as long as the process does; says nothing about the database or the bank.
+     Answer as long as the process runs. Says nothing about the database or the bank.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -119,7 +119,7 @@ async def asyncio(
 ) -> HealthzResponseHealthz | None:
     """Is the process alive?
 
-     Answer as long as the process does; says nothing about the database or the bank.
+     Answer as long as the process runs. Says nothing about the database or the bank.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -119,8 +119,8 @@ def sync_detailed(
 
     Args:
         connection_id (None | str | Unset):
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -156,8 +156,8 @@ def sync(
 
     Args:
         connection_id (None | str | Unset):
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -188,8 +188,8 @@ async def asyncio_detailed(
 
     Args:
         connection_id (None | str | Unset):
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -223,8 +223,8 @@ async def asyncio(
 
     Args:
         connection_id (None | str | Unset):
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

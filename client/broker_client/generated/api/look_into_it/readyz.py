@@ -50,7 +50,7 @@ def sync_detailed(
 ) -> Response[Any]:
     """Can it serve?
 
-     Tell whether this replica should get requests, and what is amiss.
+     Return whether this replica should receive requests, and what is wrong if not.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -75,7 +75,7 @@ async def asyncio_detailed(
 ) -> Response[Any]:
     """Can it serve?
 
-     Tell whether this replica should get requests, and what is amiss.
+     Return whether this replica should receive requests, and what is wrong if not.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

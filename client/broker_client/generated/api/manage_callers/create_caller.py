@@ -102,7 +102,7 @@ def sync_detailed(
 ) -> Response[NewCallerView | Problem]:
     """Create a caller
 
-     Create a caller in your tenant. Its API key is shown this once.
+     Create a caller in your tenant. Its API key is shown only this once.
 
     Args:
         body (CallerRequest): A new caller.
@@ -133,7 +133,7 @@ def sync(
 ) -> NewCallerView | Problem | None:
     """Create a caller
 
-     Create a caller in your tenant. Its API key is shown this once.
+     Create a caller in your tenant. Its API key is shown only this once.
 
     Args:
         body (CallerRequest): A new caller.
@@ -159,7 +159,7 @@ async def asyncio_detailed(
 ) -> Response[NewCallerView | Problem]:
     """Create a caller
 
-     Create a caller in your tenant. Its API key is shown this once.
+     Create a caller in your tenant. Its API key is shown only this once.
 
     Args:
         body (CallerRequest): A new caller.
@@ -188,7 +188,7 @@ async def asyncio(
 ) -> NewCallerView | Problem | None:
     """Create a caller
 
-     Create a caller in your tenant. Its API key is shown this once.
+     Create a caller in your tenant. Its API key is shown only this once.
 
     Args:
         body (CallerRequest): A new caller.

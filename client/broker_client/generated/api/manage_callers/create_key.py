@@ -115,7 +115,7 @@ def sync_detailed(
 ) -> Response[NewApiKeyView | Problem]:
     """Create an API key
 
-     Create a further key; the others stay good. It is shown this once.
+     Create another key; the others stay valid. It is shown only this once.
 
     Args:
         caller_id (str):
@@ -149,7 +149,7 @@ def sync(
 ) -> NewApiKeyView | Problem | None:
     """Create an API key
 
-     Create a further key; the others stay good. It is shown this once.
+     Create another key; the others stay valid. It is shown only this once.
 
     Args:
         caller_id (str):
@@ -178,7 +178,7 @@ async def asyncio_detailed(
 ) -> Response[NewApiKeyView | Problem]:
     """Create an API key
 
-     Create a further key; the others stay good. It is shown this once.
+     Create another key; the others stay valid. It is shown only this once.
 
     Args:
         caller_id (str):
@@ -210,7 +210,7 @@ async def asyncio(
 ) -> NewApiKeyView | Problem | None:
     """Create an API key
 
-     Create a further key; the others stay good. It is shown this once.
+     Create another key; the others stay valid. It is shown only this once.
 
     Args:
         caller_id (str):

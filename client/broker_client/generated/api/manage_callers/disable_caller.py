@@ -95,7 +95,7 @@ def sync_detailed(
 ) -> Response[Any | Problem]:
     """Disable a caller
 
-     Refuse all keys of a caller from now on.
+     Reject all keys of a caller from now on.
 
     Args:
         caller_id (str):
@@ -126,7 +126,7 @@ def sync(
 ) -> Any | Problem | None:
     """Disable a caller
 
-     Refuse all keys of a caller from now on.
+     Reject all keys of a caller from now on.
 
     Args:
         caller_id (str):
@@ -152,7 +152,7 @@ async def asyncio_detailed(
 ) -> Response[Any | Problem]:
     """Disable a caller
 
-     Refuse all keys of a caller from now on.
+     Reject all keys of a caller from now on.
 
     Args:
         caller_id (str):
@@ -181,7 +181,7 @@ async def asyncio(
 ) -> Any | Problem | None:
     """Disable a caller
 
-     Refuse all keys of a caller from now on.
+     Reject all keys of a caller from now on.
 
     Args:
         caller_id (str):

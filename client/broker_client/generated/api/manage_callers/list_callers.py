@@ -109,8 +109,8 @@ def sync_detailed(
      List the callers of your tenant, newest first.
 
     Args:
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -143,8 +143,8 @@ def sync(
      List the callers of your tenant, newest first.
 
     Args:
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -172,8 +172,8 @@ async def asyncio_detailed(
      List the callers of your tenant, newest first.
 
     Args:
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -204,8 +204,8 @@ async def asyncio(
      List the callers of your tenant, newest first.
 
     Args:
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

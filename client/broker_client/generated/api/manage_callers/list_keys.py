@@ -116,12 +116,12 @@ def sync_detailed(
 ) -> Response[PageViewApiKeyView | Problem]:
     """List API keys
 
-     List a caller's keys, oldest first, but for their secrets.
+     List a caller's keys without their secrets, oldest first.
 
     Args:
         caller_id (str):
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -153,12 +153,12 @@ def sync(
 ) -> PageViewApiKeyView | Problem | None:
     """List API keys
 
-     List a caller's keys, oldest first, but for their secrets.
+     List a caller's keys without their secrets, oldest first.
 
     Args:
         caller_id (str):
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -185,12 +185,12 @@ async def asyncio_detailed(
 ) -> Response[PageViewApiKeyView | Problem]:
     """List API keys
 
-     List a caller's keys, oldest first, but for their secrets.
+     List a caller's keys without their secrets, oldest first.
 
     Args:
         caller_id (str):
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -220,12 +220,12 @@ async def asyncio(
 ) -> PageViewApiKeyView | Problem | None:
     """List API keys
 
-     List a caller's keys, oldest first, but for their secrets.
+     List a caller's keys without their secrets, oldest first.
 
     Args:
         caller_id (str):
-        limit (int | Unset): The most items of a page. Default: 50.
-        cursor (None | str | Unset): The `next_cursor` of the page before.
+        limit (int | Unset): The maximum number of items in a page. Default: 50.
+        cursor (None | str | Unset): The `next_cursor` of the previous page.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

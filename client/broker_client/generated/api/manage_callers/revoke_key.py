@@ -98,7 +98,7 @@ def sync_detailed(
 ) -> Response[Any | Problem]:
     """Revoke an API key
 
-     Refuse a key from now on, on every replica.
+     Reject a key from now on, on every replica.
 
     Args:
         caller_id (str):
@@ -132,7 +132,7 @@ def sync(
 ) -> Any | Problem | None:
     """Revoke an API key
 
-     Refuse a key from now on, on every replica.
+     Reject a key from now on, on every replica.
 
     Args:
         caller_id (str):
@@ -161,7 +161,7 @@ async def asyncio_detailed(
 ) -> Response[Any | Problem]:
     """Revoke an API key
 
-     Refuse a key from now on, on every replica.
+     Reject a key from now on, on every replica.
 
     Args:
         caller_id (str):
@@ -193,7 +193,7 @@ async def asyncio(
 ) -> Any | Problem | None:
     """Revoke an API key
 
-     Refuse a key from now on, on every replica.
+     Reject a key from now on, on every replica.
 
     Args:
         caller_id (str):

@@ -103,7 +103,7 @@ def sync_detailed(
 ) -> Response[Any | str]:
     """Come back from the bank
 
-     End the login: a page, or a redirect to the session's `return_url`.
+     End the login: show a page, or redirect to the session's `return_url`.
 
     Args:
         state (str):
@@ -152,7 +152,7 @@ def sync(
 ) -> Any | str | None:
     """Come back from the bank
 
-     End the login: a page, or a redirect to the session's `return_url`.
+     End the login: show a page, or redirect to the session's `return_url`.
 
     Args:
         state (str):
@@ -196,7 +196,7 @@ async def asyncio_detailed(
 ) -> Response[Any | str]:
     """Come back from the bank
 
-     End the login: a page, or a redirect to the session's `return_url`.
+     End the login: show a page, or redirect to the session's `return_url`.
 
     Args:
         state (str):
@@ -243,7 +243,7 @@ async def asyncio(
 ) -> Any | str | None:
     """Come back from the bank
 
-     End the login: a page, or a redirect to the session's `return_url`.
+     End the login: show a page, or redirect to the session's `return_url`.
 
     Args:
         state (str):

@@ -68,7 +68,7 @@ def sync_detailed(
 ) -> Response[Any | str]:
     """Come back from the bank's page
 
-     Ask the bank what became of it: a page, or a redirect to `return_url`.
+     Ask the bank for the outcome: show a page, or redirect to `return_url`.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -93,7 +93,7 @@ def sync(
 ) -> Any | str | None:
     """Come back from the bank's page
 
-     Ask the bank what became of it: a page, or a redirect to `return_url`.
+     Ask the bank for the outcome: show a page, or redirect to `return_url`.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -114,7 +114,7 @@ async def asyncio_detailed(
 ) -> Response[Any | str]:
     """Come back from the bank's page
 
-     Ask the bank what became of it: a page, or a redirect to `return_url`.
+     Ask the bank for the outcome: show a page, or redirect to `return_url`.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -137,7 +137,7 @@ async def asyncio(
 ) -> Any | str | None:
     """Come back from the bank's page
 
-     Ask the bank what became of it: a page, or a redirect to `return_url`.
+     Ask the bank for the outcome: show a page, or redirect to `return_url`.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

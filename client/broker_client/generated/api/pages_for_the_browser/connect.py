@@ -81,6 +81,10 @@ def sync_detailed(
      Bind this browser to the session, and redirect it to the bank. After the login, show it the outcome
     again.
 
+    Only a person's navigation does that, as `Sec-Fetch-*` headers report. Other requests get a page
+    with one button,
+    so that link scanners and chat previews do not use the link up.
+
     Args:
         ticket (str):
 
@@ -113,6 +117,10 @@ def sync(
      Bind this browser to the session, and redirect it to the bank. After the login, show it the outcome
     again.
 
+    Only a person's navigation does that, as `Sec-Fetch-*` headers report. Other requests get a page
+    with one button,
+    so that link scanners and chat previews do not use the link up.
+
     Args:
         ticket (str):
 
@@ -139,6 +147,10 @@ async def asyncio_detailed(
 
      Bind this browser to the session, and redirect it to the bank. After the login, show it the outcome
     again.
+
+    Only a person's navigation does that, as `Sec-Fetch-*` headers report. Other requests get a page
+    with one button,
+    so that link scanners and chat previews do not use the link up.
 
     Args:
         ticket (str):
@@ -169,6 +181,10 @@ async def asyncio(
 
      Bind this browser to the session, and redirect it to the bank. After the login, show it the outcome
     again.
+
+    Only a person's navigation does that, as `Sec-Fetch-*` headers report. Other requests get a page
+    with one button,
+    so that link scanners and chat previews do not use the link up.
 
     Args:
         ticket (str):

@@ -112,12 +112,12 @@ def sync_detailed(
 
      Show an interaction; with `wait`, as soon as it has ended.
 
-    Once the user is back, the bank is asked what became of it, with the connection's token.
+    Once the user has returned, the broker asks the bank for the outcome, with the connection's token.
 
     Args:
         connection_id (str):
         interaction_id (str):
-        wait (int | Unset): Seconds to wait for its end. Default: 0.
+        wait (int | Unset): How many seconds to wait for its end. Default: 0.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -151,12 +151,12 @@ def sync(
 
      Show an interaction; with `wait`, as soon as it has ended.
 
-    Once the user is back, the bank is asked what became of it, with the connection's token.
+    Once the user has returned, the broker asks the bank for the outcome, with the connection's token.
 
     Args:
         connection_id (str):
         interaction_id (str):
-        wait (int | Unset): Seconds to wait for its end. Default: 0.
+        wait (int | Unset): How many seconds to wait for its end. Default: 0.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -185,12 +185,12 @@ async def asyncio_detailed(
 
      Show an interaction; with `wait`, as soon as it has ended.
 
-    Once the user is back, the bank is asked what became of it, with the connection's token.
+    Once the user has returned, the broker asks the bank for the outcome, with the connection's token.
 
     Args:
         connection_id (str):
         interaction_id (str):
-        wait (int | Unset): Seconds to wait for its end. Default: 0.
+        wait (int | Unset): How many seconds to wait for its end. Default: 0.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -222,12 +222,12 @@ async def asyncio(
 
      Show an interaction; with `wait`, as soon as it has ended.
 
-    Once the user is back, the bank is asked what became of it, with the connection's token.
+    Once the user has returned, the broker asks the bank for the outcome, with the connection's token.
 
     Args:
         connection_id (str):
         interaction_id (str):
-        wait (int | Unset): Seconds to wait for its end. Default: 0.
+        wait (int | Unset): How many seconds to wait for its end. Default: 0.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

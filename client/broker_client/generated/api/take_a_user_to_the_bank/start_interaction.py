@@ -112,7 +112,7 @@ def sync_detailed(
 ) -> Response[InteractionView | Problem]:
     """Take the user to the bank
 
-     When the bank has answered a query with `USER_INTERACTION_REQUIRED`, send the user to `connect_url`.
+     When the bank answers a query with `USER_INTERACTION_REQUIRED`, send the user to `connect_url`.
 
     Then wait with `GET …/interactions/{id}?wait=30`, and once it is `completed`, send the query again.
 
@@ -149,7 +149,7 @@ def sync(
 ) -> InteractionView | Problem | None:
     """Take the user to the bank
 
-     When the bank has answered a query with `USER_INTERACTION_REQUIRED`, send the user to `connect_url`.
+     When the bank answers a query with `USER_INTERACTION_REQUIRED`, send the user to `connect_url`.
 
     Then wait with `GET …/interactions/{id}?wait=30`, and once it is `completed`, send the query again.
 
@@ -181,7 +181,7 @@ async def asyncio_detailed(
 ) -> Response[InteractionView | Problem]:
     """Take the user to the bank
 
-     When the bank has answered a query with `USER_INTERACTION_REQUIRED`, send the user to `connect_url`.
+     When the bank answers a query with `USER_INTERACTION_REQUIRED`, send the user to `connect_url`.
 
     Then wait with `GET …/interactions/{id}?wait=30`, and once it is `completed`, send the query again.
 
@@ -216,7 +216,7 @@ async def asyncio(
 ) -> InteractionView | Problem | None:
     """Take the user to the bank
 
-     When the bank has answered a query with `USER_INTERACTION_REQUIRED`, send the user to `connect_url`.
+     When the bank answers a query with `USER_INTERACTION_REQUIRED`, send the user to `connect_url`.
 
     Then wait with `GET …/interactions/{id}?wait=30`, and once it is `completed`, send the query again.
 

@@ -95,7 +95,7 @@ def sync_detailed(
 ) -> Response[Any | Problem]:
     """Disconnect an account
 
-     End a connection: unusable at once on every replica, revoked at the bank, its tokens erased.
+     End a connection: unusable at once on every replica, its tokens erased and revoked at the bank.
 
     Args:
         connection_id (str):
@@ -126,7 +126,7 @@ def sync(
 ) -> Any | Problem | None:
     """Disconnect an account
 
-     End a connection: unusable at once on every replica, revoked at the bank, its tokens erased.
+     End a connection: unusable at once on every replica, its tokens erased and revoked at the bank.
 
     Args:
         connection_id (str):
@@ -152,7 +152,7 @@ async def asyncio_detailed(
 ) -> Response[Any | Problem]:
     """Disconnect an account
 
-     End a connection: unusable at once on every replica, revoked at the bank, its tokens erased.
+     End a connection: unusable at once on every replica, its tokens erased and revoked at the bank.
 
     Args:
         connection_id (str):
@@ -181,7 +181,7 @@ async def asyncio(
 ) -> Any | Problem | None:
     """Disconnect an account
 
-     End a connection: unusable at once on every replica, revoked at the bank, its tokens erased.
+     End a connection: unusable at once on every replica, its tokens erased and revoked at the bank.
 
     Args:
         connection_id (str):

@@ -90,7 +90,7 @@ def sync_detailed(
 ) -> Response[Any | Problem]:
     """Erase a user
 
-     End all of a user's connections, and erase the sessions. To erase nobody is no error.
+     End all of a user's connections and erase the sessions. An unknown user is no error.
 
     Args:
         user_id (str):
@@ -121,7 +121,7 @@ def sync(
 ) -> Any | Problem | None:
     """Erase a user
 
-     End all of a user's connections, and erase the sessions. To erase nobody is no error.
+     End all of a user's connections and erase the sessions. An unknown user is no error.
 
     Args:
         user_id (str):
@@ -147,7 +147,7 @@ async def asyncio_detailed(
 ) -> Response[Any | Problem]:
     """Erase a user
 
-     End all of a user's connections, and erase the sessions. To erase nobody is no error.
+     End all of a user's connections and erase the sessions. An unknown user is no error.
 
     Args:
         user_id (str):
@@ -176,7 +176,7 @@ async def asyncio(
 ) -> Any | Problem | None:
     """Erase a user
 
-     End all of a user's connections, and erase the sessions. To erase nobody is no error.
+     End all of a user's connections and erase the sessions. An unknown user is no error.
 
     Args:
         user_id (str):

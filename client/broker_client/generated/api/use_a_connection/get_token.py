@@ -125,7 +125,7 @@ def sync_detailed(
 ) -> Response[Problem | TokenView]:
     """Get an access token
 
-     Get an access token for use beside the broker. Off for every caller unless granted `tokens:read`.
+     Get an access token for use outside the broker. Only for callers that were granted `tokens:read`.
 
     Args:
         connection_id (str):
@@ -159,7 +159,7 @@ def sync(
 ) -> Problem | TokenView | None:
     """Get an access token
 
-     Get an access token for use beside the broker. Off for every caller unless granted `tokens:read`.
+     Get an access token for use outside the broker. Only for callers that were granted `tokens:read`.
 
     Args:
         connection_id (str):
@@ -188,7 +188,7 @@ async def asyncio_detailed(
 ) -> Response[Problem | TokenView]:
     """Get an access token
 
-     Get an access token for use beside the broker. Off for every caller unless granted `tokens:read`.
+     Get an access token for use outside the broker. Only for callers that were granted `tokens:read`.
 
     Args:
         connection_id (str):
@@ -220,7 +220,7 @@ async def asyncio(
 ) -> Problem | TokenView | None:
     """Get an access token
 
-     Get an access token for use beside the broker. Off for every caller unless granted `tokens:read`.
+     Get an access token for use outside the broker. Only for callers that were granted `tokens:read`.
 
     Args:
         connection_id (str):

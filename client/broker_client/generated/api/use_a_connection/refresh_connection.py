@@ -125,11 +125,11 @@ def sync_detailed(
 ) -> Response[ConnectionView | Problem]:
     """Refresh the token now
 
-     Refresh the access token. Rarely needed: queries do so by themselves.
+     Refresh the access token. Rarely needed: queries do it by themselves.
 
     Each refresh opens a new banking session, which the user may notice. With `version`, nothing happens
-    where somebody
-    else has refreshed that version already.
+    if that version
+    has already been refreshed.
 
     Args:
         connection_id (str):
@@ -163,11 +163,11 @@ def sync(
 ) -> ConnectionView | Problem | None:
     """Refresh the token now
 
-     Refresh the access token. Rarely needed: queries do so by themselves.
+     Refresh the access token. Rarely needed: queries do it by themselves.
 
     Each refresh opens a new banking session, which the user may notice. With `version`, nothing happens
-    where somebody
-    else has refreshed that version already.
+    if that version
+    has already been refreshed.
 
     Args:
         connection_id (str):
@@ -196,11 +196,11 @@ async def asyncio_detailed(
 ) -> Response[ConnectionView | Problem]:
     """Refresh the token now
 
-     Refresh the access token. Rarely needed: queries do so by themselves.
+     Refresh the access token. Rarely needed: queries do it by themselves.
 
     Each refresh opens a new banking session, which the user may notice. With `version`, nothing happens
-    where somebody
-    else has refreshed that version already.
+    if that version
+    has already been refreshed.
 
     Args:
         connection_id (str):
@@ -232,11 +232,11 @@ async def asyncio(
 ) -> ConnectionView | Problem | None:
     """Refresh the token now
 
-     Refresh the access token. Rarely needed: queries do so by themselves.
+     Refresh the access token. Rarely needed: queries do it by themselves.
 
     Each refresh opens a new banking session, which the user may notice. With `version`, nothing happens
-    where somebody
-    else has refreshed that version already.
+    if that version
+    has already been refreshed.
 
     Args:
         connection_id (str):
