@@ -9,11 +9,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import ClientDisconnect
 
 from app.api.json_limits import check_json_limits
-from app.api.request_context import admit, require_single_headers
+from app.api.request_context import admit, request_interrupted, require_single_headers
 from app.base.strict_json import is_storable_in_postgresql
 from app.callers.admission import Admission
 from app.callers.permissions import Permission
-from app.errors import InvalidRequest, NotFound
+from app.errors import NotFound
 from app.runtime import Runtime
 
 _bearer = HTTPBearer(
@@ -73,7 +73,7 @@ async def _body_of(request: Request) -> bytes:
     try:
         return await request.body()
     except ClientDisconnect as error:
-        raise InvalidRequest("the request was interrupted") from error
+        raise request_interrupted() from error
 
 
 def requires(permission: Permission) -> Callable[..., Awaitable[Admission]]:

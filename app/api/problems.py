@@ -66,6 +66,11 @@ async def render_broker_error(request: Request, error: Exception) -> ProblemResp
     assert isinstance(error, BrokerError)
     if error.status >= 500:
         logger.warning("request_failed", code=error.code, exc_info=error)
+    return problem_of(request, error)
+
+
+def problem_of(request: Request, error: BrokerError) -> ProblemResponse:
+    """Return the problem document of an error."""
     return problem(
         request,
         status=error.status,
@@ -82,7 +87,7 @@ async def render_validation_error(request: Request, error: Exception) -> Problem
     errors = error.errors()
     if errors and errors[0]["type"] == "json_invalid":
         reason, position = errors[0]["ctx"]["error"], errors[0]["loc"][-1]
-        return await render_broker_error(request, invalid_json(reason, position))
+        return problem_of(request, invalid_json(reason, position))
     faults = [
         {"location": ".".join(str(part) for part in fault["loc"]), "message": _message(fault)} for fault in errors
     ]
@@ -126,21 +131,20 @@ async def render_http_exception(request: Request, error: Exception) -> ProblemRe
 def _methods_of(request: Request) -> str:
     """Return the methods of a path. The framework only knows those of the first route that matches."""
     routes: Sequence[APIRoute] = request.app.state.routes
-    found = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-    methods = {method for route in found for method in route.methods or ()}
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    methods = {method for route in matching for method in route.methods or ()}
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 async def render_unexpected(request: Request, error: Exception) -> ProblemResponse:
     """Render an internal error. Only the log has the details."""
     logger.error("request_crashed", exc_info=error)
-    return problem(
-        request,
-        status=500,
-        code=BrokerError.default_code,
-        title=BrokerError.title,
-        detail="the broker has an internal error; see its log for this request_id",
-    )
+    return problem_of(request, internal_error())
+
+
+def internal_error() -> BrokerError:
+    """Return the error that is shown if there is a bug in the broker."""
+    return BrokerError("the broker has an internal error; see its log for this request_id")
 
 
 def install_problem_handlers(app: FastAPI) -> None:

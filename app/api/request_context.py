@@ -53,6 +53,11 @@ def require_single_headers(scope: Scope) -> None:
             raise InvalidRequest(f"send the header {name.decode()} once", code="header_repeated")
 
 
+def request_interrupted() -> InvalidRequest:
+    """Return the error for a request whose client disconnected before the end of the body. Only the log shows it."""
+    return InvalidRequest("the request was interrupted")
+
+
 def request_id_of(scope: Scope) -> str:
     """Return the id of the request."""
     return str(scope.get(_REQUEST_ID, ""))

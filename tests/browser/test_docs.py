@@ -35,7 +35,7 @@ async def test_an_account_is_linked_and_queried_by_the_forms_alone(
     page = await person.open_tab()
     await page.goto(f"{PUBLIC_URL}/docs")
     assert (await send(page, "list_sessions")).startswith("401 Unauthorized")
-    await page.get_by_role("link", name="Type an API key in first").click()
+    await page.get_by_role("link", name="Enter an API key first").click()
     await page.get_by_label("API key", exact=True).fill(api.api_key)
     assert (await send(page, "start_session")).startswith("201 Created")
     async with page.context.expect_page() as opened:

@@ -11,8 +11,8 @@ from app.api.docs.reference import Call, Field, tasks_of
 
 _SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 _DESCRIPTION = (
-    "Set the variables `broker` and `api_key` (`make run` prints both). What an answer names, `session_id` and "
-    "`connection_id` for instance, is kept in variables that the next requests use."
+    "Set the variables `broker` and `api_key` (`make run` prints both). Ids in a response, such as "
+    "`session_id`, are kept in variables for the next requests."
 )
 # Keeps the id of what was created or read, for later requests.
 _REMEMBER = """\
@@ -58,7 +58,7 @@ def _request(call: Call) -> dict[str, Any]:
         request["body"] = {"mode": "raw", "raw": call.body, "options": {"raw": {"language": "json"}}}
     item: dict[str, Any] = {"name": call.summary, "request": request}
     resource = re.match(r"/v1/(session|connection|webhook|caller)s(/\{\w+\})?$", call.path)
-    if resource and call.answer and "items" not in json.loads(call.answer):
+    if resource and call.response and "items" not in json.loads(call.response):
         script = (_REMEMBER % f"{resource[1]}_id").splitlines()
         item["event"] = [{"listen": "test", "script": {"type": "text/javascript", "exec": script}}]
     return item

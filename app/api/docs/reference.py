@@ -58,8 +58,8 @@ class Call:
     is_body_required: bool
     status: int
     phrase: str
-    answer: str | None
-    refusals: list[CallError]
+    response: str | None
+    errors: list[CallError]
 
     @property
     def curl(self) -> str:
@@ -96,10 +96,10 @@ def tasks_of(document: dict[str, Any]) -> list[Task]:
 
 def _call(document: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> Call:
     body = operation.get("requestBody")
-    status, answered = next(
+    status, described = next(
         (int(code), response) for code, response in operation["responses"].items() if int(code) < 400
     )
-    content = answered.get("content", {}).get("application/json")
+    content = described.get("content", {}).get("application/json")
     example = _content_example(document, content) if content else None
     security = operation.get("security")
     return Call(
@@ -114,8 +114,8 @@ def _call(document: dict[str, Any], path: str, method: str, operation: dict[str,
         is_body_required=bool(body and body.get("required")),
         status=status,
         phrase=HTTPStatus(status).phrase,
-        answer=None if example is None else _text(example),
-        refusals=sorted(_refusals(operation), key=lambda error: error.status),
+        response=None if example is None else _text(example),
+        errors=sorted(_errors(operation), key=lambda error: error.status),
     )
 
 
@@ -133,7 +133,7 @@ def _field(document: dict[str, Any], parameter: dict[str, Any]) -> Field:
     )
 
 
-def _refusals(operation: dict[str, Any]) -> Iterator[CallError]:
+def _errors(operation: dict[str, Any]) -> Iterator[CallError]:
     for status, response in operation["responses"].items():
         for content in response.get("content", {}).values():
             for code, example in content.get("examples", {}).items():
@@ -168,8 +168,8 @@ def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:  # noqa: 
 
 def _resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     name = schema.get("$ref", "").rpartition("/")[2]
-    found: dict[str, Any] = document["components"]["schemas"][name] | schema if name else schema
-    return found
+    resolved: dict[str, Any] = document["components"]["schemas"][name] | schema if name else schema
+    return resolved
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - JSON

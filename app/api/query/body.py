@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from starlette.types import Message, Receive
 
+from app.api.request_context import request_interrupted
 from app.errors import InvalidRequest, RequestTimeout, RequestTooLarge
 
 _BODY_TIMEOUT = 30.0  # seconds from the end of the headers
@@ -45,7 +46,7 @@ async def _read_parts(message: Message, receive: Receive, limit: int, reserve: C
     body, reserved = bytearray(), 0
     while True:
         if message["type"] == "http.disconnect":
-            raise InvalidRequest("the request was interrupted")
+            raise request_interrupted()
         body += message.get("body", b"")
         if len(body) > limit:
             raise _too_large(limit)

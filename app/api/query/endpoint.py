@@ -12,6 +12,7 @@ from functools import partial
 from starlette.types import Receive, Scope, Send
 
 from app.api.middleware import RequestRecord
+from app.api.problems import internal_error
 from app.api.query.body import read_body
 from app.api.query.client_disconnect import CLIENT_CLOSED_REQUEST, ClientDisconnect, DisconnectWatcher
 from app.api.query.errors import render_graphql_error
@@ -89,8 +90,7 @@ async def serve_query(
         if has_started:
             raise
         logger.exception("query_crashed", connection_id=connection_id)
-        error_response = BrokerError("the broker has an internal error; see its log for this request_id")
-        await _send_error(error_response, headers, record, send)
+        await _send_error(internal_error(), headers, record, send)
     finally:
         record.end()
 

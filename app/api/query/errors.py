@@ -12,10 +12,10 @@ JSON = "application/json"
 
 def media_type_for(accept: bytes) -> str:
     """Choose the media type as GraphQL over HTTP says: the newer one for clients that accept it."""
-    wanted = qualities(accept)
+    accepted = qualities(accept)
     return (
         GRAPHQL_RESPONSE_JSON
-        if wanted.get(GRAPHQL_RESPONSE_JSON, 0) > 0 and wanted[GRAPHQL_RESPONSE_JSON] >= wanted.get(JSON, 0)
+        if accepted.get(GRAPHQL_RESPONSE_JSON, 0) > 0 and accepted[GRAPHQL_RESPONSE_JSON] >= accepted.get(JSON, 0)
         else JSON
     )
 

@@ -10,11 +10,11 @@ from app.callers.permissions import Permission
 from app.store.callers import ApiKeyRecord, CallerRecord
 
 
-def _moment(value: datetime) -> datetime:
+def _as_utc(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError("must be a moment between the years 1 and 9999") from error
+        raise ValueError("must be between the years 1 and 9999") from error
 
 
 class CallerRequest(Strict):
@@ -49,8 +49,8 @@ class NewCallerView(CallerView):
 class ApiKeyRequest(Strict):
     """A further key."""
 
-    expires_at: Annotated[AwareDatetime, AfterValidator(_moment)] | None = Field(
-        default=None, description="Without one it is good until revoked.", examples=["2027-01-01T00:00:00Z"]
+    expires_at: Annotated[AwareDatetime, AfterValidator(_as_utc)] | None = Field(
+        default=None, description="By default the key is valid until it is revoked.", examples=["2027-01-01T00:00:00Z"]
     )
 
 

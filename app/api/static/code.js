@@ -1,12 +1,12 @@
 "use strict";
 
-// What goes with blocks of code: a button that copies one, and a choice where each step is there in several languages.
+// Adds a copy button to each code block, and a choice of language if steps are shown in several languages.
 const LANGUAGES = { sh: "Shell", python: "Python", js: "JavaScript" };
-const blocks = [...document.querySelectorAll("main pre")].filter((one) => !one.closest(".outcome"));
+const blocks = [...document.querySelectorAll("main pre")].filter((block) => !block.closest(".outcome"));
 
 const languageOf = (block) => /^language-(\w+)/.exec(block?.firstElementChild?.className ?? "")?.[1];
 
-// Of the blocks that follow each other directly, those that say the same in other words.
+// Groups of adjacent blocks: the same step in several languages.
 const alternatives = [];
 for (const block of blocks) {
   if (!(languageOf(block) in LANGUAGES)) continue;
@@ -24,37 +24,37 @@ function offerLanguages() {
   const legend = document.createElement("legend");
   legend.textContent = "Show each step in";
   choice.append(legend);
-  const kept = localStorage.getItem("language");
-  const chosen = kept in LANGUAGES ? kept : "";
-  for (const [value, name] of [...Object.entries(LANGUAGES), ["", "all of them"]]) {
+  const stored = localStorage.getItem("language");
+  const selected = stored in LANGUAGES ? stored : "";
+  for (const [value, name] of [...Object.entries(LANGUAGES), ["", "all languages"]]) {
     const label = document.createElement("label");
     const radio = document.createElement("input");
-    Object.assign(radio, { type: "radio", name: "language", value, checked: value === chosen });
+    Object.assign(radio, { type: "radio", name: "language", value, checked: value === selected });
     radio.addEventListener("change", () => choose(value));
     label.append(radio, ` ${name}`);
     choice.append(label);
   }
   document.querySelector("main h1").after(choice);
-  choose(chosen);
+  choose(selected);
 }
 
 function choose(language) {
   localStorage.setItem("language", language);
   for (const group of steps) {
-    const isThere = group.some((block) => languageOf(block) === language);
+    const isAvailable = group.some((block) => languageOf(block) === language);
     for (const block of group) {
-      const shown = !isThere || languageOf(block) === language;
+      const shown = !isAvailable || languageOf(block) === language;
       (block.closest(".code") ?? block).hidden = !shown;
     }
   }
 }
 
 function offerCopy(block) {
-  const around = document.createElement("div");
-  around.className = "code";
-  around.hidden = block.hidden;
+  const wrapper = document.createElement("div");
+  wrapper.className = "code";
+  wrapper.hidden = block.hidden;
   block.hidden = false;
-  block.replaceWith(around);
+  block.replaceWith(wrapper);
   const button = document.createElement("button");
   button.type = "button";
   button.className = "copy";
@@ -64,5 +64,5 @@ function offerCopy(block) {
     button.textContent = "Copied";
     setTimeout(() => (button.textContent = "Copy"), 2000);
   });
-  around.append(block, button);
+  wrapper.append(block, button);
 }

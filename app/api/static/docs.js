@@ -1,6 +1,6 @@
 "use strict";
 
-// The contents are open beside the page, and closed above it where it is narrow.
+// On a wide page the contents are open beside the text, on a narrow page closed above it.
 const contents = document.querySelector(".contents");
 const wide = matchMedia("(min-width: 62rem)");
 contents.open = wide.matches;
@@ -9,14 +9,14 @@ for (const link of contents.querySelectorAll("a")) {
   link.addEventListener("click", () => (contents.open = wide.matches));
 }
 
-// What is wider than the page can be scrolled with the keyboard; how wide the page is changes.
-for (const one of document.querySelectorAll("pre, table")) one.tabIndex = 0;
+// Elements that may be wider than the page must be scrollable with the keyboard.
+for (const element of document.querySelectorAll("pre, table")) element.tabIndex = 0;
 
 const key = document.querySelector("#key");
 const keyForm = document.querySelector("#key-form");
 keyForm?.addEventListener("submit", (event) => event.preventDefault());
 for (const form of document.querySelectorAll("form[data-path]")) form.addEventListener("submit", send);
-// What an answer names is offered where it is asked for: a session's id after a login was started.
+// Ids in responses fill the forms that need them: a session's id, for example, after a login was started.
 const known = {};
 
 async function send(event) {
@@ -40,37 +40,37 @@ async function send(event) {
   }
   const address = query.size ? `${path}?${query}` : path;
   outcome.textContent = "Sending …";
-  const began = performance.now();
+  const startedAt = performance.now();
   try {
-    const answer = await fetch(address, { method: form.dataset.method, headers, body, credentials: "omit" });
-    const text = await answer.text();
-    const milliseconds = Math.round(performance.now() - began);
-    show(outcome, `${answer.status} ${answer.statusText}, ${milliseconds} ms`, answer, text);
+    const response = await fetch(address, { method: form.dataset.method, headers, body, credentials: "omit" });
+    const text = await response.text();
+    const milliseconds = Math.round(performance.now() - startedAt);
+    show(outcome, `${response.status} ${response.statusText}, ${milliseconds} ms`, response, text);
   } catch (error) {
-    outcome.textContent = `No answer: ${error.message}`;
+    outcome.textContent = `No response: ${error.message}`;
   }
 }
 
-function show(outcome, line, answer, text) {
+function show(outcome, line, response, text) {
   let shown = text;
   let value;
   try {
     value = JSON.parse(text);
     shown = JSON.stringify(value, null, 2);
-    remember(value, answer.url);
+    remember(value, response.url);
   } catch {
     // Not JSON: shown as it is.
   }
   const head = document.createElement("p");
   head.textContent = line;
   outcome.replaceChildren(head);
-  const version = answer.headers.get("broker-token-version");
+  const version = response.headers.get("broker-token-version");
   if (version) head.append(`, Broker-Token-Version: ${version}`);
-  if (answer.status === 401 && !key.value) {
-    const above = document.createElement("a");
-    above.href = "#key";
-    above.textContent = "Type an API key in first";
-    outcome.append(above);
+  if (response.status === 401 && !key.value) {
+    const keyLink = document.createElement("a");
+    keyLink.href = "#key";
+    keyLink.textContent = "Enter an API key first";
+    outcome.append(keyLink);
   }
   if (shown) {
     const code = document.createElement("pre");
@@ -78,7 +78,7 @@ function show(outcome, line, answer, text) {
     code.textContent = shown;
     outcome.append(code);
   }
-  // Of the answer itself: what is deeper in it, such as metadata, others have written.
+  // Only the member of the response itself: nested values, such as metadata, come from others.
   const link = value?.connect_url;
   if (typeof link === "string" && link.startsWith(`${keyForm.dataset.publicUrl}/connect/`)) {
     const open = document.createElement("a");

@@ -21,7 +21,7 @@ function headers() {
   return { Authorization: `Bearer ${field("key").value.trim()}`, "Content-Type": "application/json" };
 }
 
-function ask(query, variables, signal) {
+function sendQuery(query, variables, signal) {
   const connection = encodeURIComponent(field("connection").value.trim());
   const body = JSON.stringify({ query, variables });
   const options = { method: "POST", headers: headers(), body, signal, credentials: "omit" };
@@ -39,31 +39,31 @@ async function run() {
     return;
   }
   sending?.abort();
-  const mine = (sending = new AbortController());
+  const controller = (sending = new AbortController());
   field("stop").disabled = false;
   outcome.textContent = "Sending …";
   try {
-    const answer = await ask(field("query").value, variables, mine.signal);
-    const text = await answer.text();
-    const version = answer.headers.get("broker-token-version");
+    const response = await sendQuery(field("query").value, variables, controller.signal);
+    const text = await response.text();
+    const version = response.headers.get("broker-token-version");
     const line = document.createElement("p");
     line.textContent =
-      `${answer.status} ${answer.statusText}, ` +
-      (version ? `the bank’s answer, token version ${version}` : "the broker’s answer") +
-      (answer.headers.has("server-timing") ? `; ${answer.headers.get("server-timing")}` : "");
+      `${response.status} ${response.statusText}, ` +
+      (version ? `from the bank, token version ${version}` : "from the broker") +
+      (response.headers.has("server-timing") ? `; ${response.headers.get("server-timing")}` : "");
     const shown = document.createElement("pre");
     shown.tabIndex = 0;
-    shown.textContent = readable(text);
+    shown.textContent = formatted(text);
     outcome.replaceChildren(line, shown);
     outcome.scrollIntoView({ block: "nearest" });
   } catch (error) {
-    outcome.textContent = mine.signal.aborted ? "Stopped." : `No answer: ${error.message}`;
+    outcome.textContent = controller.signal.aborted ? "Stopped." : `No response: ${error.message}`;
   } finally {
-    if (sending === mine) field("stop").disabled = true;
+    if (sending === controller) field("stop").disabled = true;
   }
 }
 
-function readable(text) {
+function formatted(text) {
   try {
     return JSON.stringify(JSON.parse(text), null, 2);
   } catch {
@@ -73,16 +73,16 @@ function readable(text) {
 
 async function listConnections() {
   const options = { headers: headers(), credentials: "omit" };
-  const answer = await fetch(`${up}v1/connections?status=active&limit=200`, options);
-  const listed = await answer.json();
-  if (!answer.ok) {
-    field("list-said").textContent = listed.detail;
+  const response = await fetch(`${up}v1/connections?status=active&limit=200`, options);
+  const page = await response.json();
+  if (!response.ok) {
+    field("list-status").textContent = page.detail;
     return;
   }
-  const choices = listed.items.map((one) => new Option(`${one.user_id}, ${one.created_at}`, one.id));
+  const choices = page.items.map((item) => new Option(`${item.user_id}, ${item.created_at}`, item.id));
   field("connections").replaceChildren(...choices);
-  if (listed.items.length) field("connection").value = listed.items[0].id;
-  field("list-said").textContent = `${listed.items.length} active connections; the newest is chosen.`;
+  if (page.items.length) field("connection").value = page.items[0].id;
+  field("list-status").textContent = `${page.items.length} active connections; the newest is selected.`;
 }
 
 const TYPE = "name kind ofType { name kind ofType { name kind ofType { name kind } } }";
@@ -95,51 +95,51 @@ const INTROSPECTION = `query Schema { __schema { types {
 } } }`;
 
 async function loadSchema() {
-  const said = field("schema-said");
+  const status = field("schema-status");
   if (!form.reportValidity()) return;
-  said.textContent = "Asking the bank …";
+  status.textContent = "Loading …";
   try {
-    const answer = await (await ask(INTROSPECTION, null)).json();
-    if (!answer.data?.__schema) {
-      said.textContent = `The bank does not tell its schema: ${answer.errors?.[0]?.message ?? "no reason given"}`;
+    const result = await (await sendQuery(INTROSPECTION, null)).json();
+    if (!result.data?.__schema) {
+      status.textContent = `The bank does not allow introspection: ${result.errors?.[0]?.message ?? "no reason given"}`;
       return;
     }
-    const types = answer.data.__schema.types.filter((one) => !one.name.startsWith("__"));
-    field("schema").replaceChildren(...types.map(shownType));
+    const types = result.data.__schema.types.filter((type) => !type.name.startsWith("__"));
+    field("schema").replaceChildren(...types.map(describeType));
     field("schema-search").hidden = false;
-    said.textContent = `${types.length} types`;
+    status.textContent = `${types.length} types`;
   } catch (error) {
-    said.textContent = `No answer: ${error.message}`;
+    status.textContent = `No response: ${error.message}`;
   }
 }
 
-function shownType(type) {
-  const shown = document.createElement("details");
+function describeType(type) {
+  const details = document.createElement("details");
   const summary = document.createElement("summary");
   const name = document.createElement("code");
   name.textContent = type.name;
   summary.append(name, ` ${type.kind.toLowerCase().replace("_", " ")}`);
   const list = document.createElement("ul");
-  for (const one of type.fields ?? type.inputFields ?? type.enumValues ?? type.possibleTypes ?? []) {
+  for (const member of type.fields ?? type.inputFields ?? type.enumValues ?? type.possibleTypes ?? []) {
     const item = document.createElement("li");
     const signature = document.createElement("code");
-    const args = one.args?.length ? `(${one.args.map((arg) => `${arg.name}: ${written(arg.type)}`).join(", ")})` : "";
-    signature.textContent = `${one.name}${args}${one.type ? `: ${written(one.type)}` : ""}`;
-    item.append(signature, one.description ? ` ${one.description}` : "");
+    const args = member.args?.length ? `(${member.args.map((arg) => `${arg.name}: ${typeName(arg.type)}`).join(", ")})` : "";
+    signature.textContent = `${member.name}${args}${member.type ? `: ${typeName(member.type)}` : ""}`;
+    item.append(signature, member.description ? ` ${member.description}` : "");
     list.append(item);
   }
-  shown.append(summary, type.description ?? "", list);
-  return shown;
+  details.append(summary, type.description ?? "", list);
+  return details;
 }
 
-function written(type) {
-  if (type.kind === "NON_NULL") return `${written(type.ofType)}!`;
-  return type.kind === "LIST" ? `[${written(type.ofType)}]` : type.name;
+function typeName(type) {
+  if (type.kind === "NON_NULL") return `${typeName(type.ofType)}!`;
+  return type.kind === "LIST" ? `[${typeName(type.ofType)}]` : type.name;
 }
 
 function filterSchema() {
-  const wanted = field("search").value.trim().toLowerCase();
+  const text = field("search").value.trim().toLowerCase();
   for (const type of field("schema").children) {
-    type.hidden = wanted !== "" && !type.textContent.toLowerCase().includes(wanted);
+    type.hidden = text !== "" && !type.textContent.toLowerCase().includes(text);
   }
 }
