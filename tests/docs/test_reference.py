@@ -31,10 +31,10 @@ class Examples:
         response = await self._send(call, query, body, ids)
         assert response.status_code == call.status, f"{call_id}: {response.text}"
         self.performed.add(call_id)
-        if call.answer is None:
+        if call.response is None:
             assert not response.content
             return None
-        require_same_shape(call_id, json.loads(call.answer), response.json())
+        require_same_shape(call_id, json.loads(call.response), response.json())
         return response.json()
 
     async def _send(self, call: Call, query: str, body: Any, ids: dict[str, str]) -> httpx.Response:

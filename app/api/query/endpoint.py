@@ -1,7 +1,7 @@
 """`POST /v1/connections/{id}/graphql`: the query path, a plain ASGI endpoint.
 
-A route of the web framework would cost more CPU than everything that is done here (decision 5). `docs/openapi.py`
-documents the call like any other.
+A route of the web framework would cost more CPU than everything that is done here (decision 5).
+`app/api/docs/openapi.py` documents the call like any other.
 """
 
 import re
