@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -25,6 +26,7 @@ from sandbox.settings import CLIENT_ID
 from tests.support.bank import running_bank
 from tests.support.broker import NO_TLS, Api, Broker, Browser, served, settings_for
 from tests.support.clock import AdjustableClock
+from tests.support.compiled_statements import share_compiled_statements
 from tests.support.hostile import HostileServer, hostile_server
 from tests.support.postgresql import Databases, opened_databases, shared_postgresql
 from tests.support.relay import Relay, run_relay
@@ -40,6 +42,9 @@ hypothesis_settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 hypothesis_settings.load_profile("steady")
+share_compiled_statements()
+# httpx tries to import sniffio for each lock. It is not installed, and with this entry the import fails at once.
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
 
 ApiFactory = Callable[..., Awaitable[Api]]
 

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from app.callers.permissions import Permission
-from app.main import create_api
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory
 from tests.support.broker import EVERYTHING, Api, Broker
+from tests.support.openapi import openapi_document
 
 # Nobody listens there.
 RECEIVER = "http://127.0.0.1:9/events"
@@ -141,7 +141,7 @@ async def things(api: Api, sign_up: ApiFactory, broker: Broker, bank: SandboxCli
 def test_every_call_of_the_api_has_a_row() -> None:
     documented = {
         (method.upper(), path)
-        for path, operations in create_api().openapi()["paths"].items()
+        for path, operations in openapi_document()["paths"].items()
         if path.startswith("/v1/")
         for method in operations
     }

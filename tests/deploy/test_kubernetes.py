@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from app.main import create_api
-from app.runtime import REQUEST_DRAIN_SECONDS, TASK_DRAIN_SECONDS
+from app.concurrency.shutdown import REQUEST_DRAIN_SECONDS, TASK_DRAIN_SECONDS
 from app.settings import Settings, load_settings
+from tests.support.openapi import openapi_document
 
 DIRECTORY = Path("deploy/kubernetes")
 KUSTOMIZATIONS = sorted(DIRECTORY.rglob("kustomization.yaml"))
@@ -50,7 +50,7 @@ def test_the_broker_accepts_the_settings(secrets: Path, monkeypatch: pytest.Monk
 
 
 def test_probes_use_paths_of_the_api() -> None:
-    paths = create_api().openapi()["paths"]
+    paths = openapi_document()["paths"]
     for name in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert CONTAINER[name]["httpGet"]["path"] in paths
 

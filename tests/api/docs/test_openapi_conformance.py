@@ -6,6 +6,7 @@ Derandomised, so that a run is repeated by the next one; CASES=300 makes more of
 import os
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 from urllib.parse import quote
 
@@ -15,11 +16,14 @@ from hypothesis import HealthCheck, Phase, assume, settings
 from schemathesis.checks import CHECKS
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from app.main import create_api
 from app.store.postgresql.database_time import seconds_from_now
 from app.store.tables import interactions
 from sandbox.client import SandboxClient
 from tests.support.broker import Api, Broker
+from tests.support.openapi import openapi_document
+
+# Loaded here only, because it takes seconds: see `addopts` in pyproject.toml.
+pytest_plugins = ["schemathesis.pytest.plugin"]
 
 CASES = int(os.environ.get("CASES", "10"))
 UNFORESEEABLE = (
@@ -30,7 +34,7 @@ UNFORESEEABLE = (
     "idempotency_key_reused",
     "confirmation_code_wrong",
 )
-SCHEMA: Any = schemathesis.openapi.from_dict(create_api().openapi())
+SCHEMA: Any = schemathesis.openapi.from_dict(deepcopy(openapi_document()))
 
 
 class _Key:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from app.api.docs.postman import collection_of
-from app.main import create_api
+from tests.support.openapi import openapi_document
 
-DOCUMENT = create_api().openapi()
+DOCUMENT = openapi_document()
 COLLECTION = collection_of(DOCUMENT)
 
 
