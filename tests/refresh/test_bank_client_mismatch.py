@@ -1,9 +1,12 @@
 """A broker that is configured with another client of the bank cannot harm the grants of the right one."""
 
+import json
+
 import pytest
 from pydantic import SecretStr
 
 from app.errors import BankClientMismatch
+from app.spool.logins import UnsavedTokenResponse
 from app.store.enums import ConnectionStatus, RefreshCause, SessionStatus
 from app.store.tables import revocations
 from sandbox.client import SandboxClient
@@ -139,3 +142,23 @@ async def test_every_endpoint_reports_the_mismatch(
     assert page.status_code == 503
     assert "try again in a moment" in page.text
     assert (await api.session(session["id"]))["status"] == "pending"
+
+
+async def test_a_stored_response_waits_for_a_replica_with_the_right_client(
+    replica: Replica, misconfigured: Replica, rows: Rows, bank: SandboxClient
+) -> None:
+    tokens = await bank.link()
+    session = await replica.start_login()
+    await rows.change_session(session.id, status=SessionStatus.EXCHANGING, lease_until=None)
+    body = SecretStr(json.dumps(tokens))
+    unsaved = UnsavedTokenResponse(session.tenant, session.id, misconfigured.core.clock.now(), body)
+    await misconfigured.login.token_responses.store_and_complete(unsaved)
+    stored = await replica.login.sessions.get(CALLER, session.id)
+    assert stored.status is SessionStatus.EXCHANGING
+    assert stored.token_response is not None
+    assert await rows.count(revocations) == 0
+    # The id_token has another login's nonce, so the right client refuses it, and only then is the grant revoked.
+    await rows.change_session(session.id, lease_until=None)
+    await replica.maintenance.housekeeping.resume_overdue_logins()
+    assert (await replica.ended(session)).error_code == "id_token_nonce"
+    assert await rows.count(revocations) == 1

@@ -11,7 +11,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from sandbox.client import SandboxClient
-from sandbox.settings import CLIENT_ID, CLIENT_SECRET
+from sandbox.settings import CLIENT_ID, CLIENT_SECRET, OTHER_CLIENT_ID, OTHER_CLIENT_SECRET
 
 ACCOUNT_NAMES = "{ user { bankAccounts { name } } }"
 
@@ -174,3 +174,12 @@ async def test_only_forms_and_known_grant_types_are_accepted(bank: SandboxClient
         headers={"content-type": "application/x-www-form-urlencoded"},
     )
     assert repeated.json()["error"] == "invalid_request"
+
+
+async def test_another_client_cannot_use_a_refresh_token(bank: SandboxClient) -> None:
+    tokens = await bank.link()
+    other = {"client_id": OTHER_CLIENT_ID, "client_secret": OTHER_CLIENT_SECRET}
+    grant = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    refused = await bank.request_token(grant | other)
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
+    assert (await bank.refresh(tokens["refresh_token"])).status_code == 200
