@@ -63,6 +63,8 @@ class RefreshProtocol(RuleBasedStateMachine):
         self.clock = AdjustableClock()
         self.database = self.world.database
         self.database.is_unavailable = self.database.loses_next_commit = False
+        # Many ended connections of earlier examples would look like a storm of `invalid_grant`.
+        self.world.run(self.world.rows.delete_all_connections())
         tokens = TokenSet(SecretStr("access-1"), SecretStr(self.bank.current))
         self.connection_id = self.world.run(self.world.rows.insert(tokens, seconds_left=-1)).id
         self.processes: list[Process | None] = [None, None]

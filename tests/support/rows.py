@@ -145,6 +145,11 @@ class Rows:
         """End the lease of a refresh, and the pause after a failure."""
         await self.change_connection(connection_id, lease_until=None, retry_at=None)
 
+    async def delete_all_connections(self) -> None:
+        """Delete every connection and everything that refers to it, and end every storm of `invalid_grant`."""
+        async with self.database.transaction() as transaction:
+            await transaction.execute(text("TRUNCATE connections, bank_clients CASCADE"))
+
     async def wait_until_blocked(self, statements: int = 1) -> None:
         """Wait until this many statements wait for a lock in this database."""
         query = text(
