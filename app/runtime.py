@@ -24,7 +24,7 @@ from app.callers.body_budget import BodyLimits
 from app.callers.failure_throttle import ThrottleLimits
 from app.callers.registry import MAX_KEYS
 from app.concurrency.background_tasks import BackgroundTasks, log_unexpected_error
-from app.concurrency.shutdown import ShutdownSignal
+from app.concurrency.shutdown import TASK_DRAIN_SECONDS, ShutdownSignal
 from app.core import Core
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.login.build import BROWSER_TIMEOUT
@@ -41,10 +41,6 @@ from app.store.postgresql.notifications import Notifications
 from app.store.postgresql.schema import require_schema
 from app.webhooks.dispatcher import DispatchTimes
 
-# At a stop, the server first gives requests this long to end, and the broker then its refreshes: together less than
-# the 30 seconds after which orchestrators kill a process.
-REQUEST_DRAIN_SECONDS = 15.0
-TASK_DRAIN_SECONDS = 12.0
 logger = get_logger(__name__)
 
 

@@ -68,8 +68,9 @@ def serve(
 
 def application() -> ASGIApp:
     """Build the application, in each server process."""
-    # structlog and httpx import Rich if they find it, for tracebacks and a command line that a server does not use.
-    hide_package("rich")
+    # structlog and httpx import these if they can, for tracebacks and a command line that a server does not use.
+    for package in ("rich", "pygments"):
+        hide_package(package)
     built: ASGIApp = import_large_module("app.main").application()
     return built
 

@@ -7,6 +7,11 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
+# At a stop, the server first gives requests this long to end, and the broker then its refreshes: together less than
+# the 30 seconds after which orchestrators kill a process.
+REQUEST_DRAIN_SECONDS = 15.0
+TASK_DRAIN_SECONDS = 12.0
+
 
 async def stop_when_supervisor_ends(supervisor: BaseProcess) -> None:
     """Send SIGTERM to this process once its supervisor is gone.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.runtime import REQUEST_DRAIN_SECONDS, TASK_DRAIN_SECONDS
+from app.concurrency.shutdown import REQUEST_DRAIN_SECONDS, TASK_DRAIN_SECONDS
 from app.settings import Settings, load_settings
 
 COMPOSE: dict[str, Any] = yaml.safe_load(Path("docker-compose.yml").read_text())
