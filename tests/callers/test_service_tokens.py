@@ -1,149 +1,21 @@
 """Callers that authenticate with a signed token, and attacks on that, with an issuer that runs over HTTP."""
 
-import asyncio
 import base64
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from joserfc.jwk import ECKey, Key, RSAKey
-from pydantic import SecretStr
 
 from app.base.encryption import KeyRing
-from app.callers.authentication import Caller, CallerAuthenticator
-from app.callers.build import open_service_tokens
 from app.callers.permissions import Permission
 from app.callers.registry import CallerRegistry
-from app.errors import BrokerUnavailable, PermissionDenied, UnauthorizedCaller
-from app.oidc.provider import CacheTimes
-from app.oidc.transport import bank_client
-from app.settings import Settings
-from app.store.last_used import LastUsedTimes
+from app.errors import PermissionDenied
 from app.store.postgresql.database import Database
+from tests.callers.service_token_client import AUDIENCE, HOUR, Client, Issuer, MakeClient
 from tests.oidc.issuer import signed, unsigned
-from tests.support.clock import AdjustableClock
-from tests.support.core import core_of
-from tests.support.gates import stop_before
-from tests.support.hostile import DROP, HANG, HostileServer, json_reply
-
-AUDIENCE = "broker"
-CACHE_TTL = 5.0
-DISCOVERY = "/.well-known/openid-configuration"
-HOUR = 3_600
-# Service tokens need no database.
-NOWHERE = Database(SecretStr("postgresql://nowhere.invalid/"))
-
-
-class Issuer:
-    """An issuer of service tokens under the test's control."""
-
-    def __init__(self, server: HostileServer, clock: AdjustableClock, key: RSAKey) -> None:
-        self.server = server
-        self.clock = clock
-        self.key = key
-        # Like Kubernetes: there is no endpoint to log in.
-        server.announce(authorization_endpoint=None, token_endpoint=None, revocation_endpoint=None)
-        self.publish(key)
-
-    def publish(self, *keys: Key) -> None:
-        self.server.replies["/jwks"] = json_reply({"keys": [key.as_dict(private=False) for key in keys]})
-
-    def claims(self, **changes: Any) -> dict[str, Any]:
-        """Return valid claims with changes: None removes a claim, a callable gets the time."""
-        now = int(self.clock.now().timestamp())
-        good = {
-            "iss": self.server.url,
-            "aud": AUDIENCE,
-            "sub": "billing",
-            "tenant": "acme",
-            "permissions": ["graphql:query", "audit:read"],
-            "iat": now,
-            "nbf": now,
-            "exp": now + 300,
-        }
-        merged = {name: value(now) if callable(value) else value for name, value in {**good, **changes}.items()}
-        return {name: value for name, value in merged.items() if value is not None}
-
-    def token(self, header: dict[str, Any] | None = None, **changes: Any) -> str:
-        return signed(self.claims(**changes), self.key, header)
-
-
-@pytest.fixture(scope="session")
-def key() -> RSAKey:
-    return RSAKey.generate_key(2048, {"kid": "one", "use": "sig", "alg": "RS256"})
-
-
-@pytest.fixture(scope="session")
-def other_key() -> RSAKey:
-    return RSAKey.generate_key(2048, {"kid": "two", "use": "sig", "alg": "RS256"})
-
-
-@pytest.fixture
-def issuer(hostile: HostileServer, clock: AdjustableClock, key: RSAKey) -> Issuer:
-    return Issuer(hostile, clock, key)
-
-
-def settings_for(issuer: Issuer, **changes: Any) -> Settings:
-    values: dict[str, Any] = {
-        "public_url": "https://broker.example",
-        "stitch_client_id": "client",
-        "stitch_client_secret": SecretStr("secret"),
-        "encryption_keys": SecretStr("k:" + base64.b64encode(bytes(32)).decode()),
-        "service_token_issuer": issuer.server.url,
-        "service_token_audience": AUDIENCE,
-        "bank_timeout": 1,
-    }
-    return Settings(**(values | changes))
-
-
-class Client:
-    """Sends tokens to the authenticator."""
-
-    def __init__(self, authenticator: CallerAuthenticator) -> None:
-        self.authenticator = authenticator
-
-    async def caller(self, token: str) -> Caller:
-        return await self.authenticator.authenticate(f"Bearer {token}")
-
-    async def rejection_of(self, token: str) -> str:
-        """Return the code of the rejection, which must not repeat the token."""
-        with pytest.raises(UnauthorizedCaller) as rejected:
-            await self.caller(token)
-        for part in token.split("."):
-            assert len(part) < 4 or part not in rejected.value.detail
-        assert rejected.value.graphql_code == "UNAUTHORIZED_CALLER"
-        return rejected.value.code
-
-    async def outage_with(self, token: str) -> str:
-        """Return the code of the error that reports the outage."""
-        with pytest.raises(BrokerUnavailable) as unavailable:
-            await self.caller(token)
-        assert unavailable.value.status == 503
-        assert unavailable.value.retry_after
-        return unavailable.value.code
-
-
-CACHE_TIMES = CacheTimes(min_keys_age=0)
-MakeClient = Callable[..., Client]
-
-
-@pytest.fixture
-async def make_client(key_ring: KeyRing, issuer: Issuer, clock: AdjustableClock) -> AsyncIterator[MakeClient]:
-    async with bank_client() as client:
-
-        def make(database: Database = NOWHERE, **changes: Any) -> Client:
-            tokens = open_service_tokens(settings_for(issuer, **changes), client, clock, cache_times=CACHE_TIMES)
-            core = core_of(database, key_ring, clock)
-            return Client(CallerAuthenticator(core, LastUsedTimes(), cache_ttl=CACHE_TTL, service_tokens=tokens))
-
-        yield make
-
-
-@pytest.fixture
-def client(make_client: MakeClient) -> Client:
-    return make_client()
 
 
 async def test_a_valid_token_provides_caller_tenant_and_permissions(client: Client, issuer: Issuer) -> None:
@@ -239,6 +111,7 @@ def with_other_claims(issuer: Issuer) -> str:
 
 
 Forge = Callable[[Issuer, RSAKey], str]
+
 ATTACKS: dict[str, tuple[Forge, str]] = {
     "alg none": (lambda issuer, _: unsigned({"alg": "none"}, issuer.claims()), "algorithm"),
     "alg None": (lambda issuer, _: unsigned({"alg": "None", "kid": "one"}, issuer.claims()), "algorithm"),
@@ -346,121 +219,6 @@ async def test_a_callers_id_is_stable_unique_and_safe_in_logs(client: Client, is
         assert not set(caller_id) & set(' "<>\\')
         assert len(caller_id) <= 140
     assert [(await client.caller(issuer.token(sub=subject, jti="another"))).id for subject in SUBJECTS] == ids
-
-
-async def test_a_cached_token_is_not_validated_again(
-    client: Client, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    token = issuer.token()
-    caller = await client.caller(token)
-    with monkeypatch.context() as patched:
-        patched.setattr("app.callers.service_tokens.parse_header", None)
-        assert await client.caller(token) is caller
-        assert await client.authenticator.authenticate(f"bearer {token}") is caller
-    issuer.clock.advance(CACHE_TTL + 1)
-    assert await client.caller(token) is not caller
-
-
-async def test_a_cached_token_expires(client: Client, issuer: Issuer) -> None:
-    token = issuer.token(exp=lambda now: now + 2)
-    caller = await client.caller(token)
-    issuer.clock.advance(3)
-    # Within the leeway it is valid, but validated each time.
-    assert await client.caller(token) is not caller
-    issuer.clock.advance(61)
-    assert await client.rejection_of(token) == "service_token_expired"
-
-
-async def test_a_rejected_token_is_not_cached(client: Client, issuer: Issuer) -> None:
-    token = issuer.token(nbf=lambda now: now + 100)
-    assert await client.rejection_of(token) == "service_token_not_before"
-    issuer.clock.advance(50)
-    await client.caller(token)
-
-
-async def test_a_rotated_signing_key_is_fetched_and_the_old_one_rejected(
-    client: Client, issuer: Issuer, other_key: RSAKey
-) -> None:
-    await client.caller(issuer.token())
-    issuer.publish(other_key)
-    await client.caller(signed(issuer.claims(), other_key))
-    assert await client.rejection_of(issuer.token(jti="new")) == "service_token_key"
-
-
-async def test_two_current_signing_keys_are_both_accepted(client: Client, issuer: Issuer, other_key: RSAKey) -> None:
-    issuer.publish(issuer.key, other_key)
-    for token in (issuer.token(), signed(issuer.claims(), other_key)):
-        await client.caller(token)
-    assert issuer.server.count("/jwks") == 1
-
-
-async def test_concurrent_callers_fetch_the_signing_keys_once(client: Client, issuer: Issuer) -> None:
-    tokens = [issuer.token(sub=f"service-{number}") for number in range(50)]
-    callers = await asyncio.gather(*(client.caller(token) for token in tokens))
-    assert len({caller.id for caller in callers}) == 50
-    assert (issuer.server.count(DISCOVERY), issuer.server.count("/jwks")) == (1, 1)
-
-
-OUTAGES = {
-    "refused": DROP,
-    "silent": HANG,
-    "broken": json_reply({}, 503),
-    "moved": json_reply({}, 302, location="https://evil.example/jwks"),
-    "nonsense": json_reply([]),
-    "empty": json_reply({"keys": []}),
-}
-
-
-@pytest.mark.parametrize("outage", OUTAGES)
-@pytest.mark.parametrize("path", [DISCOVERY, "/jwks"])
-async def test_without_keys_the_broker_is_unavailable_rather_than_the_caller_unknown(
-    client: Client, issuer: Issuer, path: str, outage: str
-) -> None:
-    working = issuer.server.replies[path]
-    issuer.server.replies[path] = OUTAGES[outage]
-    assert await client.outage_with(issuer.token()) == "service_token_keys_unavailable"
-    issuer.server.replies[path] = working
-    # A failed discovery is cached briefly.
-    issuer.clock.advance(2)
-    await client.caller(issuer.token())
-
-
-async def test_a_discovery_document_of_another_issuer_is_not_used(client: Client, issuer: Issuer) -> None:
-    issuer.server.announce(issuer="https://evil.example")
-    assert await client.outage_with(issuer.token()) == "service_token_keys_unavailable"
-
-
-async def test_cached_signing_keys_survive_an_outage_of_the_issuer(
-    client: Client, issuer: Issuer, other_key: RSAKey
-) -> None:
-    await client.caller(issuer.token())
-    issuer.server.replies.clear()
-    issuer.clock.advance(CACHE_TIMES.keys_lifetime - 10)
-    await client.caller(issuer.token())
-    # The issuer may have such a key by now.
-    assert await client.outage_with(signed(issuer.claims(), other_key)) == "service_token_keys_unavailable"
-    await client.caller(issuer.token(jti="another"))
-    issuer.clock.advance(20)
-    assert await client.outage_with(issuer.token()) == "service_token_keys_unavailable"
-
-
-async def test_a_flood_of_unknown_signing_keys_delays_no_valid_token(
-    client: Client, issuer: Issuer, other_key: RSAKey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await client.caller(issuer.token())
-    service_tokens = client.authenticator._service_tokens
-    assert service_tokens is not None
-    renewal = stop_before(monkeypatch, service_tokens.provider, "_fetch_document")
-    flood = [
-        asyncio.create_task(client.outage_with(signed(issuer.claims(jti=number), other_key))) for number in range(100)
-    ]
-    await renewal.wait_until_reached()
-    await client.caller(issuer.token(sub="a valid caller"))
-    assert not any(task.done() for task in flood)
-    issuer.server.replies["/jwks"] = json_reply({}, 503)
-    renewal.open()
-    assert set(await asyncio.gather(*flood)) == {"service_token_keys_unavailable"}
-    assert issuer.server.count("/jwks") == 2
 
 
 async def test_api_keys_are_accepted_beside_service_tokens_and_need_no_issuer(
