@@ -10,11 +10,10 @@ import re
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from app.base.database_url import check_database_url
 from app.base.encryption import KeyRing
@@ -30,14 +29,14 @@ MIN_AUDIT_RETENTION_DAYS = 30
 _PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_-]+)*/*")
 _MAY_COME_FROM_FILE = ("database_url", "database_listen_url", "stitch_client_secret", "encryption_keys")
 
-CommaSeparated = Annotated[tuple[str, ...], NoDecode]
-SpaceSeparated = Annotated[tuple[str, ...], NoDecode]
+CommaSeparated = tuple[str, ...]
+SpaceSeparated = tuple[str, ...]
 
 
-class DatabaseSettings(BaseSettings):
+class DatabaseSettings(BaseModel):
     """Where the data is stored; all that migrations need."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, validate_default=True)
 
     # None: an embedded PostgreSQL in `data_dir`.
     database_url: SecretStr | None = None
@@ -271,9 +270,16 @@ def load_key_ring() -> KeyRing:
 
 def _load(kind: type[AnySettings]) -> AnySettings:
     try:
-        return kind(**_secrets_from_files(kind))
+        return kind(**(_values_from_variables(kind) | _secrets_from_files(kind)))
     except ValidationError as error:
         raise ConfigurationError("; ".join(_sentence(fault) for fault in error.errors(include_url=False))) from None
+
+
+def _values_from_variables(kind: type[DatabaseSettings]) -> dict[str, Any]:
+    # Names in lowercase are accepted too.
+    variables = {name.upper(): value for name, value in os.environ.items()}
+    names = {f"{PREFIX}{name.upper()}": name for name in kind.model_fields}
+    return {name: variables[variable] for variable, name in names.items() if variable in variables}
 
 
 def _secrets_from_files(kind: type[DatabaseSettings]) -> dict[str, Any]:

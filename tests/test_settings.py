@@ -182,6 +182,12 @@ def test_the_lease_must_outlast_the_deadline(environment: SetVariables) -> None:
     assert load_settings().refresh_lease == 20.1
 
 
+def test_names_in_lowercase_are_accepted(environment: SetVariables, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(LOG_LEVEL=None)
+    monkeypatch.setenv("broker_log_level", "debug")
+    assert load_settings().log_level == "debug"
+
+
 def test_an_empty_database_url_means_none(environment: SetVariables) -> None:
     environment(DATABASE_URL="")
     assert load_settings().database_url is None

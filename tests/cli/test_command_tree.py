@@ -25,7 +25,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 DATABASE = {"alembic", "asyncpg", "sqlalchemy"}
 SERVER = {"fastapi", "graphql", "jinja2", "markdown_it", "starlette", "uvicorn"}
 CLIENT = {"aiohttp", "httpx", "joserfc"}
-SLOW = DATABASE | SERVER | CLIENT | {"asyncio", "pydantic_settings", "rich", "structlog"}
+SLOW = DATABASE | SERVER | CLIENT | {"asyncio", "rich", "structlog"}
 
 
 def imported_by(*arguments: str) -> set[str]:
