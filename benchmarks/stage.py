@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,7 @@ class RunningBroker:
     authorization: str
     links: Links
     seconds_to_readiness: float
+    environment: Mapping[str, str]
 
     def query_url(self, connection_id: str) -> str:
         """Return the URL for queries of a connection."""
@@ -125,6 +126,7 @@ class Stage:
                 authorization=f"Bearer {created['api_key']}",
                 links=Links(own, KeyRing.parse(self._keys.encryption_keys), client),
                 seconds_to_readiness=time.perf_counter() - began,
+                environment=environment,
             )
 
     @asynccontextmanager
