@@ -3,18 +3,19 @@
 import base64
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import quote_plus
 
-from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 
 from app.base.clock import Clock
 from app.base.randomness import random_urlsafe_text
 from app.errors import ConfigurationError
 from app.oidc.provider_metadata import ProviderMetadata
+
+if TYPE_CHECKING:
+    from joserfc.jwk import RSAKey
 
 _ASSERTION_LIFETIME = 60  # seconds
 _ALGORITHMS = ["RS256", "PS256"]
@@ -52,12 +53,14 @@ class PrivateKeyJwt:
     """`private_key_jwt`: a short-lived assertion signed with an RSA key (OpenID Connect Core section 9)."""
 
     client_id: str
-    key: RSAKey = field(repr=False)
+    key: "RSAKey" = field(repr=False)
     key_id: str
     clock: Clock
 
     def apply(self, form: dict[str, str], headers: dict[str, str], metadata: ProviderMetadata) -> None:
         """Add a new assertion to the form."""
+        from joserfc import jwt
+
         now = int(self.clock.now().timestamp())
         claims = {
             "iss": self.client_id,
@@ -78,6 +81,8 @@ class PrivateKeyJwt:
 
 def load_private_key(client_id: str, path: Path, key_id: str | None, clock: Clock) -> PrivateKeyJwt:
     """Load a PEM file. The key id defaults to the key's thumbprint (RFC 7638). Raises ConfigurationError."""
+    from joserfc.jwk import RSAKey
+
     try:
         key = RSAKey.import_key(path.read_bytes())
     except (OSError, ValueError, TypeError, JoseError) as error:

@@ -4,14 +4,16 @@ import base64
 import hashlib
 import json
 from functools import cached_property
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from joserfc import jwt
-from joserfc.jwk import ECKey
 from pydantic import SecretStr
 
 from app.base.clock import Clock
 from app.base.randomness import random_urlsafe_text
+
+if TYPE_CHECKING:
+    from joserfc.jwk import ECKey
 
 ALGORITHM = "ES256"
 USE_DPOP_NONCE = "use_dpop_nonce"
@@ -23,17 +25,21 @@ _MAX_NONCE_LENGTH = 1_024
 class ProofKey:
     """A private key that tokens are bound to. Its `repr` does not show it."""
 
-    def __init__(self, key: ECKey) -> None:
+    def __init__(self, key: "ECKey") -> None:
         self._key = key
 
     @classmethod
     def generate(cls) -> "ProofKey":
         """Generate a new key."""
+        from joserfc.jwk import ECKey
+
         return cls(ECKey.generate_key(_CURVE))
 
     @classmethod
     def from_private_jwk(cls, jwk: SecretStr) -> "ProofKey":
         """Return the key of a `private_jwk`."""
+        from joserfc.jwk import ECKey
+
         return cls(ECKey.import_key(json.loads(jwk.get_secret_value())))
 
     @property
@@ -52,6 +58,8 @@ class ProofKey:
 
     def sign(self, claims: dict[str, object]) -> str:
         """Return a proof with these claims."""
+        from joserfc import jwt
+
         return jwt.encode(dict(self._header), claims, self._key, algorithms=[ALGORITHM])
 
 

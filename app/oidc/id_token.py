@@ -10,7 +10,6 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from joserfc import jws
 from joserfc.errors import JoseError
 from pydantic import SecretStr
 
@@ -65,6 +64,8 @@ def unverified_subject(id_token: SecretStr) -> str | None:
     A refresh must not depend on the JWKS, so the signature is not checked: the token came directly from the token
     endpoint over TLS (OpenID Connect Core 3.1.3.7 point 6). Use the result only to compare it with the known subject.
     """
+    from joserfc import jws
+
     try:
         payload = json.loads(jws.extract_compact(id_token.get_secret_value().encode()).payload)
     except (JoseError, ValueError, KeyError, TypeError, RecursionError):

@@ -2,11 +2,14 @@
 
 import contextlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from joserfc.errors import JoseError
-from joserfc.jwk import JWKRegistry, Key
 
 from app.errors import BankResponseInvalid
+
+if TYPE_CHECKING:
+    from joserfc.jwk import Key
 
 # Importing a key blocks the event loop: longer with longer numbers, and for seconds if it is a private key. So the size
 # is limited, and only the public members are imported.
@@ -20,11 +23,13 @@ _MAX_MODULUS_LENGTH, _MAX_MEMBER_LENGTH = 1_366, 255
 class SigningKeys:
     """The keys of one document. Unlike joserfc's KeySet, it gives no id to a key that is published without one."""
 
-    keys: tuple[Key, ...]
+    keys: "tuple[Key, ...]"
 
 
 def parse_jwks(document: dict[str, object]) -> SigningKeys:
     """Parse a JWKS. Keys that are not supported are ignored (section 5). Raises BankResponseInvalid if none is left."""
+    from joserfc.jwk import JWKRegistry
+
     entries = document.get("keys")
     if not isinstance(entries, list):
         raise BankResponseInvalid("the bank's JWKS has no list of keys")

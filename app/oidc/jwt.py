@@ -6,33 +6,44 @@ name and with what is wrong, and raises the result.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
-from joserfc import jws, jwt
 from joserfc.errors import BadSignatureError, JoseError
-from joserfc.jwk import Key
-from joserfc.jws import JWSRegistry
 
 from app.base.strict_json import is_storable_in_postgresql
 from app.errors import BrokerError
 from app.oidc.jwks import SigningKeys
 from app.oidc.provider import Provider
 
+if TYPE_CHECKING:
+    from joserfc.jwk import Key
+    from joserfc.jws import JWSRegistry
+
 # With their key types. All use SHA-256, so at_hash and s_hash do too. Never "none", never an algorithm with a shared
 # secret.
 ALGORITHMS = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC"}
-
-# Unknown header parameters are ignored (RFC 7515 section 4), even long ones: x5c contains certificates.
-_REGISTRY = JWSRegistry(algorithms=list(ALGORITHMS), strict_check_header=False)
-_REGISTRY.max_header_length = 16_384
 
 Claims = Mapping[str, object]
 MakeError = Callable[[str, str], BrokerError]
 
 
+@cache
+def _registry() -> "JWSRegistry":
+    from joserfc.jws import JWSRegistry
+
+    # Unknown header parameters are ignored (RFC 7515 section 4), even long ones: x5c contains certificates.
+    registry = JWSRegistry(algorithms=list(ALGORITHMS), strict_check_header=False)
+    registry.max_header_length = 16_384
+    return registry
+
+
 def parse_header(token: str, make_error: MakeError) -> Claims:
     """Return the header, which is not authenticated yet."""
+    from joserfc import jws
+
     try:
-        header: object = jws.extract_compact(token.encode(), registry=_REGISTRY).headers()
+        header: object = jws.extract_compact(token.encode(), registry=_registry()).headers()
     except (JoseError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise make_error("malformed", "is not a signed JWT") from error
     if not isinstance(header, dict):
@@ -59,7 +70,7 @@ async def verify_signature(token: str, header: Claims, provider: Provider, make_
     raise make_error("signature", "has a signature that is not valid")
 
 
-def _candidate_keys(header: Claims, algorithm: str, keys: SigningKeys) -> list[Key]:
+def _candidate_keys(header: Claims, algorithm: str, keys: SigningKeys) -> "list[Key]":
     """Return the keys that may have signed the token: all usable ones if it has no key id.
 
     Otherwise those with its id or, if there are none, those without an id.
@@ -78,10 +89,12 @@ def _candidate_keys(header: Claims, algorithm: str, keys: SigningKeys) -> list[K
     return [key for key in usable if key.kid == key_id] or [key for key in usable if not key.kid]
 
 
-def _claims_if_signed_by(keys: Sequence[Key], token: str, algorithm: str, make_error: MakeError) -> Claims | None:
+def _claims_if_signed_by(keys: "Sequence[Key]", token: str, algorithm: str, make_error: MakeError) -> Claims | None:
+    from joserfc import jwt
+
     for key in keys:
         try:
-            return jwt.decode(token, key, algorithms=[algorithm], registry=_REGISTRY).claims
+            return jwt.decode(token, key, algorithms=[algorithm], registry=_registry()).claims
         except BadSignatureError:
             continue
         except (JoseError, ValueError, TypeError, RecursionError) as error:
