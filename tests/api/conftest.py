@@ -1,5 +1,6 @@
-"""Brokers with other settings than the one that most tests share, and what the tests of its edge need besides."""
+"""Brokers with other settings than the shared one, and other fixtures of the API tests."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -22,7 +23,7 @@ BrokerFactory = Callable[..., Awaitable[Broker]]
 
 @pytest.fixture
 async def brokers(bank_url: str, shared_database_url: SecretStr, tmp_path: Path) -> AsyncIterator[BrokerFactory]:
-    """Serves further brokers until the test ends. Options are settings, `database_url` and RuntimeOptions as `options`."""
+    """Serves more brokers until the test ends. Options are settings, and RuntimeOptions as `options`."""
     async with AsyncExitStack() as stack:
 
         async def serve(**changes: Any) -> Broker:
@@ -36,7 +37,7 @@ async def brokers(bank_url: str, shared_database_url: SecretStr, tmp_path: Path)
 
 @pytest.fixture
 async def collected(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Collector]:
-    """What the brokers that a test serves tell of their spans."""
+    """Receives the spans of the brokers that a test serves."""
     async with run_collector() as running:
         for name, value in running.environment.items():
             monkeypatch.setenv(name, value)
@@ -51,7 +52,7 @@ async def stranger(sign_up: ApiFactory) -> Api:
 
 @pytest.fixture
 async def other_browser(broker: Broker) -> AsyncIterator[Browser]:
-    """Somebody else's browser."""
+    """The browser of another person."""
     async with broker.new_browser() as browser:
         yield browser
 
@@ -64,7 +65,7 @@ async def _upstream() -> AsyncIterator[HostileServer]:
 
 @pytest.fixture
 def upstream(_upstream: HostileServer) -> HostileServer:
-    """A GraphQL server at `/graphql` that answers by script, and keeps what it was sent."""
+    """A GraphQL server at `/graphql` with scripted responses, which records its requests."""
     _upstream.replies.clear()
     _upstream.received.clear()
     return _upstream
@@ -91,8 +92,17 @@ async def proxy(
 
 @pytest.fixture
 async def connection_id(broker: Broker, api: Api, bank: SandboxClient) -> str:
-    """A connection of `api`'s whose tokens the bank knows."""
+    """A connection of `api` with tokens that the bank has issued."""
     return (await broker.rows.link(bank, tenant=api.tenant)).id
+
+
+@pytest.fixture
+async def open_writers(broker: Broker) -> AsyncIterator[list[asyncio.StreamWriter]]:
+    """Connections that are closed after the test."""
+    writers: list[asyncio.StreamWriter] = []
+    yield writers
+    for writer in writers:
+        writer.close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
-"""Every call of the API by every permission, and by callers of another tenant.
+"""Every call of the API with and without its permission, and by callers of another tenant.
 
-The calls come from the OpenAPI document: one without a row here fails.
+The calls come from the OpenAPI document: a call without a row here fails.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from tests.api.conftest import ApiFactory
 from tests.support.broker import EVERYTHING, Api, Broker
 from tests.support.openapi import openapi_document
 
-# Nobody listens there.
+# No server listens there.
 RECEIVER = "http://127.0.0.1:9/events"
 GRAPHQL = "/v1/connections/{connection_id}/graphql"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A call, what it needs, and how it is answered when that was granted."""
+    """A call, the permission that it needs, and the status of its response with that permission."""
 
     method: str
     path: str
@@ -30,7 +30,7 @@ class Row:
     granted: int
     body: dict[str, Any] | None = None
     foreign: int | None = None
-    """How another tenant's thing is answered; None where no thing is named."""
+    """The status for a resource of another tenant, or None if the call names no resource."""
 
 
 ROWS = [
@@ -81,25 +81,25 @@ ROWS = [
 
 
 def name_of(row: Row) -> str:
-    """Name a row in a test's id."""
+    """Return the id of a test."""
     return f"{row.method} {row.path}"
 
 
 @dataclass(frozen=True)
-class Things:
-    """One of everything, of one tenant."""
+class Resources:
+    """One resource of each kind, all of one tenant."""
 
     owner: Api
     names: dict[str, str]
     broker: Broker
 
     async def call(self, api: Api, row: Row) -> httpx.Response:
-        """Make a row's call for these things."""
+        """Make the call of a row for these resources."""
         return await api.request(row.method, row.path.format(**self.names), json=row.body)
 
-    async def look(self) -> list[Any]:
-        """Return all of it that can be changed."""
-        answers = [
+    async def list_all(self) -> list[Any]:
+        """Return everything that can be changed."""
+        responses = [
             await self.owner.get(path)
             for path in (
                 "/v1/sessions",
@@ -109,12 +109,12 @@ class Things:
                 f"/v1/callers/{self.names['caller_id']}/keys",
             )
         ]
-        return [answer.json()["items"] for answer in answers]
+        return [response.json()["items"] for response in responses]
 
 
 @pytest.fixture
-async def things(api: Api, sign_up: ApiFactory, broker: Broker, bank: SandboxClient) -> Things:
-    """What `api`'s tenant has."""
+async def resources(api: Api, sign_up: ApiFactory, broker: Broker, bank: SandboxClient) -> Resources:
+    """Resources of the tenant of `api`."""
     other = await sign_up(tenant=api.tenant, permissions=["admin"])
     [key] = (await api.get(f"/v1/callers/{other.caller.id}/keys")).json()["items"]
     webhook_id = (await api.post("/v1/webhooks", json={"url": RECEIVER})).json()["id"]
@@ -135,7 +135,7 @@ async def things(api: Api, sign_up: ApiFactory, broker: Broker, bank: SandboxCli
         "key_id": key["id"],
         "user_id": "user-1",
     }
-    return Things(api, names, broker)
+    return Resources(api, names, broker)
 
 
 def test_every_call_of_the_api_has_a_row() -> None:
@@ -149,60 +149,64 @@ def test_every_call_of_the_api_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
-async def test_its_own_permission_is_enough(things: Things, sign_up: ApiFactory, row: Row) -> None:
-    api = await sign_up(tenant=things.owner.tenant, permissions=[row.permission])
-    answer = await things.call(api, row)
-    assert answer.status_code == row.granted, answer.text
+async def test_the_permission_of_a_call_is_enough(resources: Resources, sign_up: ApiFactory, row: Row) -> None:
+    api = await sign_up(tenant=resources.owner.tenant, permissions=[row.permission])
+    response = await resources.call(api, row)
+    assert response.status_code == row.granted, response.text
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
-async def test_all_other_permissions_together_are_not(things: Things, sign_up: ApiFactory, row: Row) -> None:
-    before = await things.look()
+async def test_all_other_permissions_together_are_not_enough(
+    resources: Resources, sign_up: ApiFactory, row: Row
+) -> None:
+    before = await resources.list_all()
     api = await sign_up(
-        tenant=things.owner.tenant, permissions=[one for one in EVERYTHING if one is not row.permission], name="zzz"
+        tenant=resources.owner.tenant,
+        permissions=[permission for permission in EVERYTHING if permission is not row.permission],
+        name="zzz",
     )
-    answer = await things.call(api, row)
-    assert answer.status_code == 403, answer.text
-    refusal = answer.json()
-    named = refusal["errors"][0]["message"] if row.path == GRAPHQL else refusal["detail"]
-    assert f"`{row.permission}`" in named
-    after = await things.look()
-    after[2] = [one for one in after[2] if one["id"] != api.caller.id]
+    response = await resources.call(api, row)
+    assert response.status_code == 403, response.text
+    error = response.json()
+    message = error["errors"][0]["message"] if row.path == GRAPHQL else error["detail"]
+    assert f"`{row.permission}`" in message
+    after = await resources.list_all()
+    after[2] = [caller for caller in after[2] if caller["id"] != api.caller.id]
     assert after == before
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
-async def test_nobody_without_a_key(things: Things, row: Row) -> None:
-    before = await things.look()
-    async with httpx.AsyncClient(base_url=things.broker.url) as nobody:
-        answer = await nobody.request(row.method, row.path.format(**things.names), json=row.body)
-    assert answer.status_code == 401
-    assert await things.look() == before
+async def test_a_key_is_required(resources: Resources, row: Row) -> None:
+    before = await resources.list_all()
+    async with httpx.AsyncClient(base_url=resources.broker.url) as client:
+        response = await client.request(row.method, row.path.format(**resources.names), json=row.body)
+    assert response.status_code == 401
+    assert await resources.list_all() == before
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.foreign], ids=name_of)
-async def test_another_tenants_thing_does_not_exist(things: Things, stranger: Api, row: Row) -> None:
-    before = await things.look()
-    answer = await things.call(stranger, row)
-    assert answer.status_code == row.foreign, answer.text
-    hidden = [name for key, name in things.names.items() if f"{{{key}}}" not in row.path]
-    assert all(name not in answer.text for name in hidden)
-    assert await things.look() == before
+async def test_a_resource_of_another_tenant_does_not_exist(resources: Resources, stranger: Api, row: Row) -> None:
+    before = await resources.list_all()
+    response = await resources.call(stranger, row)
+    assert response.status_code == row.foreign, response.text
+    hidden = [name for key, name in resources.names.items() if f"{{{key}}}" not in row.path]
+    assert all(name not in response.text for name in hidden)
+    assert await resources.list_all() == before
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.foreign is None and row.method == "GET"], ids=name_of)
-async def test_a_list_shows_nothing_of_another_tenant(things: Things, stranger: Api, row: Row) -> None:
-    answer = await things.call(stranger, row)
-    assert answer.status_code == 200
-    assert all(name not in answer.text for name in things.names.values() if name != "user-1")
-    assert things.owner.tenant not in answer.text
+async def test_a_list_shows_nothing_of_another_tenant(resources: Resources, stranger: Api, row: Row) -> None:
+    response = await resources.call(stranger, row)
+    assert response.status_code == 200
+    assert all(name not in response.text for name in resources.names.values() if name != "user-1")
+    assert resources.owner.tenant not in response.text
 
 
-async def test_a_mutation_needs_its_own_permission(things: Things, sign_up: ApiFactory) -> None:
+async def test_a_mutation_needs_its_own_permission(resources: Resources, sign_up: ApiFactory) -> None:
     mutation = "mutation { testUserTriggerSimulatedReauthorization }"
-    reader = await sign_up(tenant=things.owner.tenant, permissions=["graphql:query"])
-    assert (await reader.query(things.names["connection_id"], mutation)).status_code == 403
-    writer = await sign_up(tenant=things.owner.tenant, permissions=["graphql:mutate"])
-    assert (await writer.query(things.names["connection_id"], mutation)).status_code == 403
-    both = await sign_up(tenant=things.owner.tenant, permissions=["graphql:query", "graphql:mutate"])
-    assert (await both.query(things.names["connection_id"], mutation)).json()["data"]
+    reader = await sign_up(tenant=resources.owner.tenant, permissions=["graphql:query"])
+    assert (await reader.query(resources.names["connection_id"], mutation)).status_code == 403
+    writer = await sign_up(tenant=resources.owner.tenant, permissions=["graphql:mutate"])
+    assert (await writer.query(resources.names["connection_id"], mutation)).status_code == 403
+    both = await sign_up(tenant=resources.owner.tenant, permissions=["graphql:query", "graphql:mutate"])
+    assert (await both.query(resources.names["connection_id"], mutation)).json()["data"]

@@ -1,4 +1,4 @@
-"""The headers that hold browsers back, on every page; and nothing for scripts of other origins."""
+"""Security headers are on every page, and scripts of other origins can read nothing."""
 
 import pytest
 
@@ -9,30 +9,30 @@ ORIGIN = {"origin": "https://evil.example"}
 
 
 @pytest.mark.parametrize("path", PAGES)
-@pytest.mark.parametrize("how", [{}, {"sec-purpose": "prefetch"}])
-async def test_every_page_is_fenced_in(browser: Browser, path: str, how: dict[str, str]) -> None:
-    answer = await browser.get(path, headers=how)
-    policy = dict(part.strip().partition(" ")[::2] for part in answer.headers["content-security-policy"].split(";"))
+@pytest.mark.parametrize("headers", [{}, {"sec-purpose": "prefetch"}])
+async def test_every_page_has_security_headers(browser: Browser, path: str, headers: dict[str, str]) -> None:
+    response = await browser.get(path, headers=headers)
+    policy = dict(part.strip().partition(" ")[::2] for part in response.headers["content-security-policy"].split(";"))
     assert policy["default-src"] == "'none'"
     for directive in ("base-uri", "form-action", "frame-ancestors"):
         assert policy[directive] == "'none'"
-    assert "unsafe" not in answer.headers["content-security-policy"]
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["x-frame-options"] == "DENY"
-    assert answer.headers["referrer-policy"] == "no-referrer"
-    assert answer.headers["cross-origin-opener-policy"] == "same-origin"
-    assert "permissions-policy" in answer.headers
+    assert "unsafe" not in response.headers["content-security-policy"]
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["x-frame-options"] == "DENY"
+    assert response.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["cross-origin-opener-policy"] == "same-origin"
+    assert "permissions-policy" in response.headers
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/v1/sessions", "/v1/connections/x", "/openapi.json", "/healthz", "/metrics"])
-async def test_other_origins_may_read_nothing(api: Api, path: str) -> None:
-    asked = {"access-control-request-method": "GET", "access-control-request-headers": "authorization"}
-    for answer in (await api.get(path, headers=ORIGIN), await api.options(path, headers=ORIGIN | asked)):
-        assert [name for name in answer.headers if name.startswith("access-control-")] == []
-    assert (await api.options(path, headers=ORIGIN | asked)).status_code == 405
+async def test_scripts_of_other_origins_can_read_nothing(api: Api, path: str) -> None:
+    preflight = {"access-control-request-method": "GET", "access-control-request-headers": "authorization"}
+    for response in (await api.get(path, headers=ORIGIN), await api.options(path, headers=ORIGIN | preflight)):
+        assert [name for name in response.headers if name.startswith("access-control-")] == []
+    assert (await api.options(path, headers=ORIGIN | preflight)).status_code == 405
 
 
-async def test_a_query_from_another_origin_is_not_let_in(api: Api) -> None:
-    answer = await api.options("/v1/connections/x/graphql", headers=ORIGIN)
-    assert answer.status_code == 405
-    assert [name for name in answer.headers if name.startswith("access-control-")] == []
+async def test_a_query_from_another_origin_is_not_allowed(api: Api) -> None:
+    response = await api.options("/v1/connections/x/graphql", headers=ORIGIN)
+    assert response.status_code == 405
+    assert [name for name in response.headers if name.startswith("access-control-")] == []

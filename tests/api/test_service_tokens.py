@@ -5,9 +5,9 @@ from joserfc.jwk import RSAKey
 
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.oidc.issuer import signed
-from tests.support.answers import assert_graphql_refusal, assert_problem
 from tests.support.broker import Api
 from tests.support.clock import AdjustableClock
+from tests.support.error_responses import assert_graphql_error, assert_problem
 from tests.support.hostile import HostileServer, json_reply
 from tests.support.logs import Logs
 
@@ -15,7 +15,7 @@ EVERYTHING = "sessions:write sessions:read connections:read graphql:query audit:
 
 
 class Service:
-    """An internal service with an issuer for a badge."""
+    """An internal service whose token comes from its own issuer."""
 
     def __init__(self, issuer: HostileServer, tenant: str) -> None:
         self._issuer = issuer
@@ -46,9 +46,9 @@ def service(hostile: HostileServer, client: Api) -> Service:
 async def test_a_service_works_within_its_tenant_and_the_audit_names_it(
     client: Api, stranger: Api, service: Service, logs: Logs
 ) -> None:
-    answer = await client.post("/v1/sessions", json={"user_id": "u"}, headers=service.headers())
-    assert answer.status_code == 201, answer.text
-    session = answer.json()
+    response = await client.post("/v1/sessions", json={"user_id": "u"}, headers=service.headers())
+    assert response.status_code == 201, response.text
+    session = response.json()
     assert (await client.session(session["id"]))["id"] == session["id"]
     assert_problem(await stranger.get(f"/v1/sessions/{session['id']}"), 404, "session_not_found")
     events = (await client.get("/v1/audit", headers=service.headers())).json()["items"]
@@ -56,32 +56,34 @@ async def test_a_service_works_within_its_tenant_and_the_audit_names_it(
     assert "svc_billing" in {line.get("caller") for line in await logs.access_lines(4)}
 
 
-async def test_a_service_may_do_what_its_token_says_and_no_more(client: Api, service: Service) -> None:
+async def test_a_service_has_the_permissions_of_its_token_only(client: Api, service: Service) -> None:
     headers = service.headers("connections:read fly")
     assert (await client.get("/v1/connections", headers=headers)).status_code == 200
     assert_problem(await client.get("/v1/audit", headers=headers), 403, "permission_denied")
-    answer = await client.query("con_unknown", headers=headers)
-    assert_graphql_refusal(answer, 403, "PERMISSION_DENIED")
-    answer = await client.query("con_unknown", headers=service.headers())
-    assert_graphql_refusal(answer, 404, "CONNECTION_NOT_FOUND")
+    response = await client.query("con_unknown", headers=headers)
+    assert_graphql_error(response, 403, "PERMISSION_DENIED")
+    response = await client.query("con_unknown", headers=service.headers())
+    assert_graphql_error(response, 404, "CONNECTION_NOT_FOUND")
 
 
-async def test_a_refused_token_is_told_and_never_shown(client: Api, service: Service, logs: Logs) -> None:
+async def test_the_reason_for_rejecting_a_token_is_returned_but_never_the_token(
+    client: Api, service: Service, logs: Logs
+) -> None:
     headers = service.headers(lifetime=-100)
     problem = assert_problem(await client.get("/v1/connections", headers=headers), 401, "service_token_expired")
     refusal = await client.query("con_unknown", headers=headers)
-    assert assert_graphql_refusal(refusal, 401, "UNAUTHORIZED_CALLER")["reason"] == "service_token_expired"
+    assert assert_graphql_error(refusal, 401, "UNAUTHORIZED_CALLER")["reason"] == "service_token_expired"
     assert refusal.headers["www-authenticate"] == 'Bearer realm="broker"'
     for part in headers["authorization"].removeprefix("Bearer ").split("."):
         assert part not in str(problem) + refusal.text + logs.text
 
 
-async def test_without_the_issuers_keys_the_broker_says_that_it_cannot_tell(
+async def test_without_the_issuers_keys_a_token_cannot_be_validated(
     client: Api, service: Service, hostile: HostileServer
 ) -> None:
     hostile.replies["/jwks"] = json_reply({}, 503)
-    answer = await client.get("/v1/connections", headers=service.headers())
-    assert_problem(answer, 503, "service_token_keys_unavailable")
-    assert answer.headers["retry-after"] == "1"
+    response = await client.get("/v1/connections", headers=service.headers())
+    assert_problem(response, 503, "service_token_keys_unavailable")
+    assert response.headers["retry-after"] == "1"
     refusal = await client.query("con_unknown", headers=service.headers())
-    assert_graphql_refusal(refusal, 503, "BROKER_UNAVAILABLE")
+    assert_graphql_error(refusal, 503, "BROKER_UNAVAILABLE")

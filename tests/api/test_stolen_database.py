@@ -1,4 +1,4 @@
-"""What a thief can do with the database alone, and with the right to write to it, but without the encryption keys."""
+"""What a thief can do with read or write access to the database, but without the encryption keys."""
 
 import hashlib
 import io
@@ -14,8 +14,8 @@ from app.errors import DecryptionError
 from app.store.connections import get_connection_with_tokens
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
-from tests.support.answers import assert_graphql_refusal, assert_problem
 from tests.support.broker import Api, Broker
+from tests.support.error_responses import assert_graphql_error, assert_problem
 from tests.support.journey import go_to_bank, log_in, parameters_of
 
 _OTHER_KEYS = KeyRing({"test": bytes(32), "other": bytes(range(32, 64))})
@@ -23,13 +23,13 @@ _OTHER_KEYS = KeyRing({"test": bytes(32), "other": bytes(range(32, 64))})
 
 @pytest.fixture
 async def own_broker(brokers: BrokerFactory, database_url: SecretStr) -> Broker:
-    """A broker with a database of its own, which is stolen."""
+    """A broker with its own database, which is stolen."""
     return await brokers(database_url=database_url)
 
 
 @pytest.fixture
 async def victim(own_broker: Broker, sign_up: ApiFactory) -> Api:
-    """Whose data it has."""
+    """The caller whose data is stolen."""
     return await sign_up(broker=own_broker)
 
 
@@ -58,7 +58,7 @@ async def column(broker: Broker, query: str, **values: object) -> str:
 
 
 async def change(broker: Broker, statement: str, **values: object) -> None:
-    """Write as somebody who may."""
+    """Execute a statement with write access."""
     async with broker.database.transaction() as transaction:
         await transaction.execute(text(statement), values)
 
@@ -72,17 +72,17 @@ async def test_no_secret_is_in_a_dump(own_broker: Broker, victim: Api, bank: San
         pending = await victim.start()
         await browser.open(pending["connect_url"])
         cookies = [cookie.value or "" for cookie in browser.cookies.jar]
-    held = (await own_broker.rows.stored(linked["connection_id"])).tokens
-    assert held is not None
-    assert held.refresh_token is not None
-    asked = parameters_of(pending["authorization_url"])
+    tokens = (await own_broker.rows.stored(linked["connection_id"])).tokens
+    assert tokens is not None
+    assert tokens.refresh_token is not None
+    parameters = parameters_of(pending["authorization_url"])
     secrets = [
-        held.access_token.get_secret_value(),
-        held.refresh_token.get_secret_value(),
+        tokens.access_token.get_secret_value(),
+        tokens.refresh_token.get_secret_value(),
         victim.api_key,
         victim.api_key[17:],
-        asked["state"],
-        asked["nonce"],
+        parameters["state"],
+        parameters["nonce"],
         pending["connect_url"].rpartition("/")[2],
         parameters_of(location)["code"],
         parameters_of(shown.headers["location"])["confirmation_code"],
@@ -97,9 +97,9 @@ async def test_no_secret_is_in_a_dump(own_broker: Broker, victim: Api, bank: San
 
 
 class TestReading:
-    """The thief has all of the dump, and no key."""
+    """The thief has a complete dump, but no encryption key."""
 
-    async def test_no_ciphertext_opens_with_another_key(
+    async def test_no_ciphertext_can_be_decrypted_with_another_key(
         self, own_broker: Broker, victim: Api, bank: SandboxClient
     ) -> None:
         """Not even with another key of the same name."""
@@ -107,12 +107,12 @@ class TestReading:
         async with own_broker.database.transaction() as transaction:
             with pytest.raises(DecryptionError):
                 await get_connection_with_tokens(transaction, _OTHER_KEYS, victim.tenant, connection.id)
-        found = re.findall(r"v1\.test\.[\w-]+=*", "\n".join((await dump(own_broker)).values()))
-        assert len(found) >= 3
-        for sealed in found:
-            assert Ciphertext(sealed).key_id == "test"
+        ciphertexts = re.findall(r"v1\.test\.[\w-]+=*", "\n".join((await dump(own_broker)).values()))
+        assert len(ciphertexts) >= 3
+        for ciphertext in ciphertexts:
+            assert Ciphertext(ciphertext).key_id == "test"
 
-    async def test_digests_open_nothing(self, own_broker: Broker, victim: Api, bank: SandboxClient) -> None:
+    async def test_digests_give_no_access(self, own_broker: Broker, victim: Api, bank: SandboxClient) -> None:
         async with own_broker.new_browser() as browser, own_broker.new_browser() as thief:
             session = await victim.start(require_confirmation=True)
             location = await go_to_bank(bank, browser, session)
@@ -135,7 +135,7 @@ class TestReading:
             )
             assert_problem(refused, 422, "confirmation_code_wrong")
 
-    async def test_what_is_kept_of_a_key_is_no_key(self, own_broker: Broker, victim: Api) -> None:
+    async def test_the_stored_parts_of_a_key_are_not_a_key(self, own_broker: Broker, victim: Api) -> None:
         prefix = await column(own_broker, "SELECT prefix FROM api_keys")
         keyed_hash = await column(own_broker, "SELECT keyed_hash FROM api_keys")
         for key in (keyed_hash, f"{prefix}_{keyed_hash}", prefix):
@@ -144,15 +144,15 @@ class TestReading:
 
 
 class TestWriting:
-    """The thief moves ciphertexts to where a caller of theirs could use them."""
+    """The thief moves ciphertexts to rows that a caller of theirs may use."""
 
     @pytest.fixture
     async def thief(self, own_broker: Broker, sign_up: ApiFactory) -> Api:
-        """Somebody with a key, in another tenant."""
+        """A caller of another tenant."""
         return await sign_up(broker=own_broker)
 
     @pytest.mark.parametrize("moved", ["access_token = v.access_token", "access_token = v.refresh_token"])
-    async def test_a_token_that_was_moved_to_another_connection_does_not_open(
+    async def test_a_token_moved_to_another_connection_cannot_be_decrypted(
         self, *, own_broker: Broker, victim: Api, thief: Api, bank: SandboxClient, moved: str
     ) -> None:
         theirs = await own_broker.rows.link(bank, tenant=victim.tenant)
@@ -164,11 +164,11 @@ class TestWriting:
             theirs=theirs.id,
         )
         before = (await bank.ledger()).totals
-        assert_graphql_refusal(await thief.query(mine.id), 503, "BROKER_UNAVAILABLE")
+        assert_graphql_error(await thief.query(mine.id), 503, "BROKER_UNAVAILABLE")
         assert_problem(await thief.post(f"/v1/connections/{mine.id}/token"), 503, "decryption_failed")
         assert (await bank.ledger()).totals == before
 
-    async def test_a_refresh_token_does_not_open_as_an_access_token_or_in_another_version(
+    async def test_a_refresh_token_cannot_be_decrypted_as_an_access_token_or_in_another_version(
         self, own_broker: Broker, thief: Api, bank: SandboxClient
     ) -> None:
         for statement in ("access_token = refresh_token", "version = version + 1"):
@@ -178,7 +178,7 @@ class TestWriting:
             assert_problem(await thief.post(f"/v1/connections/{mine.id}/token"), 503, "decryption_failed")
 
     @pytest.mark.parametrize("name", ["authorization_url", "ticket"])
-    async def test_a_link_that_was_moved_to_another_session_does_not_open(
+    async def test_a_link_moved_to_another_session_cannot_be_decrypted(
         self, own_broker: Broker, victim: Api, thief: Api, name: str
     ) -> None:
         theirs, mine = await victim.start(), await thief.start()
@@ -191,7 +191,7 @@ class TestWriting:
         )
         assert_problem(await thief.get(f"/v1/sessions/{mine['id']}"), 503, "decryption_failed")
 
-    async def test_a_verifier_of_another_login_does_not_open(
+    async def test_a_verifier_of_another_login_cannot_be_decrypted(
         self, own_broker: Broker, victim: Api, thief: Api, bank: SandboxClient
     ) -> None:
         async with own_broker.new_browser() as browser:

@@ -37,7 +37,7 @@ async def test_a_query_is_one_trace_from_its_caller_to_the_bank(
     api = await sign_up(broker=broker)
     connection = await broker.rows.insert(tenant=api.tenant)
     upstream.replies["/graphql"] = json_reply({"data": {}})
-    answer = await api.query(connection.id, headers=TRACED)
+    response = await api.query(connection.id, headers=TRACED)
     spans = await collected.wait_for_trace(TRACE, until=QUERY)
     request = named(spans, QUERY)
     assert (request.kind, request.parent_id, request.failed) == ("SERVER", CALLER_SPAN, False)
@@ -45,7 +45,7 @@ async def test_a_query_is_one_trace_from_its_caller_to_the_bank(
         "http.request.method": "POST",
         "http.route": "/v1/connections/{connection_id}/graphql",
         "http.response.status_code": 200,
-        "broker.request_id": answer.headers["x-request-id"],
+        "broker.request_id": response.headers["x-request-id"],
         "broker.caller_id": api.caller.id,
     }
     assert request.resource["service.name"] == "stitch-token-broker"
@@ -57,7 +57,7 @@ async def test_a_query_is_one_trace_from_its_caller_to_the_bank(
     assert received["tracestate"] == "shop=1"
 
 
-async def test_a_refresh_shows_what_its_query_waited_for(
+async def test_the_trace_of_a_query_shows_the_refresh_that_it_waited_for(
     collected: Collector, api: Api, traced: Broker, bank: SandboxClient
 ) -> None:
     connection = await traced.rows.link(bank, tenant=api.tenant)
@@ -77,20 +77,20 @@ async def test_a_refresh_shows_what_its_query_waited_for(
     assert all(span.attributes["db.system.name"] == "postgresql" for span in (*saved, *statements))
 
 
-async def test_a_failure_is_named_and_not_quoted(
+async def test_a_failure_is_named_but_its_content_is_not_quoted(
     collected: Collector, api: Api, traced: Broker, bank: SandboxClient
 ) -> None:
     connection = await traced.rows.link(bank, tenant=api.tenant)
     await bank.set_faults(token={"status": 503})
-    answer = await api.post(f"/v1/connections/{connection.id}/refresh", headers=TRACED)
+    response = await api.post(f"/v1/connections/{connection.id}/refresh", headers=TRACED)
     spans = await collected.wait_for_trace(TRACE, until="POST /v1/connections/{connection_id}/refresh")
     request = named(spans, "POST /v1/connections/{connection_id}/refresh")
-    assert (request.failed, request.attributes["error.type"]) == (True, str(answer.status_code))
+    assert (request.failed, request.attributes["error.type"]) == (True, str(response.status_code))
     assert named(spans, "POST token").attributes["error.type"] == "503"
-    assert named(spans, "refresh").attributes["error.type"] == answer.json()["code"]
+    assert named(spans, "refresh").attributes["error.type"] == response.json()["code"]
 
 
-async def test_what_is_not_sampled_is_not_exported_and_the_bank_hears_so(
+async def test_an_unsampled_trace_is_not_exported_and_the_bank_is_told_so(
     collected: Collector, brokers: BrokerFactory, sign_up: ApiFactory, upstream: HostileServer
 ) -> None:
     broker = await brokers(stitch_graphql_url=f"{upstream.url}/graphql")
@@ -114,7 +114,7 @@ async def test_probes_are_not_traced(collected: Collector, api: Api) -> None:
     assert [span.name for span in spans if span.kind == "SERVER"] == ["GET /v1/connections"]
 
 
-async def test_a_login_leaves_no_address_and_no_parameter(
+async def test_the_trace_of_a_login_contains_no_url_and_no_parameter(
     collected: Collector, api: Api, traced: Broker, bank: SandboxClient
 ) -> None:
     async with traced.new_browser() as browser:

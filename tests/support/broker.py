@@ -1,4 +1,4 @@
-"""The broker as its users meet it: served by uvicorn over real HTTP, in this process, so that its lines are counted."""
+"""A broker that uvicorn serves over HTTP, in a thread of this process, so that its coverage is measured."""
 
 import asyncio
 import io
@@ -34,14 +34,14 @@ from tests.support.settings import ENCRYPTION_KEY, PUBLIC_URL, RETURN_URLS, sett
 __all__ = ["ENCRYPTION_KEY", "PUBLIC_URL", "RETURN_URLS", "settings_for"]
 
 EVERYTHING = tuple(Permission)
-# A broker that takes longer to end hangs. Seconds.
-_LONGEST_END = 60.0
-# Making one is most of the cost of a client, and nothing here speaks TLS.
+# A broker that takes longer to stop hangs.
+_STOP_TIMEOUT_SECONDS = 60.0
+# To create a TLS context is most of the cost of a client, and no test uses TLS.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class Api(httpx.AsyncClient):
-    """What one caller sends."""
+    """The HTTP client of one caller."""
 
     def __init__(self, url: str, caller: CallerRecord, api_key: SecretStr) -> None:
         super().__init__(
@@ -55,23 +55,23 @@ class Api(httpx.AsyncClient):
 
     @property
     def tenant(self) -> str:
-        """Whose rows it sees."""
+        """The tenant of the caller."""
         return self.caller.tenant
 
-    async def start(self, **wanted: Any) -> dict[str, Any]:
+    async def start(self, **request: Any) -> dict[str, Any]:
         """Start a session."""
-        answer = await self.post("/v1/sessions", json={"user_id": "user-1", **wanted})
-        assert answer.status_code == 201, answer.text
-        session: dict[str, Any] = answer.json()
+        response = await self.post("/v1/sessions", json={"user_id": "user-1", **request})
+        assert response.status_code == 201, response.text
+        session: dict[str, Any] = response.json()
         return session
 
     async def session(self, session_id: str, *, wait: int = 0) -> dict[str, Any]:
         """Return a session."""
-        return await self._shown(f"/v1/sessions/{session_id}?wait={wait}")
+        return await self._get_json(f"/v1/sessions/{session_id}?wait={wait}")
 
     async def connection(self, connection_id: str) -> dict[str, Any]:
         """Return a connection."""
-        return await self._shown(f"/v1/connections/{connection_id}")
+        return await self._get_json(f"/v1/connections/{connection_id}")
 
     async def query(
         self, connection_id: str, query: str = "{ user { id } }", *, headers: dict[str, str] | None = None, **more: Any
@@ -81,17 +81,17 @@ class Api(httpx.AsyncClient):
             f"/v1/connections/{connection_id}/graphql", json={"query": query, **more}, headers=headers
         )
 
-    async def _shown(self, path: str) -> dict[str, Any]:
-        answer = await self.get(path)
-        assert answer.status_code == 200, answer.text
-        shown: dict[str, Any] = answer.json()
-        return shown
+    async def _get_json(self, path: str) -> dict[str, Any]:
+        response = await self.get(path)
+        assert response.status_code == 200, response.text
+        content: dict[str, Any] = response.json()
+        return content
 
 
 class Browser(httpx.AsyncClient):
-    """A user's browser: keeps cookies, follows nothing by itself, and reaches the broker at its public address.
+    """A user's browser: keeps cookies, follows no redirects, and reaches the broker by its public URL.
 
-    Each request is a navigation by its user.
+    Each request has the headers of a navigation by the user.
     """
 
     def __init__(self, url: str, public_url: str) -> None:
@@ -99,14 +99,14 @@ class Browser(httpx.AsyncClient):
         self._public_url = public_url.rstrip("/")
 
     async def open(self, url: str, **options: Any) -> httpx.Response:
-        """Open an address below PUBLIC_URL."""
+        """Open a URL below PUBLIC_URL."""
         assert url.startswith(f"{self._public_url}/")
         return await self.get(url.removeprefix(self._public_url), **options)
 
 
 @dataclass(frozen=True)
 class Broker:
-    """A running broker; `rows` works on its database, past it."""
+    """A running broker. `rows` works directly on its database."""
 
     url: str
     settings: Settings
@@ -117,7 +117,7 @@ class Broker:
     async def sign_up(
         self, tenant: str | None = None, permissions: Collection[str] = EVERYTHING, name: str | None = None
     ) -> Api:
-        """Make a caller, of a tenant of its own unless one is named."""
+        """Create a caller, in a new tenant unless one is named."""
         caller, api_key = await self.registry.create(
             tenant=tenant or new_id("tenant"),
             name=name or new_id("caller"),
@@ -127,12 +127,12 @@ class Broker:
         return Api(self.url, caller, api_key)
 
     def new_browser(self) -> Browser:
-        """Open a browser without cookies."""
+        """Return a browser without cookies."""
         return Browser(self.url, self.settings.public_url)
 
     @property
     def host(self) -> tuple[str, int]:
-        """Where a socket connects to."""
+        """The host and port that it listens on."""
         parts = urlsplit(self.url)
         assert parts.hostname is not None
         assert parts.port is not None
@@ -141,7 +141,7 @@ class Broker:
 
 @asynccontextmanager
 async def served(settings: Settings, options: RuntimeOptions = RuntimeOptions()) -> AsyncIterator[Broker]:
-    """Serve a broker on a free port, as `broker serve` does, from a thread with a loop of its own."""
+    """Serve a broker on a free port, as `broker serve` does, in a thread with its own event loop."""
     assert settings.database_url is not None
     listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
     server = uvicorn.Server(
@@ -183,14 +183,14 @@ async def served(settings: Settings, options: RuntimeOptions = RuntimeOptions())
         )
     finally:
         server.should_exit = True
-        await asyncio.to_thread(thread.join, _LONGEST_END)
+        await asyncio.to_thread(thread.join, _STOP_TIMEOUT_SECONDS)
         await database.close()
         listening.close()
-        assert not thread.is_alive(), f"the broker did not end: {_under_way(loops[0])}"
+        assert not thread.is_alive(), f"the broker did not stop: {_stacks(loops[0])}"
 
 
-def _under_way(loop: asyncio.AbstractEventLoop) -> str:
-    """Return where every task of a loop stands."""
+def _stacks(loop: asyncio.AbstractEventLoop) -> str:
+    """Return the stack of every task of an event loop."""
     stacks = io.StringIO()
     for task in asyncio.all_tasks(loop):
         task.print_stack(file=stacks)

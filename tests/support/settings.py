@@ -1,4 +1,4 @@
-"""Settings for a broker on a test's own database and bank."""
+"""Settings of a broker for tests."""
 
 import base64
 from pathlib import Path
@@ -9,14 +9,14 @@ from pydantic import SecretStr
 from app.settings import Settings
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET
 
-# The sandbox knows the redirect URI of this address; `Browser` opens the real one instead.
+# The sandbox has registered the redirect URI below this URL. `Browser` connects to the real address instead.
 PUBLIC_URL = "http://127.0.0.1:8000"
 RETURN_URLS = ("https://shop.example/done", "https://shop.example/below/*", "http://localhost:3000/bank/*")
 ENCRYPTION_KEY = base64.b64encode(bytes(range(32))).decode()
 
 
 def settings_for(bank_url: str, database_url: SecretStr, data_dir: Path, **changes: Any) -> Settings:
-    """Return settings for a broker of this bank and this database."""
+    """Return the settings of a broker for this bank and database."""
     values: dict[str, Any] = {
         "database_url": database_url,
         "data_dir": data_dir,
@@ -27,7 +27,7 @@ def settings_for(bank_url: str, database_url: SecretStr, data_dir: Path, **chang
         "stitch_client_secret": SecretStr(CLIENT_SECRET),
         "stitch_graphql_url": f"{bank_url}/graphql",
         "encryption_keys": SecretStr(f"test:{ENCRYPTION_KEY}"),
-        # What one test has the bank announce must not be remembered by the broker that others share.
+        # The shared broker must not cache what the bank announces in one test.
         "stitch_par": "off",
         "stitch_dpop": "off",
         "webhook_private_networks": ("127.0.0.0/8",),

@@ -1,6 +1,6 @@
-"""The broker against its own OpenAPI document: cases that schemathesis makes up, with all of its checks.
+"""The broker conforms to its own OpenAPI document, in cases that schemathesis generates, with all of its checks.
 
-Derandomised, so that a run is repeated by the next one; CASES=300 makes more of them.
+The cases are the same in every run. CASES=300 generates more of them.
 """
 
 import os
@@ -26,7 +26,7 @@ from tests.support.openapi import openapi_document
 pytest_plugins = ["schemathesis.pytest.plugin"]
 
 CASES = int(os.environ.get("CASES", "10"))
-UNFORESEEABLE = (
+NOT_IN_SCHEMA = (
     "invalid_cursor",
     "webhook_url_not_allowed",
     "interaction_url_not_allowed",
@@ -38,7 +38,7 @@ SCHEMA: Any = schemathesis.openapi.from_dict(deepcopy(openapi_document()))
 
 
 class _Key:
-    """What schemathesis authenticates with, where a case is to be authenticated."""
+    """The API key of the authenticated cases."""
 
     value = ""
 
@@ -54,7 +54,7 @@ SCHEMA.auth(refresh_interval=None)(_Key)
 
 @pytest.fixture(scope="module")
 def counted() -> Iterator[dict[str, int]]:
-    """How many cases there were, by call."""
+    """The number of cases of each call."""
     counted: dict[str, int] = {}
     yield counted
     cases, checks = sum(counted.values()), len(CHECKS.get_all_names())
@@ -62,18 +62,18 @@ def counted() -> Iterator[dict[str, int]]:
 
 
 @pytest.fixture
-async def things(api: Api, broker: Broker, bank: SandboxClient) -> dict[str, str]:
-    """Return one of everything that a path can name."""
+async def resources(api: Api, broker: Broker, bank: SandboxClient) -> dict[str, str]:
+    """One resource for each path parameter."""
     _Key.value = api.api_key
     webhook = (await api.post("/v1/webhooks", json={"url": "http://127.0.0.1:9/"})).json()
     session = await api.start()
     await api.delete(f"/v1/sessions/{session['id']}")
     connection = await broker.rows.link(bank, tenant=api.tenant)
     [delivery] = (await api.get(f"/v1/webhooks/{webhook['id']}/deliveries")).json()["items"]
-    demand = {"interaction_url": f"{broker.settings.stitch_issuer}/approval?id=1", "interaction_id": "1"}
-    interaction = (await api.post(f"/v1/connections/{connection.id}/interactions", json=demand)).json()
+    request = {"interaction_url": f"{broker.settings.stitch_issuer}/approval?id=1", "interaction_id": "1"}
+    interaction = (await api.post(f"/v1/connections/{connection.id}/interactions", json=request)).json()
     async with broker.database.transaction() as transaction:
-        # Over, so that nobody waits for its end.
+        # Expired, so that no request waits for its end.
         await transaction.execute(interactions.update().values(expires_at=seconds_from_now(-1)))
     other = (await api.post("/v1/callers", json={"name": "other", "permissions": ["audit:read"]})).json()
     [key] = (await api.get(f"/v1/callers/{other['id']}/keys")).json()["items"]
@@ -97,27 +97,29 @@ async def things(api: Api, broker: Broker, bank: SandboxClient) -> dict[str, str
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_every_call_keeps_what_the_document_says(
-    case: Any, broker: Broker, things: dict[str, str], counted: dict[str, int]
+def test_every_call_conforms_to_the_document(
+    case: Any, broker: Broker, resources: dict[str, str], counted: dict[str, int]
 ) -> None:
     label = case.operation.label
     counted[label] = counted.get(label, 0) + 1
     if counted[label] % 2:
-        # Made-up names only find out that there is no such thing.
-        case.path_parameters.update({name: things[name] for name in case.path_parameters if name in things})
-    # A longer one is refused before it is read, and not by the broker.
+        # Generated ids only lead to 404 responses.
+        case.path_parameters.update({name: resources[name] for name in case.path_parameters if name in resources})
+    # A longer URL is rejected by the server before the broker gets it.
     assume(len(quote(case.formatted_path)) < 60_000)
-    answer = case.call(base_url=broker.url, timeout=30, allow_redirects=False)
-    case.validate_response(answer, excluded_checks=[positive_data_acceptance] if is_unforeseeable(answer) else [])
+    response = case.call(base_url=broker.url, timeout=30, allow_redirects=False)
+    case.validate_response(
+        response, excluded_checks=[positive_data_acceptance] if is_beyond_the_schema(response) else []
+    )
 
 
-def is_unforeseeable(answer: Any) -> bool:
-    """Tell whether a value was refused that no schema could say is wrong: one that the broker did not give out."""
-    kind = answer.headers.get("content-type", [""])[0]
+def is_beyond_the_schema(response: Any) -> bool:
+    """Return whether the value was rejected for a reason that a schema cannot express."""
+    kind = response.headers.get("content-type", [""])[0]
     if kind.startswith("text/html"):
         return True
-    if kind != "application/problem+json" or answer.status_code not in (400, 422):
+    if kind != "application/problem+json" or response.status_code not in (400, 422):
         return False
-    problem = answer.json()
-    places = {fault["location"] for fault in problem.get("errors", [])}
-    return problem["code"] in UNFORESEEABLE or places == {"body.metadata"}
+    problem = response.json()
+    locations = {fault["location"] for fault in problem.get("errors", [])}
+    return problem["code"] in NOT_IN_SCHEMA or locations == {"body.metadata"}

@@ -11,7 +11,7 @@ from tests.api.conftest import BrokerFactory
 from tests.support.broker import Browser
 from tests.support.openapi import openapi_document
 
-# The table of the contract, call by call.
+# Every documented call.
 CALLS = {
     ("/v1/sessions", "post"),
     ("/v1/sessions", "get"),
@@ -46,7 +46,7 @@ COLLECTION = "/docs/postman.json"
 
 
 class _Page(HTMLParser):
-    """What a page loads, where it leads, what can be led to, and what its policy forbids."""
+    """The assets, links and ids of a page, and inline code, which its policy forbids."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -69,18 +69,18 @@ class _Page(HTMLParser):
 
 
 async def _open(browser: Browser, path: str) -> _Page:
-    answer = await browser.get(path)
-    assert answer.status_code == 200, path
-    assert answer.headers["content-type"].startswith("text/html")
-    policy = answer.headers["content-security-policy"]
+    response = await browser.get(path)
+    assert response.status_code == 200, path
+    assert response.headers["content-type"].startswith("text/html")
+    policy = response.headers["content-security-policy"]
     assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
     assert "unsafe" not in policy
     assert "http" not in policy
-    return _Page(answer.text)
+    return _Page(response.text)
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/quickstart", "/docs/guides/web-app"])
-async def test_the_docs_use_nothing_from_elsewhere(browser: Browser, path: str) -> None:
+async def test_the_docs_load_nothing_from_other_servers(browser: Browser, path: str) -> None:
     shown = await _open(browser, path)
     assert shown.inline == []
     assert len(shown.ids) == len(set(shown.ids))
@@ -116,15 +116,15 @@ async def test_every_link_within_the_docs_leads_somewhere(browser: Browser) -> N
     assert (await browser.get(COLLECTION)).json()["info"]["name"]
 
 
-async def test_a_page_that_is_not_there_is_said_to_be_so(browser: Browser) -> None:
+async def test_an_unknown_page_is_not_found(browser: Browser) -> None:
     for path in ("/docs/nothing", "/docs/../README", "/docs/decisions/0007-api-keys", "/docs/operations"):
         assert (await browser.get(path)).status_code == 404
 
 
 async def test_the_document_is_served(browser: Browser) -> None:
-    answer = await browser.get("/openapi.json")
-    assert answer.status_code == 200
-    assert answer.json() == DOCUMENT
+    response = await browser.get("/openapi.json")
+    assert response.status_code == 200
+    assert response.json() == DOCUMENT
     assert DOCUMENT["openapi"].startswith("3.1")
 
 
@@ -133,7 +133,7 @@ def test_every_call_of_the_contract_is_described() -> None:
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_a_call_says_what_it_is_and_how_it_ends(path: str, method: str) -> None:
+def test_a_call_has_a_description_its_permission_and_its_errors(path: str, method: str) -> None:
     operation = DOCUMENT["paths"][path][method]
     assert operation["summary"]
     assert operation["tags"]
@@ -157,7 +157,7 @@ def test_errors_have_their_media_type_schema_and_examples() -> None:
     assert wrong == []
 
 
-def test_what_is_sent_and_answered_has_examples() -> None:
+def test_requests_and_responses_have_examples() -> None:
     wrong = []
     for path, method in VERSIONED:
         operation = DOCUMENT["paths"][path][method]
@@ -171,12 +171,12 @@ def test_what_is_sent_and_answered_has_examples() -> None:
 
 
 def has_example(content: Any) -> bool:
-    """Tell whether an example stands here, or in what the schema refers to."""
+    """Return whether there is an example here or in the schema that is referred to."""
     if "example" in content or "examples" in content:
         return True
     schema = content.get("schema", content)
-    for one in (schema, *schema.get("anyOf", [])):
-        name = one.get("$ref", "").rpartition("/")[2]
+    for alternative in (schema, *schema.get("anyOf", [])):
+        name = alternative.get("$ref", "").rpartition("/")[2]
         if not name:
             continue
         resolved = DOCUMENT["components"]["schemas"][name]
@@ -189,7 +189,7 @@ def has_example(content: Any) -> bool:
     return False
 
 
-def test_the_codes_of_the_query_path_are_all_there() -> None:
+def test_the_document_lists_every_code_of_the_query_path() -> None:
     schema = DOCUMENT["components"]["schemas"]["GraphQLError"]
     codes = schema["properties"]["errors"]["items"]["properties"]["extensions"]["properties"]["code"]["enum"]
     assert set(codes) == {
@@ -199,10 +199,10 @@ def test_the_codes_of_the_query_path_are_all_there() -> None:
     }
 
 
-async def test_the_query_page_is_off_unless_it_is_wanted(browser: Browser, brokers: BrokerFactory) -> None:
+async def test_the_query_page_is_off_by_default(browser: Browser, brokers: BrokerFactory) -> None:
     assert (await browser.get("/docs/query")).status_code == 404
-    wanted = await brokers(query_page=True)
-    async with wanted.new_browser() as other:
+    broker = await brokers(query_page=True)
+    async with broker.new_browser() as other:
         shown = await _open(other, "/docs/query")
         assert shown.inline == []
         assert len(shown.assets) == 4

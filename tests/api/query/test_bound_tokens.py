@@ -1,4 +1,4 @@
-"""Tokens that are bound to a key (DPoP, RFC 9449), over the broker's HTTP."""
+"""Tokens that are bound to a key (DPoP, RFC 9449)."""
 
 import asyncio
 from typing import Any
@@ -27,10 +27,10 @@ async def api(binding: Broker, sign_up: ApiFactory) -> Api:
 
 @pytest.fixture
 async def connection_id(binding: Broker, api: Api, bank: SandboxClient) -> str:
-    return await linked(binding, api, bank)
+    return await link_account(binding, api, bank)
 
 
-async def linked(broker: Broker, api: Api, bank: SandboxClient, **wanted: Any) -> str:
+async def link_account(broker: Broker, api: Api, bank: SandboxClient, **wanted: Any) -> str:
     async with broker.new_browser() as browser:
         session, _ = await log_in(api, bank, browser, **wanted)
     assert session["status"] == "completed", session["error"]
@@ -38,11 +38,11 @@ async def linked(broker: Broker, api: Api, bank: SandboxClient, **wanted: Any) -
     return connection_id
 
 
-async def version_of_answer(api: Api, connection_id: str) -> int:
-    answer = await api.query(connection_id)
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["data"]["user"]["id"]
-    return int(answer.headers["broker-token-version"])
+async def version_of_response(api: Api, connection_id: str) -> int:
+    response = await api.query(connection_id)
+    assert response.status_code == 200, response.text
+    assert response.json()["data"]["user"]["id"]
+    return int(response.headers["broker-token-version"])
 
 
 async def test_queries_prove_the_key_before_and_after_a_refresh(
@@ -50,7 +50,7 @@ async def test_queries_prove_the_key_before_and_after_a_refresh(
 ) -> None:
     keys = []
     for version in (1, 2, 3):
-        assert await version_of_answer(api, connection_id) == version
+        assert await version_of_response(api, connection_id) == version
         tokens = (await binding.rows.stored(connection_id)).tokens
         assert tokens is not None
         keys.append(tokens.proof_key)
@@ -59,19 +59,19 @@ async def test_queries_prove_the_key_before_and_after_a_refresh(
     assert len(set(keys)) == 3
 
 
-async def test_a_nonce_is_learnt_once_and_then_followed(api: Api, connection_id: str, bank: SandboxClient) -> None:
+async def test_a_nonce_is_learnt_once_and_then_kept_current(api: Api, connection_id: str, bank: SandboxClient) -> None:
     for _ in range(3):
-        assert await version_of_answer(api, connection_id) == 1
+        assert await version_of_response(api, connection_id) == 1
         await bank.control("rotate-dpop-nonce")
     assert (await bank.ledger()).totals.graphql_requests == {"use_dpop_nonce": 1, "ok": 3}
     await bank.control("rotate-dpop-nonce")
-    answers = await asyncio.gather(*(api.query(connection_id) for _ in range(5)))
-    assert {answer.status_code for answer in answers} == {200}
+    responses = await asyncio.gather(*(api.query(connection_id) for _ in range(5)))
+    assert {response.status_code for response in responses} == {200}
     assert (await bank.ledger()).totals.token_requests["authorization_code"]["ok"] == 1
 
 
-async def test_a_mutation_that_lacked_the_nonce_is_run_once(binding: Broker, api: Api, bank: SandboxClient) -> None:
-    connection_id = await linked(binding, api, bank, scopes=["openid", "paymentinitiationrequest"])
+async def test_a_mutation_without_the_nonce_is_run_once(binding: Broker, api: Api, bank: SandboxClient) -> None:
+    connection_id = await link_account(binding, api, bank, scopes=["openid", "paymentinitiationrequest"])
     mutation = (
         'mutation { userInitiatePayment(input: { amount: { quantity: "1.00", currency: "ZAR" } }) '
         "{ paymentInitiation { id } } }"
@@ -82,13 +82,13 @@ async def test_a_mutation_that_lacked_the_nonce_is_run_once(binding: Broker, api
     assert totals.graphql_requests == {"use_dpop_nonce": 1, "ok": 1}
 
 
-async def test_a_bank_that_never_likes_its_own_nonce_is_no_expired_token(
+async def test_a_bank_that_rejects_its_own_nonce_does_not_cause_a_refresh(
     brokers: BrokerFactory, sign_up: ApiFactory, bank: SandboxClient, hostile: HostileServer
 ) -> None:
     await bank.set_faults(dpop="required")
     broker = await brokers(stitch_dpop="on", stitch_graphql_url=f"{hostile.url}/graphql")
     api = await sign_up(broker=broker)
-    connection_id = await linked(broker, api, bank)
+    connection_id = await link_account(broker, api, bank)
     hostile.replies["/graphql"] = json_reply(
         {}, 401, dpop_nonce="n", www_authenticate='DPoP algs="ES256", error="use_dpop_nonce"'
     )
@@ -98,11 +98,11 @@ async def test_a_bank_that_never_likes_its_own_nonce_is_no_expired_token(
 
 
 async def test_a_bound_token_is_not_handed_out(api: Api, connection_id: str) -> None:
-    answer = await api.post(f"/v1/connections/{connection_id}/token")
-    assert (answer.status_code, answer.json()["code"]) == (409, "token_bound")
+    response = await api.post(f"/v1/connections/{connection_id}/token")
+    assert (response.status_code, response.json()["code"]) == (409, "token_bound")
 
 
-async def test_the_key_is_found_nowhere_but_sealed(binding: Broker, api: Api, connection_id: str) -> None:
+async def test_the_private_key_is_not_readable_anywhere(binding: Broker, api: Api, connection_id: str) -> None:
     tokens = (await binding.rows.stored(connection_id)).tokens
     assert tokens is not None
     assert tokens.proof_key is not None
@@ -125,21 +125,21 @@ async def test_a_confirmed_renewal_brings_its_own_key(
         )
     code = shown.headers["location"].split("confirmation_code=")[1]
     await api.post(f"/v1/sessions/{session['id']}/confirm", json={"confirmation_code": code})
-    assert await version_of_answer(api, connection_id) == 2
+    assert await version_of_response(api, connection_id) == 2
 
 
 @pytest.mark.parametrize(("before", "after"), [("off", "on"), ("on", "off")])
-async def test_a_connection_keeps_the_way_it_was_linked_when_the_setting_changes(
+async def test_a_connection_keeps_its_token_type_when_the_setting_changes(
     brokers: BrokerFactory, sign_up: ApiFactory, bank: SandboxClient, before: str, after: str
 ) -> None:
     await bank.set_faults(dpop="offered", dpop_nonces=True)
     first = await brokers(stitch_dpop=before)
     api = await sign_up(broker=first)
-    connection_id = await linked(first, api, bank)
+    connection_id = await link_account(first, api, bank)
     second = await brokers(stitch_dpop=after)
     async with Api(second.url, api.caller, SecretStr(api.api_key)) as elsewhere:
         for version in (1, 2, 3):
-            assert await version_of_answer(elsewhere, connection_id) == version
+            assert await version_of_response(elsewhere, connection_id) == version
             tokens = (await second.rows.stored(connection_id)).tokens
             assert tokens is not None
             assert (tokens.proof_key is not None) is (before == "on")
@@ -155,15 +155,15 @@ async def test_an_announcement_of_dpop_binds_no_token(
     assert defaults == {"stitch_par": "auto", "stitch_dpop": "off"}
     broker = await brokers(**defaults)
     api = await sign_up(broker=broker)
-    connection_id = await linked(broker, api, bank)
-    assert await version_of_answer(api, connection_id) == 1
+    connection_id = await link_account(broker, api, bank)
+    assert await version_of_response(api, connection_id) == 1
     tokens = (await broker.rows.stored(connection_id)).tokens
     assert tokens is not None
     assert tokens.proof_key is None
 
 
 @pytest.mark.parametrize(("before", "after"), [("off", "on"), ("on", "off")])
-async def test_a_login_under_way_is_completed_when_the_setting_changes(
+async def test_a_pending_login_can_be_completed_when_the_setting_changes(
     brokers: BrokerFactory, sign_up: ApiFactory, bank: SandboxClient, before: str, after: str
 ) -> None:
     await bank.set_faults(dpop="offered")
@@ -177,7 +177,7 @@ async def test_a_login_under_way_is_completed_when_the_setting_changes(
     assert (tokens.proof_key is not None) is (before == "on")
 
 
-async def test_a_bank_that_does_not_bind_is_refused_where_it_must(
+async def test_an_unbound_token_is_rejected_if_binding_is_required(
     brokers: BrokerFactory, sign_up: ApiFactory, bank: SandboxClient
 ) -> None:
     broker = await brokers(stitch_dpop="on")

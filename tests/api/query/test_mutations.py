@@ -1,12 +1,12 @@
-"""`graphql:mutate`: whoever was not granted it gets nothing but queries to the bank."""
+"""Without the permission `graphql:mutate`, only queries reach the bank."""
 
 import json
 
 import pytest
 
 from tests.api.conftest import ApiFactory
-from tests.support.answers import assert_graphql_refusal
 from tests.support.broker import Api, Broker
+from tests.support.error_responses import assert_graphql_error
 from tests.support.hostile import HostileServer, json_reply
 
 DATA = {"data": {"a": 1}}
@@ -15,18 +15,18 @@ BOTH = "query Look { a } mutation Change { b } subscription Watch { c }"
 
 @pytest.fixture
 async def reader(proxy: Broker, sign_up: ApiFactory) -> Api:
-    """A caller that may query, and not mutate."""
+    """A caller that may query but not mutate."""
     return await sign_up(broker=proxy, permissions=["graphql:query"])
 
 
 @pytest.fixture
 async def linked(proxy: Broker, reader: Api) -> str:
-    """A connection of `reader`'s."""
+    """A connection of `reader`."""
     return (await proxy.rows.insert(tenant=reader.tenant)).id
 
 
 @pytest.fixture(autouse=True)
-def _answered(upstream: HostileServer) -> None:
+def _responding(upstream: HostileServer) -> None:
     upstream.replies["/graphql"] = json_reply(DATA)
 
 
@@ -47,8 +47,8 @@ def _answered(upstream: HostileServer) -> None:
     ids=str,
 )
 async def test_a_query_passes(reader: Api, linked: str, upstream: HostileServer, request_: object) -> None:
-    answer = await reader.post(f"/v1/connections/{linked}/graphql", json=request_)
-    assert answer.json() == DATA
+    response = await reader.post(f"/v1/connections/{linked}/graphql", json=request_)
+    assert response.json() == DATA
     assert upstream.count("/graphql") == 1
 
 
@@ -64,7 +64,7 @@ async def test_a_query_passes(reader: Api, linked: str, upstream: HostileServer,
         {"query": BOTH, "operationName": "Look"},
         {"query": BOTH, "operationName": "Change"},
         {"query": BOTH, "operationName": "Watch"},
-        {"query": BOTH, "operationName": "Nobody"},
+        {"query": BOTH, "operationName": "Unknown"},
         {"query": BOTH, "operationName": ""},
         {"query": "query A { a } mutation A { b }", "operationName": "A"},
         {"query": "mutation A { b } query A { a }", "operationName": "A"},
@@ -83,20 +83,20 @@ async def test_a_query_passes(reader: Api, linked: str, upstream: HostileServer,
     ],
     ids=lambda request: str(request)[:60],
 )
-async def test_what_may_be_more_than_a_query_is_refused(
+async def test_anything_that_may_be_more_than_a_query_is_rejected(
     reader: Api, linked: str, upstream: HostileServer, request_: object
 ) -> None:
-    answer = await reader.post(f"/v1/connections/{linked}/graphql", json=request_)
-    assert_graphql_refusal(answer, 403, "PERMISSION_DENIED")
+    response = await reader.post(f"/v1/connections/{linked}/graphql", json=request_)
+    assert_graphql_error(response, 403, "PERMISSION_DENIED")
     assert upstream.count("/graphql") == 0
 
 
-async def test_what_would_take_long_to_look_into_is_refused_and_holds_nobody_up(
+async def test_a_batch_that_would_take_long_to_parse_is_rejected_unparsed(
     reader: Api, linked: str, upstream: HostileServer
 ) -> None:
     batch = [{"query": "{" + f"a{number} " * 20_000 + "}"} for number in range(7)]
-    answer = await reader.post(f"/v1/connections/{linked}/graphql", json=batch)
-    extensions = assert_graphql_refusal(answer, 413, "REQUEST_TOO_LARGE")
+    response = await reader.post(f"/v1/connections/{linked}/graphql", json=batch)
+    extensions = assert_graphql_error(response, 413, "REQUEST_TOO_LARGE")
     assert extensions["reason"] == "query_too_complex"
     assert upstream.count("/graphql") == 0
 
@@ -124,15 +124,15 @@ async def test_what_would_take_long_to_look_into_is_refused_and_holds_nobody_up(
     ],
     ids=lambda body: body[:40].decode("latin-1"),
 )
-async def test_what_is_no_graphql_request_is_refused(
+async def test_a_body_that_is_not_a_graphql_request_is_rejected(
     reader: Api, linked: str, upstream: HostileServer, body: bytes
 ) -> None:
-    answer = await reader.post(
+    response = await reader.post(
         f"/v1/connections/{linked}/graphql", content=body, headers={"content-type": "application/json"}
     )
-    assert answer.status_code in (400, 403), answer.text
-    assert_graphql_refusal(
-        answer, answer.status_code, "BAD_REQUEST" if answer.status_code == 400 else "PERMISSION_DENIED"
+    assert response.status_code in (400, 403), response.text
+    assert_graphql_error(
+        response, response.status_code, "BAD_REQUEST" if response.status_code == 400 else "PERMISSION_DENIED"
     )
     assert upstream.count("/graphql") == 0
 
@@ -144,10 +144,10 @@ async def test_what_is_no_graphql_request_is_refused(
         b'{"query": "query Q { a } mutation M { b }", "operationName": "M", "operationName": "Q"}',
     ],
 )
-async def test_a_body_that_says_two_things_is_not_taken_for_the_harmless_one(
+async def test_an_ambiguous_body_is_not_taken_for_the_harmless_reading(
     reader: Api, linked: str, upstream: HostileServer, body: bytes
 ) -> None:
-    """Which of two members of one name counts, JSON leaves to each reader (RFC 8259 section 4)."""
+    """JSON does not say which of two members with the same name counts (RFC 8259 section 4)."""
     await reader.post(f"/v1/connections/{linked}/graphql", content=body, headers={"content-type": "application/json"})
     assert upstream.count("/graphql") == 0
 
@@ -166,7 +166,7 @@ async def test_a_body_that_says_two_things_is_not_taken_for_the_harmless_one(
     ],
     ids=lambda content_type: content_type[:50],
 )
-async def test_a_body_that_the_bank_would_read_as_something_else_does_not_pass(
+async def test_a_body_that_the_bank_may_read_differently_is_rejected(
     reader: Api, linked: str, upstream: HostileServer, content_type: str
 ) -> None:
     body = json.dumps({"query": "{ a }", "variables": {"x": "&query=mutation { b }&y="}})
@@ -183,16 +183,16 @@ async def test_a_body_that_the_bank_would_read_as_something_else_does_not_pass(
         "application/graphql+json; charset=utf-8",
     ],
 )
-async def test_the_bank_is_told_that_a_query_is_what_it_was_looked_into_as(
+async def test_the_bank_gets_the_media_type_that_the_query_was_parsed_as(
     reader: Api, linked: str, upstream: HostileServer, content_type: str
 ) -> None:
     headers = {"content-type": content_type}
-    answer = await reader.post(f"/v1/connections/{linked}/graphql", content=b'{"query": "{ a }"}', headers=headers)
-    assert answer.json() == DATA
-    assert [one[1]["content-type"] for one in upstream.received] == ["application/json"]
+    response = await reader.post(f"/v1/connections/{linked}/graphql", content=b'{"query": "{ a }"}', headers=headers)
+    assert response.json() == DATA
+    assert [headers["content-type"] for _, headers, _ in upstream.received] == ["application/json"]
 
 
-async def test_a_caller_that_may_mutate_sends_what_it_likes(
+async def test_a_caller_that_may_mutate_can_send_anything(
     proxy: Broker, sign_up: ApiFactory, upstream: HostileServer
 ) -> None:
     writer = await sign_up(broker=proxy, permissions=["graphql:query", "graphql:mutate"])

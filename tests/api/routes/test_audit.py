@@ -1,27 +1,27 @@
-"""`/v1/audit`: who did what, oldest first."""
+"""`/v1/audit` lists the events of a tenant, oldest first."""
 
 import pytest
 
 from sandbox.client import SandboxClient
-from tests.support.answers import assert_problem
 from tests.support.broker import Api, Browser
+from tests.support.error_responses import assert_problem
 from tests.support.journey import log_in
 
 
-async def test_a_journey_is_written_down_oldest_first(api: Api, bank: SandboxClient, browser: Browser) -> None:
+async def test_a_journey_is_recorded_oldest_first(api: Api, bank: SandboxClient, browser: Browser) -> None:
     session, _ = await log_in(api, bank, browser)
     connection_id = session["connection_id"]
     await api.post(f"/v1/connections/{connection_id}/refresh")
     await api.delete(f"/v1/connections/{connection_id}")
     events = (await api.get("/v1/audit")).json()["items"]
-    assert [one["action"] for one in events] == [
+    assert [event["action"] for event in events] == [
         *("caller.created", "key.created", "session.started", "connection.linked"),
         *("connection.refreshed", "connection.revoked"),
     ]
-    assert [one["position"] for one in events] == [1, 2, 3, 4, 5, 6]
-    for one in events:
-        # Without the row's id, which would tell how much other tenants do.
-        assert one.keys() == {
+    assert [event["position"] for event in events] == [1, 2, 3, 4, 5, 6]
+    for event in events:
+        # Without the row's id, which would show how much other tenants do.
+        assert event.keys() == {
             *("position", "occurred_at", "actor", "action", "session_id", "connection_id", "request_id"),
             *("detail", "hash"),
         }
@@ -32,12 +32,12 @@ async def test_a_journey_is_written_down_oldest_first(api: Api, bank: SandboxCli
     assert of_connection == events[3:]
 
 
-async def test_a_deed_carries_the_id_of_its_request(api: Api) -> None:
+async def test_an_event_has_the_id_of_its_request(api: Api) -> None:
     await api.post("/v1/sessions", json={"user_id": "u"}, headers={"x-request-id": "trace-42"})
     assert (await api.get("/v1/audit")).json()["items"][-1]["request_id"] == "trace-42"
 
 
-async def test_pages_give_each_event_once(api: Api) -> None:
+async def test_each_event_is_on_one_page(api: Api) -> None:
     for _ in range(3):
         await api.start()
     everything = (await api.get("/v1/audit")).json()["items"]
@@ -53,23 +53,23 @@ async def test_pages_give_each_event_once(api: Api) -> None:
     assert len(seen) == 5
 
 
-async def test_another_tenants_deeds_are_not_shown(api: Api, stranger: Api, connection_id: str) -> None:
+async def test_events_of_another_tenant_are_not_shown(api: Api, stranger: Api, connection_id: str) -> None:
     await api.delete(f"/v1/connections/{connection_id}")
     assert (await stranger.get(f"/v1/audit?connection_id={connection_id}")).json()["items"] == []
-    assert {one["action"] for one in (await stranger.get("/v1/audit")).json()["items"]} == {
+    assert {event["action"] for event in (await stranger.get("/v1/audit")).json()["items"]} == {
         "caller.created",
         "key.created",
     }
 
 
 @pytest.mark.parametrize("cursor", ["nonsense", "LTE", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5", "é", "MV8w", "IDEg"])
-async def test_a_cursor_of_no_list_is_refused(api: Api, cursor: str) -> None:
-    answer = await api.get("/v1/audit", params={"cursor": cursor})
-    if answer.status_code != 200:
-        assert_problem(answer, 400, "invalid_cursor")
-    assert answer.status_code == 400 or cursor in ("MV8w", "IDEg")
+async def test_an_invalid_cursor_is_rejected(api: Api, cursor: str) -> None:
+    response = await api.get("/v1/audit", params={"cursor": cursor})
+    if response.status_code != 200:
+        assert_problem(response, 400, "invalid_cursor")
+    assert response.status_code == 400 or cursor in ("MV8w", "IDEg")
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "connection_id=%00"])
-async def test_a_wrong_filter_is_refused(api: Api, query: str) -> None:
+async def test_an_invalid_filter_is_rejected(api: Api, query: str) -> None:
     assert_problem(await api.get(f"/v1/audit?{query}"), 422, "invalid_request")

@@ -16,23 +16,23 @@ from tests.support.logs import Logs
 from tests.support.relay import Relay
 
 
-async def test_a_living_process_says_so(browser: Browser) -> None:
-    answer = await browser.get("/healthz")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+async def test_a_running_process_is_alive(browser: Browser) -> None:
+    response = await browser.get("/healthz")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
-async def test_a_ready_replica_says_so(brokers: BrokerFactory) -> None:
+async def test_a_replica_with_its_database_is_ready(brokers: BrokerFactory) -> None:
     broker = await brokers()
     async with broker.new_browser() as browser:
 
-        async def notifications_are_heard() -> bool:
+        async def notifications_are_received() -> bool:
             checks: dict[str, str] = (await browser.get("/readyz")).json()["checks"]
             return checks["notifications"] == "ok"
 
-        await eventually(notifications_are_heard)
-        answer = await browser.get("/readyz")
-    assert answer.status_code == 200
-    assert answer.json() == {"status": "ready", "checks": {"database": "ok", "notifications": "ok"}}
+        await eventually(notifications_are_received)
+        response = await browser.get("/readyz")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ready", "checks": {"database": "ok", "notifications": "ok"}}
 
 
 async def test_a_storm_of_refusals_is_shown_and_does_not_stop_requests(
@@ -46,9 +46,9 @@ async def test_a_storm_of_refusals_is_shown_and_does_not_stop_requests(
     async with broker.new_browser() as browser:
 
         async def is_shown() -> bool:
-            answer = await browser.get("/readyz")
-            assert answer.status_code == 200
-            checks: dict[str, str] = answer.json()["checks"]
+            response = await browser.get("/readyz")
+            assert response.status_code == 200
+            checks: dict[str, str] = response.json()["checks"]
             return checks.get("refreshes") == "suspended: invalid_grant_storm"
 
         await eventually(is_shown)
@@ -60,10 +60,10 @@ async def test_without_its_database_a_replica_is_alive_but_not_ready(brokers: Br
     async with broker.new_browser() as browser:
         assert (await browser.get("/readyz")).status_code == 200
         await relay.cut()
-        answer = await browser.get("/readyz")
-        assert answer.status_code == 503
-        assert answer.json()["status"] == "not ready"
-        assert answer.json()["checks"]["database"] == "unavailable"
+        response = await browser.get("/readyz")
+        assert response.status_code == 503
+        assert response.json()["status"] == "not ready"
+        assert response.json()["checks"]["database"] == "unavailable"
         assert (await browser.get("/healthz")).status_code == 200
         await relay.restore()
 
@@ -74,9 +74,9 @@ async def test_without_its_database_a_replica_is_alive_but_not_ready(brokers: Br
 
 
 def sample(text: str, name: str) -> float:
-    """Return one value of the metrics."""
-    found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-    return float(found[1]) if found else 0.0
+    """Return the value of a metric."""
+    match = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return float(match[1]) if match else 0.0
 
 
 async def test_requests_are_counted_by_route_and_never_by_id(
@@ -88,23 +88,23 @@ async def test_requests_are_counted_by_route_and_never_by_id(
     await api.query(connection_id)
     await api.post(f"/v1/connections/{connection_id}/refresh")
     await api.get("/v1/sessions/ses_unknown")
-    await api.get(f"/nobody/{connection_id}")
+    await api.get(f"/unknown/{connection_id}")
     await api.request("PROPFIND", "/v1/sessions")
     await api.delete(f"/v1/connections/{connection_id}")
-    answer = await browser.get("/metrics")
-    assert answer.headers["content-type"].startswith("text/plain")
-    after = answer.text
+    response = await browser.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    after = response.text
 
-    def grown(name: str) -> float:
+    def increase_of(name: str) -> float:
         return sample(after, name) - sample(before, name)
 
     route = 'route="/v1/connections/{connection_id}/graphql"'
-    assert grown(f'broker_http_requests_total{{method="POST",{route},status="200"}}') == 1
-    assert grown('broker_http_requests_total{method="GET",route="unmatched",status="404"}') == 1
-    assert grown('broker_sessions_total{status="completed"}') == 1
-    assert grown('broker_bank_requests_total{endpoint="graphql",status="200"}') == 1
-    assert grown('broker_bank_requests_total{endpoint="revocation",status="200"}') == 1
-    assert grown('broker_refreshes_total{cause="requested",outcome="refreshed"}') == 1
+    assert increase_of(f'broker_http_requests_total{{method="POST",{route},status="200"}}') == 1
+    assert increase_of('broker_http_requests_total{method="GET",route="unmatched",status="404"}') == 1
+    assert increase_of('broker_sessions_total{status="completed"}') == 1
+    assert increase_of('broker_bank_requests_total{endpoint="graphql",status="200"}') == 1
+    assert increase_of('broker_bank_requests_total{endpoint="revocation",status="200"}') == 1
+    assert increase_of('broker_refreshes_total{cause="requested",outcome="refreshed"}') == 1
     for secret in (session["id"], connection_id, api.caller.id, api.tenant, "ses_unknown", "user-1", "PROPFIND"):
         assert secret not in after
 
@@ -115,9 +115,7 @@ async def test_probes_are_not_logged(browser: Browser, logs: Logs) -> None:
     assert logs.with_event("request") == []
 
 
-async def test_an_expired_login_is_counted_once_it_is_found(
-    brokers: BrokerFactory, sign_up: ApiFactory, browser: Browser
-) -> None:
+async def test_an_expired_login_is_counted(brokers: BrokerFactory, sign_up: ApiFactory, browser: Browser) -> None:
     broker = await brokers()
     api = await sign_up(broker=broker)
     name = 'broker_sessions_total{status="expired"}'
@@ -129,4 +127,4 @@ async def test_an_expired_login_is_counted_once_it_is_found(
         return sample((await browser.get("/metrics")).text, name) > before
 
     await eventually(is_counted)
-    assert "session.expired" in [one["action"] for one in (await api.get("/v1/audit")).json()["items"]]
+    assert "session.expired" in [event["action"] for event in (await api.get("/v1/audit")).json()["items"]]

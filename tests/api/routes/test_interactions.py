@@ -1,4 +1,4 @@
-"""A payment that the bank wants its user to approve: by way of the broker, with a user who walks the bank's page."""
+"""A payment that the user must approve on a page of the bank, to which the broker leads the browser."""
 
 import asyncio
 from typing import Any
@@ -12,8 +12,8 @@ from app.store.tables import interactions
 from sandbox.browser import submit
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
-from tests.support.answers import assert_problem
 from tests.support.broker import Api, Broker, Browser
+from tests.support.error_responses import assert_problem
 from tests.support.journey import parameters_of
 
 PAY = """
@@ -26,13 +26,13 @@ BACK = "/connect/interactions"
 
 
 async def pay(api: Api, connection_id: str) -> dict[str, Any]:
-    """Ask for a payment, and return the bank's answer."""
-    answer: dict[str, Any] = (await api.query(connection_id, PAY, variables=AMOUNT)).json()
-    return answer
+    """Request a payment, and return the bank's response."""
+    response: dict[str, Any] = (await api.query(connection_id, PAY, variables=AMOUNT)).json()
+    return response
 
 
-async def demanded(api: Api, connection_id: str) -> dict[str, str]:
-    """Ask for a payment that needs the user, and return what the caller takes from the bank's error."""
+async def required_interaction(api: Api, connection_id: str) -> dict[str, str]:
+    """Request a payment that needs the user, and return the request for the interaction."""
     [error] = (await pay(api, connection_id))["errors"]
     assert error["extensions"]["code"] == "USER_INTERACTION_REQUIRED"
     return {
@@ -42,31 +42,31 @@ async def demanded(api: Api, connection_id: str) -> dict[str, str]:
 
 
 async def begin(api: Api, connection_id: str, **more: Any) -> dict[str, Any]:
-    """Have the bank demand the user, and start the interaction."""
-    wanted = await demanded(api, connection_id) | more
-    answer = await api.post(f"/v1/connections/{connection_id}/interactions", json=wanted)
-    assert answer.status_code == 201, answer.text
-    started: dict[str, Any] = answer.json()
-    assert answer.headers["location"] == path_of(started)
+    """Request a payment that needs the user, and start the interaction."""
+    request = await required_interaction(api, connection_id) | more
+    response = await api.post(f"/v1/connections/{connection_id}/interactions", json=request)
+    assert response.status_code == 201, response.text
+    started: dict[str, Any] = response.json()
+    assert response.headers["location"] == path_of(started)
     assert started["status"] == "pending"
     return started
 
 
 def path_of(interaction: dict[str, Any]) -> str:
-    """Return where an interaction is followed."""
+    """Return the path of an interaction."""
     return f"/v1/connections/{interaction['connection_id']}/interactions/{interaction['id']}"
 
 
 async def shown(api: Api, interaction: dict[str, Any], *, wait: int = 0) -> dict[str, Any]:
     """Return an interaction."""
-    answer = await api.get(f"{path_of(interaction)}?wait={wait}")
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    response = await api.get(f"{path_of(interaction)}?wait={wait}")
+    assert response.status_code == 200, response.text
+    current: dict[str, Any] = response.json()
+    return current
 
 
 async def decide(bank: SandboxClient, browser: Browser, interaction: dict[str, Any], decision: str) -> str:
-    """Open the link and decide on the bank's page; return where that sends the browser."""
+    """Open the link and decide on the bank's page. Returns where the bank sends the browser."""
     opened = await browser.open(interaction["connect_url"])
     assert opened.status_code == 303, opened.text
     page = await bank.http.get(opened.headers["location"])
@@ -82,7 +82,7 @@ async def decide(bank: SandboxClient, browser: Browser, interaction: dict[str, A
         ("decline", "failed", "not approved", "interaction_failed"),
     ],
 )
-async def test_the_user_decides_at_the_bank_and_the_caller_hears_of_it(
+async def test_the_user_decides_at_the_bank_and_the_caller_gets_the_outcome(
     *,
     api: Api,
     bank: SandboxClient,
@@ -105,17 +105,18 @@ async def test_the_user_decides_at_the_bank_and_the_caller_hears_of_it(
     assert ended["ended_at"] is not None
     assert ended["connect_url"] is None
     assert ((await pay(api, connection_id))["data"] is not None) == (decision == "allow")
-    # Once is enough: opened again, the page tells the same, and the link leads nowhere.
+    # Opened again, the page shows the same, and the link no longer works.
     assert says in (await browser.open(location)).text
     assert (await browser.open(started["connect_url"])).status_code == 400
-    deeds = (await api.get(f"/v1/audit?connection_id={connection_id}")).json()["items"]
-    assert [(one["action"], one["detail"]["interaction_id"]) for one in deeds if "interaction" in one["action"]] == [
+    events = (await api.get(f"/v1/audit?connection_id={connection_id}")).json()["items"]
+    interaction_events = [event for event in events if "interaction" in event["action"]]
+    assert [(event["action"], event["detail"]["interaction_id"]) for event in interaction_events] == [
         ("interaction.started", started["id"]),
         (f"interaction.{status}", started["id"]),
     ]
 
 
-async def test_a_caller_that_is_disabled_meanwhile_is_not_answered(
+async def test_a_caller_that_is_disabled_during_the_wait_is_rejected(
     api: Api, broker: Broker, connection_id: str
 ) -> None:
     started = await begin(api, connection_id)
@@ -125,14 +126,14 @@ async def test_a_caller_that_is_disabled_meanwhile_is_not_answered(
     assert_problem(await asyncio.wait_for(task, 20), 401, "unauthorized_caller")
 
 
-async def test_the_way_back_goes_on_to_the_caller(
+async def test_the_browser_returns_to_the_app(
     api: Api, bank: SandboxClient, browser: Browser, connection_id: str
 ) -> None:
     started = await begin(api, connection_id, return_url="https://shop.example/done")
-    answer = await browser.open(await decide(bank, browser, started, "allow"))
-    assert answer.status_code == 303
-    assert answer.headers["location"].startswith("https://shop.example/done?")
-    assert parameters_of(answer.headers["location"]) == {"interaction": started["id"], "status": "completed"}
+    response = await browser.open(await decide(bank, browser, started, "allow"))
+    assert response.status_code == 303
+    assert response.headers["location"].startswith("https://shop.example/done?")
+    assert parameters_of(response.headers["location"]) == {"interaction": started["id"], "status": "completed"}
 
 
 async def test_only_the_browser_that_opened_it_can_end_it(
@@ -148,7 +149,7 @@ async def test_only_the_browser_that_opened_it_can_end_it(
     assert (await shown(api, started))["status"] == "completed"
 
 
-async def test_who_comes_back_without_deciding_has_not_decided(
+async def test_returning_without_a_decision_decides_nothing(
     api: Api, bank: SandboxClient, browser: Browser, connection_id: str
 ) -> None:
     started = await begin(api, connection_id)
@@ -159,7 +160,7 @@ async def test_who_comes_back_without_deciding_has_not_decided(
     assert (await shown(api, started))["status"] == "pending"
 
 
-async def test_two_in_one_browser_do_not_mix(
+async def test_two_interactions_in_one_browser_are_separate(
     api: Api, bank: SandboxClient, browser: Browser, connection_id: str
 ) -> None:
     first, second = await begin(api, connection_id), await begin(api, connection_id)
@@ -169,7 +170,7 @@ async def test_two_in_one_browser_do_not_mix(
     assert (await shown(api, first))["status"] == "pending"
 
 
-async def test_a_bank_that_is_away_at_the_return_is_asked_again(
+async def test_a_bank_that_fails_at_the_return_is_asked_again(
     api: Api, bank: SandboxClient, browser: Browser, connection_id: str
 ) -> None:
     started = await begin(api, connection_id)
@@ -179,7 +180,7 @@ async def test_a_bank_that_is_away_at_the_return_is_asked_again(
     assert (await shown(api, started, wait=20))["status"] == "completed"
 
 
-async def test_an_expired_token_is_refreshed_for_the_question(
+async def test_an_expired_token_is_refreshed_to_ask_for_the_outcome(
     *, api: Api, broker: Broker, bank: SandboxClient, browser: Browser, connection_id: str
 ) -> None:
     started = await begin(api, connection_id)
@@ -189,7 +190,7 @@ async def test_an_expired_token_is_refreshed_for_the_question(
     assert (await api.connection(connection_id))["version"] == 2
 
 
-async def test_who_never_comes_back_has_failed_in_time(
+async def test_an_interaction_whose_user_does_not_return_expires(
     *, api: Api, broker: Broker, browser: Browser, connection_id: str
 ) -> None:
     started = await begin(api, connection_id)
@@ -202,11 +203,11 @@ async def test_who_never_comes_back_has_failed_in_time(
     assert (await browser.open(started["connect_url"])).status_code == 400
 
 
-async def test_a_head_or_a_prefetch_binds_nobody(api: Api, browser: Browser, connection_id: str) -> None:
+async def test_a_prefetch_binds_no_browser(api: Api, browser: Browser, connection_id: str) -> None:
     started = await begin(api, connection_id)
-    idle = await browser.open(started["connect_url"], headers={"sec-purpose": "prefetch"})
-    assert idle.status_code == 403
-    assert "set-cookie" not in idle.headers
+    prefetch = await browser.open(started["connect_url"], headers={"sec-purpose": "prefetch"})
+    assert prefetch.status_code == 403
+    assert "set-cookie" not in prefetch.headers
     opened = await browser.open(started["connect_url"])
     assert opened.status_code == 303
     [cookie] = opened.headers.get_list("set-cookie")
@@ -229,36 +230,34 @@ async def test_over_https_the_cookie_is_of_this_host_only(
 
 
 @pytest.mark.parametrize("url", ["https://evil.example/approval?id=1", "/approval?id=1", "javascript:alert(1)"])
-async def test_an_address_that_is_not_the_banks_is_refused(api: Api, connection_id: str, url: str) -> None:
-    answer = await api.post(
+async def test_a_url_that_is_not_the_banks_is_rejected(api: Api, connection_id: str, url: str) -> None:
+    response = await api.post(
         f"/v1/connections/{connection_id}/interactions", json={"interaction_url": url, "interaction_id": "1"}
     )
-    assert_problem(answer, 422, "interaction_url_not_allowed")
+    assert_problem(response, 422, "interaction_url_not_allowed")
 
 
-async def test_a_way_back_that_is_not_allowed_is_refused(api: Api, connection_id: str) -> None:
-    wanted = await demanded(api, connection_id) | {"return_url": "https://evil.example/"}
-    answer = await api.post(f"/v1/connections/{connection_id}/interactions", json=wanted)
-    assert_problem(answer, 422, "return_url_not_allowed")
+async def test_a_return_url_that_is_not_allowed_is_rejected(api: Api, connection_id: str) -> None:
+    request = await required_interaction(api, connection_id) | {"return_url": "https://evil.example/"}
+    response = await api.post(f"/v1/connections/{connection_id}/interactions", json=request)
+    assert_problem(response, 422, "return_url_not_allowed")
 
 
-async def test_a_connection_that_cannot_be_used_has_no_interactions(
-    api: Api, bank: SandboxClient, connection_id: str
-) -> None:
-    wanted = await demanded(api, connection_id)
+async def test_a_revoked_connection_gets_no_interactions(api: Api, bank: SandboxClient, connection_id: str) -> None:
+    request = await required_interaction(api, connection_id)
     await api.delete(f"/v1/connections/{connection_id}")
-    answer = await api.post(f"/v1/connections/{connection_id}/interactions", json=wanted)
-    assert_problem(answer, 409, "connection_revoked")
+    response = await api.post(f"/v1/connections/{connection_id}/interactions", json=request)
+    assert_problem(response, 409, "connection_revoked")
 
 
-async def test_an_erased_users_interactions_are_gone(api: Api, broker: Broker, connection_id: str) -> None:
+async def test_the_interactions_of_an_erased_user_are_erased(api: Api, broker: Broker, connection_id: str) -> None:
     started = await begin(api, connection_id)
     await api.delete("/v1/users/user-1")
     gone: httpx.Response = await api.get(path_of(started))
     assert_problem(gone, 404, "interaction_not_found")
 
 
-async def test_the_latest_of_many_is_the_one_that_the_user_comes_back_from(
+async def test_the_user_returns_from_the_latest_of_many_interactions(
     api: Api, bank: SandboxClient, browser: Browser, connection_id: str
 ) -> None:
     for _ in range(21):
@@ -272,7 +271,7 @@ async def test_the_latest_of_many_is_the_one_that_the_user_comes_back_from(
 
 @pytest.mark.parametrize("is_foreign_the_latest", [True, False])
 @pytest.mark.parametrize("decided", ["mine", "theirs"])
-async def test_the_outcome_of_another_users_interaction_is_not_shown_in_its_place(
+async def test_the_outcome_of_another_users_interaction_is_not_shown(
     *,
     api: Api,
     broker: Broker,
@@ -282,7 +281,7 @@ async def test_the_outcome_of_another_users_interaction_is_not_shown_in_its_plac
     is_foreign_the_latest: bool,
     decided: str,
 ) -> None:
-    """This browser may have been led to the link of somebody who approves it elsewhere, or never."""
+    """An attacker may have made this browser open the link of another user, who approves it elsewhere or never."""
     foreign = (await broker.rows.link(bank, tenant=api.tenant, user_id="user-2")).id
     order = [("mine", connection_id), ("theirs", foreign)]
     for whose, connection in order if is_foreign_the_latest else reversed(order):

@@ -1,4 +1,4 @@
-"""`GET /v1/sessions/{id}?wait=`: an answer as soon as the login has ended."""
+"""`GET /v1/sessions/{id}?wait=` responds as soon as the login has ended."""
 
 import asyncio
 from typing import Any
@@ -7,22 +7,24 @@ import pytest
 
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
-from tests.support.answers import assert_problem
 from tests.support.broker import Api, Broker, Browser
+from tests.support.error_responses import assert_problem
 from tests.support.eventually import eventually
 from tests.support.journey import go_to_bank
 from tests.support.logs import Logs
 
 
 async def waiting(api: Api, session: dict[str, Any]) -> asyncio.Task[dict[str, Any]]:
-    """Ask with the longest wait, and return once the request is certainly on its way."""
+    """Send a request with the longest wait, and return once it is certainly waiting."""
     task = asyncio.create_task(api.session(session["id"], wait=60))
     await api.session(session["id"])
     assert not task.done()
     return task
 
 
-async def test_a_waiting_call_is_answered_when_the_login_ends(api: Api, bank: SandboxClient, browser: Browser) -> None:
+async def test_a_waiting_request_gets_its_response_when_the_login_ends(
+    api: Api, bank: SandboxClient, browser: Browser
+) -> None:
     session = await api.start()
     task = await waiting(api, session)
     await browser.open(await go_to_bank(bank, browser, session))
@@ -31,7 +33,7 @@ async def test_a_waiting_call_is_answered_when_the_login_ends(api: Api, bank: Sa
     assert ended == await api.session(session["id"])
 
 
-async def test_a_login_that_ends_at_another_replica_is_heard_of(
+async def test_a_login_that_ends_on_another_replica_ends_the_wait(
     api: Api, bank: SandboxClient, brokers: BrokerFactory, sign_up: ApiFactory
 ) -> None:
     session = await api.start()
@@ -41,12 +43,12 @@ async def test_a_login_that_ends_at_another_replica_is_heard_of(
     assert (await asyncio.wait_for(task, 20))["status"] == "cancelled"
 
 
-async def test_a_wait_that_is_over_shows_the_pending_login(api: Api) -> None:
+async def test_after_the_wait_the_pending_login_is_returned(api: Api) -> None:
     session = await api.start()
     assert await api.session(session["id"], wait=1) == session
 
 
-async def test_an_ended_login_is_shown_at_once(api: Api) -> None:
+async def test_an_ended_login_is_returned_at_once(api: Api) -> None:
     session = await api.start()
     await api.delete(f"/v1/sessions/{session['id']}")
     assert (await asyncio.wait_for(api.session(session["id"], wait=60), 20))["status"] == "cancelled"
@@ -60,7 +62,7 @@ async def test_an_erased_session_ends_the_wait(api: Api) -> None:
     assert_problem(await asyncio.wait_for(task, 20), 404, "session_not_found")
 
 
-async def test_a_caller_that_is_disabled_meanwhile_is_not_answered(api: Api, broker: Broker) -> None:
+async def test_a_caller_that_is_disabled_during_the_wait_is_rejected(api: Api, broker: Broker) -> None:
     session = await api.start()
     task = asyncio.create_task(api.get(f"/v1/sessions/{session['id']}?wait=60"))
     await api.session(session["id"])
@@ -68,7 +70,7 @@ async def test_a_caller_that_is_disabled_meanwhile_is_not_answered(api: Api, bro
     assert_problem(await asyncio.wait_for(task, 20), 401, "unauthorized_caller")
 
 
-async def test_a_caller_that_hangs_up_leaves_nothing_waiting(api: Api, broker: Broker, logs: Logs) -> None:
+async def test_the_wait_ends_when_the_caller_disconnects(api: Api, broker: Broker, logs: Logs) -> None:
     session = await api.start()
     _, writer = await asyncio.open_connection(*broker.host)
     writer.write(
@@ -85,12 +87,12 @@ async def test_a_caller_that_hangs_up_leaves_nothing_waiting(api: Api, broker: B
 
 
 @pytest.mark.parametrize("wait", ["61", "-1", "long", "1.5"])
-async def test_a_wait_beyond_a_minute_is_refused(api: Api, wait: str) -> None:
+async def test_a_wait_of_more_than_a_minute_is_rejected(api: Api, wait: str) -> None:
     session = await api.start()
     assert_problem(await api.get(f"/v1/sessions/{session['id']}?wait={wait}"), 422, "invalid_request")
 
 
-async def test_many_may_wait_for_one_login(api: Api, bank: SandboxClient, browser: Browser) -> None:
+async def test_many_requests_can_wait_for_the_same_login(api: Api, bank: SandboxClient, browser: Browser) -> None:
     session = await api.start()
     tasks = [asyncio.create_task(api.session(session["id"], wait=60)) for _ in range(20)]
     await browser.open(await go_to_bank(bank, browser, session, decision="cancel"))

@@ -1,4 +1,4 @@
-"""Logins whose requests are pushed (RFC 9126), over the broker's HTTP."""
+"""Logins with pushed authorization requests (RFC 9126)."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from tests.support.replica import consent
 
 @pytest.fixture
 async def pushing(brokers: BrokerFactory, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch) -> Broker:
-    # What is done here within a moment takes a user longer.
+    # A user needs longer than these tests between two openings of a link.
     monkeypatch.setattr("app.login.connect_links.PUSH_INTERVAL", 0)
     await bank.set_faults(pushed_requests="required")
     return await brokers(stitch_par="auto")
@@ -23,7 +23,7 @@ async def api(pushing: Broker, sign_up: ApiFactory) -> Api:
     return await sign_up(broker=pushing)
 
 
-async def test_either_address_leads_to_a_linked_account(api: Api, pushing: Broker, bank: SandboxClient) -> None:
+async def test_both_links_lead_to_a_linked_account(api: Api, pushing: Broker, bank: SandboxClient) -> None:
     direct = await api.start()
     assert parameters_of(direct["authorization_url"]).keys() == {"client_id", "request_uri"}
     async with pushing.new_browser() as browser:
@@ -35,21 +35,19 @@ async def test_either_address_leads_to_a_linked_account(api: Api, pushing: Broke
         assert (await api.session(by_link["id"]))["status"] == "completed"
 
 
-async def test_the_link_works_long_after_what_was_pushed_first_has_lapsed(
+async def test_the_link_works_long_after_the_first_pushed_request_has_expired(
     api: Api, pushing: Broker, bank: SandboxClient
 ) -> None:
     session = await api.start()
     await bank.control("lapse-pushed-requests")
     async with pushing.new_browser() as browser:
         await browser.open(session["connect_url"])
-        # Opened again, after a wrong turn: what was pushed for the first opening can no longer be used.
+        # Opened again after going back: the request pushed for the first opening has been used.
         await browser.open(await go_to_bank(bank, browser, session))
     assert (await api.session(session["id"]))["status"] == "completed"
 
 
-async def test_a_bank_that_takes_no_push_leaves_the_link_unbound(
-    api: Api, pushing: Broker, bank: SandboxClient
-) -> None:
+async def test_a_failed_push_leaves_the_link_unbound(api: Api, pushing: Broker, bank: SandboxClient) -> None:
     session = await api.start()
     await bank.set_faults(par={"status": 503, "times": 1})
     async with pushing.new_browser() as browser:
@@ -60,7 +58,7 @@ async def test_a_bank_that_takes_no_push_leaves_the_link_unbound(
 
 
 @pytest.mark.parametrize("error", ["invalid_client", "planted-value"])
-async def test_a_customer_is_told_nothing_of_what_only_the_operator_can_mend(
+async def test_a_user_sees_nothing_that_only_the_operator_can_correct(
     api: Api, pushing: Broker, bank: SandboxClient, error: str
 ) -> None:
     session = await api.start()
@@ -68,22 +66,22 @@ async def test_a_customer_is_told_nothing_of_what_only_the_operator_can_mend(
     async with pushing.new_browser() as browser:
         shown = await browser.open(session["connect_url"])
     assert shown.status_code == 502
-    for told in ("BROKER_", "credentials", "planted-value"):
-        assert told not in shown.text
+    for text in ("BROKER_", "credentials", "planted-value"):
+        assert text not in shown.text
     assert shown.headers["x-request-id"] in shown.text
 
 
-async def test_a_bank_that_takes_no_push_starts_no_session(api: Api, bank: SandboxClient) -> None:
+async def test_no_session_is_started_if_the_push_fails(api: Api, bank: SandboxClient) -> None:
     await bank.set_faults(par={"status": 503})
-    answer = await api.post("/v1/sessions", json={"user_id": "user-1"})
-    assert (answer.status_code, answer.json()["code"]) == (502, "bank_failed")
+    response = await api.post("/v1/sessions", json={"user_id": "user-1"})
+    assert (response.status_code, response.json()["code"]) == (502, "bank_failed")
     assert (await api.get("/v1/sessions")).json()["items"] == []
 
 
 async def test_scopes_of_the_caller_that_the_bank_does_not_allow_are_named(api: Api, bank: SandboxClient) -> None:
-    answer = await api.post("/v1/sessions", json={"user_id": "user-1", "scopes": ["accounts", "nonsense", "other"]})
-    assert (answer.status_code, answer.json()["code"]) == (422, "scope_not_allowed")
-    assert answer.json()["detail"] == "the bank does not allow these scopes: nonsense other"
+    response = await api.post("/v1/sessions", json={"user_id": "user-1", "scopes": ["accounts", "nonsense", "other"]})
+    assert (response.status_code, response.json()["code"]) == (422, "scope_not_allowed")
+    assert response.json()["detail"] == "the bank does not allow these scopes: nonsense other"
     assert (await api.get("/v1/sessions")).json()["items"] == []
 
 
@@ -93,12 +91,12 @@ async def test_scopes_of_the_settings_that_the_bank_does_not_allow_are_the_opera
     await bank.set_faults(pushed_requests="required")
     broker = await brokers(stitch_par="auto", stitch_scopes=("openid", "nonsense"))
     async with await broker.sign_up() as api:
-        answer = await api.post("/v1/sessions", json={"user_id": "user-1"})
-    problem = answer.json()
-    assert (answer.status_code, problem["code"]) == (502, "bank_refused_request")
+        response = await api.post("/v1/sessions", json={"user_id": "user-1"})
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (502, "bank_refused_request")
     assert "invalid_scope" in problem["detail"]
     assert "nonsense; correct BROKER_STITCH_SCOPES" in problem["detail"]
-    assert "cannot be used" not in answer.text
+    assert "cannot be used" not in response.text
     [line] = logs.with_event("pushed_request_rejected")
     assert line["oauth_error"] == "invalid_scope"
 
@@ -107,8 +105,8 @@ async def test_another_refusal_names_the_error_and_the_settings(brokers: BrokerF
     await bank.set_faults(pushed_requests="required")
     broker = await brokers(stitch_par="auto", public_url="https://broker.example")
     async with await broker.sign_up() as api:
-        answer = await api.post("/v1/sessions", json={"user_id": "user-1"})
-    assert (answer.status_code, answer.json()["code"]) == (502, "bank_refused_request")
-    assert "invalid_request" in answer.json()["detail"]
-    assert "https://broker.example/callback" in answer.json()["detail"]
-    assert answer.json()["title"] == "The bank refused the request"
+        response = await api.post("/v1/sessions", json={"user_id": "user-1"})
+    assert (response.status_code, response.json()["code"]) == (502, "bank_refused_request")
+    assert "invalid_request" in response.json()["detail"]
+    assert "https://broker.example/callback" in response.json()["detail"]
+    assert response.json()["title"] == "The bank refused the request"

@@ -1,4 +1,4 @@
-"""What the query path refuses by itself: in GraphQL's shape, with the status and code of the contract."""
+"""Errors of the broker on the query path: in GraphQL's shape, with the documented status and code."""
 
 import asyncio
 import base64
@@ -11,39 +11,39 @@ from app.query.mutations import MutationDetector
 from app.store.enums import ConnectionStatus
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
-from tests.support.answers import assert_graphql_refusal
 from tests.support.bank import refreshes_at
 from tests.support.broker import EVERYTHING, Api, Broker
+from tests.support.error_responses import assert_graphql_error
 from tests.support.logs import Logs
 from tests.support.postgresql import Databases
 from tests.support.relay import Relay
 
-MODERN, LEGACY = "application/graphql-response+json", "application/json"
+GRAPHQL_RESPONSE_JSON, JSON = "application/graphql-response+json", "application/json"
 
 
 @pytest.mark.parametrize("key", ["", "Bearer", "Bearer nonsense", "Basic dXNlcjpwYXNz", "brk_x"])
-async def test_without_a_key_nobody_asks(api: Api, connection_id: str, key: str) -> None:
-    answer = await api.query(connection_id, headers={"authorization": key})
-    extensions = assert_graphql_refusal(answer, 401, "UNAUTHORIZED_CALLER")
+async def test_a_key_is_required(api: Api, connection_id: str, key: str) -> None:
+    response = await api.query(connection_id, headers={"authorization": key})
+    extensions = assert_graphql_error(response, 401, "UNAUTHORIZED_CALLER")
     assert extensions["reason"] == "unauthorized_caller"
-    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert response.headers["www-authenticate"].startswith("Bearer")
 
 
-async def test_the_permission_to_query_is_needed(sign_up: ApiFactory, broker: Broker, bank: SandboxClient) -> None:
-    api = await sign_up(permissions=[one for one in EVERYTHING if one != "graphql:query"])
+async def test_the_permission_to_query_is_required(sign_up: ApiFactory, broker: Broker, bank: SandboxClient) -> None:
+    api = await sign_up(permissions=[permission for permission in EVERYTHING if permission != "graphql:query"])
     connection = await broker.rows.link(bank, tenant=api.tenant)
-    assert_graphql_refusal(await api.query(connection.id), 403, "PERMISSION_DENIED")
+    assert_graphql_error(await api.query(connection.id), 403, "PERMISSION_DENIED")
     assert (await bank.ledger()).totals.graphql_requests == {}
 
 
 @pytest.mark.parametrize("identifier", ["con_unknown", "%00", "%F0%9F%98%80", "x" * 255, "%0D%0A"])
 async def test_an_unknown_connection_does_not_exist(api: Api, identifier: str) -> None:
-    assert_graphql_refusal(await api.query(identifier), 404, "CONNECTION_NOT_FOUND")
+    assert_graphql_error(await api.query(identifier), 404, "CONNECTION_NOT_FOUND")
 
 
 async def test_a_connection_id_that_is_too_long_does_not_exist(api: Api) -> None:
-    answer = await api.query("x" * 256)
-    assert answer.status_code == 404
+    response = await api.query("x" * 256)
+    assert response.status_code == 404
 
 
 async def test_another_tenants_connection_does_not_exist(
@@ -51,9 +51,9 @@ async def test_another_tenants_connection_does_not_exist(
 ) -> None:
     assert (await api.query(connection_id)).status_code == 200
     unknown = (await stranger.query("con_unknown")).json()["errors"][0]["message"]
-    answer = await stranger.query(connection_id)
-    assert_graphql_refusal(answer, 404, "CONNECTION_NOT_FOUND")
-    assert answer.json()["errors"][0]["message"] == unknown
+    response = await stranger.query(connection_id)
+    assert_graphql_error(response, 404, "CONNECTION_NOT_FOUND")
+    assert response.json()["errors"][0]["message"] == unknown
     assert (await bank.ledger()).totals.graphql_requests == {"ok": 1}
 
 
@@ -69,7 +69,7 @@ async def test_a_connection_that_is_not_active_is_not_queried(
     *, api: Api, broker: Broker, connection_id: str, bank: SandboxClient, status: ConnectionStatus, code: str
 ) -> None:
     await broker.rows.change_connection(connection_id, status=status)
-    extensions = assert_graphql_refusal(await api.query(connection_id), 409, code)
+    extensions = assert_graphql_error(await api.query(connection_id), 409, code)
     assert extensions["reason"] == code.lower()
     assert (await bank.ledger()).totals.graphql_requests == {}
     assert await refreshes_at(bank) == 0
@@ -77,31 +77,33 @@ async def test_a_connection_that_is_not_active_is_not_queried(
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_only_post_is_allowed(api: Api, connection_id: str, method: str) -> None:
-    answer = await api.request(method, f"/v1/connections/{connection_id}/graphql")
-    assert answer.status_code == 405
-    assert answer.headers["allow"] == "POST"
+    response = await api.request(method, f"/v1/connections/{connection_id}/graphql")
+    assert response.status_code == 405
+    assert response.headers["allow"] == "POST"
     if method != "HEAD":
-        assert_graphql_refusal(answer, 405, "BAD_REQUEST")
+        assert_graphql_error(response, 405, "BAD_REQUEST")
 
 
 class TestBody:
-    async def test_one_that_is_too_large_is_refused(self, api: Api, connection_id: str, bank: SandboxClient) -> None:
-        answer = await api.query(connection_id, "#" * 1_048_577)
-        assert_graphql_refusal(answer, 413, "REQUEST_TOO_LARGE")
-        assert (await bank.ledger()).totals.graphql_requests == {}
-
-    async def test_one_whose_length_is_not_announced_is_bounded_too(
+    async def test_a_body_that_is_too_large_is_rejected(
         self, api: Api, connection_id: str, bank: SandboxClient
     ) -> None:
-        async def pieces() -> AsyncIterator[bytes]:
+        response = await api.query(connection_id, "#" * 1_048_577)
+        assert_graphql_error(response, 413, "REQUEST_TOO_LARGE")
+        assert (await bank.ledger()).totals.graphql_requests == {}
+
+    async def test_a_body_without_a_content_length_is_limited_too(
+        self, api: Api, connection_id: str, bank: SandboxClient
+    ) -> None:
+        async def chunks() -> AsyncIterator[bytes]:
             for _ in range(17):
                 yield b"#" * 65_536
 
-        answer = await api.post(f"/v1/connections/{connection_id}/graphql", content=pieces())
-        assert_graphql_refusal(answer, 413, "REQUEST_TOO_LARGE")
+        response = await api.post(f"/v1/connections/{connection_id}/graphql", content=chunks())
+        assert_graphql_error(response, 413, "REQUEST_TOO_LARGE")
         assert (await bank.ledger()).totals.graphql_requests == {}
 
-    async def test_one_of_the_greatest_length_passes(
+    async def test_a_body_of_the_maximum_length_is_accepted(
         self, brokers: BrokerFactory, sign_up: ApiFactory, bank: SandboxClient
     ) -> None:
         broker = await brokers(max_query_bytes=2_000)
@@ -111,15 +113,15 @@ class TestBody:
         headers = {"content-type": "application/json"}
         body = b'{"query":"{ user { id } }"}'.ljust(2_000)
         assert (await api.post(path, content=body, headers=headers)).json()["data"]
-        assert_graphql_refusal(await api.post(path, content=body + b" ", headers=headers), 413, "REQUEST_TOO_LARGE")
+        assert_graphql_error(await api.post(path, content=body + b" ", headers=headers), 413, "REQUEST_TOO_LARGE")
 
     @pytest.mark.parametrize("encoding", ["gzip", "br", "GZIP"])
-    async def test_a_compressed_one_is_refused(self, api: Api, connection_id: str, encoding: str) -> None:
-        answer = await api.query(connection_id, headers={"content-encoding": encoding})
-        extensions = assert_graphql_refusal(answer, 400, "BAD_REQUEST")
+    async def test_a_compressed_body_is_rejected(self, api: Api, connection_id: str, encoding: str) -> None:
+        response = await api.query(connection_id, headers={"content-encoding": encoding})
+        extensions = assert_graphql_error(response, 400, "BAD_REQUEST")
         assert extensions["reason"] == "content_encoding_unsupported"
 
-    async def test_one_that_breaks_off_reaches_no_bank(
+    async def test_an_interrupted_body_is_not_sent_to_the_bank(
         self, api: Api, broker: Broker, connection_id: str, bank: SandboxClient
     ) -> None:
         reader, writer = await asyncio.open_connection(*broker.host)
@@ -139,32 +141,32 @@ class TestMediaType:
     @pytest.mark.parametrize(
         ("accept", "expected"),
         [
-            (None, LEGACY),
-            ("*/*", LEGACY),
-            (LEGACY, LEGACY),
-            (MODERN, MODERN),
-            (f"{MODERN}, {LEGACY};q=0.9", MODERN),
-            (f"{LEGACY};q=0.9, {MODERN};q=1.0", MODERN),
-            (f"{MODERN};q=0, {LEGACY}", LEGACY),
-            (f"{LEGACY}, {MODERN};q=0.5", LEGACY),
-            ("text/html", LEGACY),
-            (f"{MODERN};q=high", MODERN),
+            (None, JSON),
+            ("*/*", JSON),
+            (JSON, JSON),
+            (GRAPHQL_RESPONSE_JSON, GRAPHQL_RESPONSE_JSON),
+            (f"{GRAPHQL_RESPONSE_JSON}, {JSON};q=0.9", GRAPHQL_RESPONSE_JSON),
+            (f"{JSON};q=0.9, {GRAPHQL_RESPONSE_JSON};q=1.0", GRAPHQL_RESPONSE_JSON),
+            (f"{GRAPHQL_RESPONSE_JSON};q=0, {JSON}", JSON),
+            (f"{JSON}, {GRAPHQL_RESPONSE_JSON};q=0.5", JSON),
+            ("text/html", JSON),
+            (f"{GRAPHQL_RESPONSE_JSON};q=high", GRAPHQL_RESPONSE_JSON),
         ],
     )
-    async def test_it_follows_accept(self, api: Api, accept: str | None, expected: str) -> None:
+    async def test_the_media_type_of_an_error_follows_accept(self, api: Api, accept: str | None, expected: str) -> None:
         headers = {} if accept is None else {"accept": accept}
         request = api.build_request(
             "POST", "/v1/connections/con_unknown/graphql", json={"query": "{ a }"}, headers=headers
         )
         if accept is None:
             del request.headers["accept"]
-        answer = await api.send(request)
-        assert_graphql_refusal(answer, 404, "CONNECTION_NOT_FOUND")
-        assert answer.headers["content-type"].partition(";")[0] == expected
+        response = await api.send(request)
+        assert_graphql_error(response, 404, "CONNECTION_NOT_FOUND")
+        assert response.headers["content-type"].partition(";")[0] == expected
 
 
-class TestBrokerInTrouble:
-    async def test_a_fault_of_ours_is_told_without_what_happened(
+class TestFailingBroker:
+    async def test_an_internal_error_is_returned_without_details(
         self, sign_up: ApiFactory, broker: Broker, monkeypatch: pytest.MonkeyPatch, logs: Logs
     ) -> None:
         def crash(*_: object) -> bool:
@@ -172,37 +174,37 @@ class TestBrokerInTrouble:
 
         monkeypatch.setattr(MutationDetector, "may_mutate", crash)
         api = await sign_up(permissions=["graphql:query"])
-        answer = await api.query("con_unknown")
-        assert_graphql_refusal(answer, 500, "BROKER_UNAVAILABLE")
-        assert "planted-value" not in answer.text + logs.text
+        response = await api.query("con_unknown")
+        assert_graphql_error(response, 500, "BROKER_UNAVAILABLE")
+        assert "planted-value" not in response.text + logs.text
         assert logs.with_event("query_crashed")[0]["exception"][0]["type"] == "builtins.ZeroDivisionError"
 
-    async def test_a_database_that_is_away_is_told_so(
+    async def test_an_unreachable_database_is_reported(
         self, brokers: BrokerFactory, sign_up: ApiFactory, relay: Relay, database_url: SecretStr
     ) -> None:
         broker = await brokers(database_url=relay.url)
         api = await sign_up(broker=broker)
         connection = await broker.rows.insert(tenant=api.tenant)
         await relay.cut()
-        answer = await api.query(connection.id)
-        extensions = assert_graphql_refusal(answer, 503, "BROKER_UNAVAILABLE")
-        assert int(answer.headers["retry-after"]) == extensions["retry_after"] == 1
+        response = await api.query(connection.id)
+        extensions = assert_graphql_error(response, 503, "BROKER_UNAVAILABLE")
+        assert int(response.headers["retry-after"]) == extensions["retry_after"] == 1
         await relay.restore()
-        answer = await api.query(connection.id)
-        assert answer.status_code != 503
+        response = await api.query(connection.id)
+        assert response.status_code != 503
 
-    async def test_a_key_ring_that_lacks_a_key_is_told_so(
+    async def test_a_missing_encryption_key_is_reported(
         self, brokers: BrokerFactory, sign_up: ApiFactory, databases: Databases
     ) -> None:
         async with databases.fresh() as url:
             other = SecretStr(f"other:{base64.b64encode(b'o' * 32).decode()}")
-            # Started before the key is in use: afterwards it would refuse to.
+            # Started before the key is in use, since a later start would fail.
             reader = await brokers(database_url=url, encryption_keys=other)
             writer = await brokers(database_url=url)
             api = await sign_up(broker=writer)
             connection = await writer.rows.insert(tenant=api.tenant)
-            answer = await api.post(
+            response = await api.post(
                 f"{reader.url}/v1/connections/{connection.id}/graphql", json={"query": "{ user { id } }"}
             )
-            assert_graphql_refusal(answer, 503, "BROKER_UNAVAILABLE")
-            assert "other" not in answer.text
+            assert_graphql_error(response, 503, "BROKER_UNAVAILABLE")
+            assert "other" not in response.text
