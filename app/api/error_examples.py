@@ -65,3 +65,15 @@ def pages(meanings: dict[int, str]) -> dict[int | str, dict[str, Any]]:
     return {
         status: {"description": text} | ({} if status == 303 else html) for status, text in sorted(meanings.items())
     }
+
+
+def link_pages(meanings: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Return `responses` for a route that opens a link."""
+    return pages(meanings | {400: "The link has been used or has expired.", 404: "No such link."})
+
+
+def button_pages() -> dict[int | str, dict[str, Any]]:
+    """Return `responses` for a route that opens a link after its button was pressed."""
+    return link_pages(
+        {200: "A page that goes on to the bank.", 303: "To the bank, for a client that does not accept HTML."}
+    )

@@ -12,6 +12,7 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 from fastapi.routing import APIRoute
 from pydantic import SecretStr
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from app.api.content_negotiation import qualities
 from app.api.pages import SECURITY_HEADERS, error_page, page, root_path
@@ -22,6 +23,15 @@ from app.errors import BrokerError
 _PREFETCH_HEADERS = ("sec-purpose", "purpose", "x-purpose", "x-moz")
 _NAVIGATION_BY_PERSON = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document", "sec-fetch-user": "?1"}
 _OWN_SITES = ("same-origin", "none")
+
+
+class _TicketConvertor(PathConvertor):
+    """Any text, also with slashes and line breaks, except the path that the bank redirects to after an interaction."""
+
+    regex = "(?!interactions$)(?s:.*)"
+
+
+register_url_convertor("ticket", _TicketConvertor())
 
 
 class BrowserRoute(APIRoute):

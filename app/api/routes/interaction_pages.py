@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.api.browser_cookies import BrowserCookies
 from app.api.dependencies import Broker
-from app.api.error_examples import pages
+from app.api.error_examples import button_pages, link_pages, pages
 from app.api.navigation import BrowserRoute, button_page, is_by_person, send_to_app, send_to_bank
 from app.api.pages import outcome_page, waiting_page
 from app.interactions.browser import COOKIE_PREFIX
@@ -23,16 +23,14 @@ _UNKNOWN_OUTCOME = ("calm", "You are back from your bank", "Please go back to th
 
 
 @router.get(
-    f"{RETURN_PATH}/{{ticket:path}}",
+    f"{RETURN_PATH}/{{ticket:ticket}}",
     summary="Go to the bank's page",
     status_code=303,
     response_class=Response,
-    responses=pages(
+    responses=link_pages(
         {
             200: "A page with a button, unless a person opens the link.",
             303: "To the bank.",
-            400: "The link has been used or has expired.",
-            404: "No such link.",
         }
     ),
 )
@@ -48,18 +46,11 @@ async def open_interaction(request: Request, runtime: Broker, ticket: str) -> Re
 
 
 @router.post(
-    f"{RETURN_PATH}/{{ticket:path}}",
+    f"{RETURN_PATH}/{{ticket:ticket}}",
     summary="Press the button of the page before the bank's",
     status_code=303,
     response_class=Response,
-    responses=pages(
-        {
-            200: "A page that goes on to the bank.",
-            303: "To the bank, for a client that does not accept HTML.",
-            400: "The link has been used or has expired.",
-            404: "No such link.",
-        }
-    ),
+    responses=button_pages(),
 )
 async def press_interaction_button(request: Request, runtime: Broker, ticket: str) -> Response:
     """Open a link by the button of the page that is shown unless a person opens it."""

@@ -2,11 +2,10 @@
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from starlette.convertors import PathConvertor, register_url_convertor
 
 from app.api.browser_cookies import BrowserCookies
 from app.api.dependencies import Broker
-from app.api.error_examples import pages
+from app.api.error_examples import button_pages, link_pages, pages
 from app.api.navigation import BrowserRoute, button_page, is_by_person, send_to_app, send_to_bank
 from app.api.pages import outcome_page, waiting_page
 from app.base.hashing import sha256_hex
@@ -17,14 +16,6 @@ from app.oidc.authorization_response import PARAMETERS, parse_authorization_resp
 from app.store.enums import SessionStatus
 from app.store.sessions import Session
 
-
-class _TicketConvertor(PathConvertor):
-    """Any path, except the one to which the bank redirects after an interaction."""
-
-    regex = "(?!interactions$).*"
-
-
-register_url_convertor("ticket", _TicketConvertor())
 router = APIRouter(route_class=BrowserRoute, tags=["Pages for the browser"])
 
 # RFC 6749 appendix A.
@@ -57,16 +48,14 @@ _ANOTHER_PERSON = (
 
 
 @router.get(
-    "/connect/{ticket:path}",
+    "/connect/{ticket:ticket}",
     summary="Go to the bank",
     status_code=303,
     response_class=Response,
-    responses=pages(
+    responses=link_pages(
         {
             200: "The outcome if this browser's login has ended; a page with a button unless a person opens the link.",
             303: "To the bank; to the session's `return_url` if this browser's login has ended.",
-            400: "The link has been used or has expired.",
-            404: "No such link.",
         }
     ),
 )
@@ -92,14 +81,7 @@ async def connect(request: Request, runtime: Broker, ticket: str) -> Response:
     summary="Press the button of the page",
     status_code=303,
     response_class=Response,
-    responses=pages(
-        {
-            200: "A page that goes on to the bank.",
-            303: "To the bank, for a client that does not accept HTML.",
-            400: "The link has been used or has expired.",
-            404: "No such link.",
-        }
-    ),
+    responses=button_pages(),
 )
 async def press_connect_button(request: Request, runtime: Broker, ticket: str) -> Response:
     """Open a link by the button of the page that is shown unless a person opens it."""

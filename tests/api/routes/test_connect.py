@@ -145,7 +145,7 @@ async def test_an_unknown_link_leads_nowhere(browser: Browser, ticket: str) -> N
     assert "set-cookie" not in response.headers
 
 
-@pytest.mark.parametrize("ticket", ["unknown", "x" * 101, "a%2Fb"])
+@pytest.mark.parametrize("ticket", ["unknown", "x" * 101, "a%2Fb", "a%0Ab", "interactions/a%0Ab"])
 async def test_an_error_is_a_page(browser: Browser, ticket: str) -> None:
     response = await browser.get(f"/connect/{ticket}", headers={"accept": "text/html"})
     assert 400 <= response.status_code < 500
