@@ -1,4 +1,4 @@
-"""The `broker` command: called in this process, as its script does, and as a process of its own."""
+"""The `broker` command, called in this process as its script does, or started as a process of its own."""
 
 import asyncio
 import os
@@ -16,9 +16,12 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from app.base.encryption import KeyRing
+from app.callers.registry import CallerRegistry
 from app.cli import main
+from app.store.postgresql.database import Database
 from sandbox.settings import CLIENT_ID, CLIENT_SECRET
-from tests.support.broker import ENCRYPTION_KEY, PUBLIC_URL
+from tests.support.broker import ENCRYPTION_KEY, EVERYTHING, NO_TLS, PUBLIC_URL, Api
 from tests.support.eventually import eventually
 from tests.support.logs import capture_logs
 
@@ -27,7 +30,7 @@ BROKER = Path(sys.executable).parent / "broker"
 
 @dataclass(frozen=True)
 class Finished:
-    """What a command printed, and its exit status."""
+    """The exit status of a command and what it printed."""
 
     status: int
     out: str
@@ -39,7 +42,7 @@ Cli = Callable[..., Finished]
 
 @pytest.fixture
 def environment(database_url: SecretStr, bank_url: str, tmp_path: Path) -> dict[str, str]:
-    """All settings that a broker needs, for this test's database and bank."""
+    """All the settings that a broker needs, for this test's database and the sandbox bank."""
     return {
         "BROKER_DATABASE_URL": database_url.get_secret_value(),
         "BROKER_DATA_DIR": str(tmp_path / "data"),
@@ -56,7 +59,7 @@ def environment(database_url: SecretStr, bank_url: str, tmp_path: Path) -> dict[
 def cli(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Cli]:
-    """Calls the command with `environment`, of which a call may change some; None unsets one."""
+    """A function that runs a command with `environment` and changes to it; None unsets a variable."""
     for name in [name for name in os.environ if name.startswith("BROKER_")]:
         monkeypatch.delenv(name)
 
@@ -75,11 +78,11 @@ def cli(
                 main()
             except SystemExit as ending:
                 status.append(ending.code if isinstance(ending.code, int) else 0 if ending.code is None else 1)
-            except Exception:  # noqa: BLE001 - as an interpreter would: a traceback, and status 1
+            except Exception:  # noqa: BLE001 - like the interpreter, with a traceback and status 1
                 traceback.print_exc()
                 status.append(1)
 
-        # Commands begin an event loop of their own, which the thread of the tests has already.
+        # Commands run an event loop, and the thread of the tests runs one already.
         thread = threading.Thread(target=run)
         thread.start()
         thread.join()
@@ -100,33 +103,40 @@ class Server:
 
     @property
     def log(self) -> str:
-        """What it has printed to standard error."""
+        """What the process has printed."""
         return self.errors.read_text()
 
     async def ended(self) -> int:
-        """Return its exit status once it has ended."""
+        """Wait for the end of the process, and return its exit status."""
         return await asyncio.wait_for(self.process.wait(), 30)
 
     async def stop(self) -> int:
-        """Tell it to stop, and return its exit status."""
+        """Send SIGTERM, and return the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return await self.ended()
 
 
+async def sign_up(server: Server, database: Database, key_ring: KeyRing) -> Api:
+    """Create a caller of the tenant `default`."""
+    registry = CallerRegistry(database, key_ring)
+    caller, key = await registry.create(tenant="default", name="tests", permissions=list(EVERYTHING), actor="tests")
+    return Api(server.url, caller, key)
+
+
 class Servers:
-    """Starts `broker serve` processes, and ends what is left of them."""
+    """Starts `broker serve` processes, and kills those that are left at the end of a test."""
 
     def __init__(self, environment: dict[str, str], directory: Path) -> None:
         self._environment = environment
         self._directory = directory
-        self._begun: list[Server] = []
+        self._servers: list[Server] = []
 
     async def begin(self, *options: str, port: int, **changes: str | None) -> Server:
-        """Start one, and do not wait for it."""
+        """Start a process without waiting for it. A change to None unsets a variable."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("BROKER_")}
-        wanted = inherited | self._environment | changes
-        environment = {name: value for name, value in wanted.items() if value is not None}
-        errors = self._directory / f"serve-{len(self._begun)}.log"
+        variables = inherited | self._environment | changes
+        environment = {name: value for name, value in variables.items() if value is not None}
+        errors = self._directory / f"serve-{len(self._servers)}.log"
         with errors.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
                 *(str(BROKER), "serve", "--port", str(port), *options),
@@ -136,28 +146,29 @@ class Servers:
                 stderr=file,
             )
         server = Server(process, f"http://127.0.0.1:{port}", errors)
-        self._begun.append(server)
+        self._servers.append(server)
         return server
 
     async def start(self, *options: str, port: int, **changes: str | None) -> Server:
-        """Start one that can serve."""
+        """Start a process and return when it is ready."""
         server = await self.begin(*options, port=port, **changes)
 
-        async def is_ready() -> bool:
-            assert server.process.returncode is None, server.log
-            try:
-                async with httpx.AsyncClient() as client:
-                    return (await client.get(f"{server.url}/readyz")).status_code == 200
-            except httpx.TransportError:
-                return False
+        async with httpx.AsyncClient(verify=NO_TLS) as client:
 
-        # A process takes its time to begin where many do so at once.
-        await eventually(is_ready, timeout_seconds=120)
+            async def is_ready() -> bool:
+                assert server.process.returncode is None, server.log
+                try:
+                    return (await client.get(f"{server.url}/readyz")).status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            # A start is slow on a machine that is busy with other tests.
+            await eventually(is_ready, timeout_seconds=120)
         return server
 
     async def end(self) -> None:
-        """Kill what still runs."""
-        for server in self._begun:
+        """Kill the processes that still run."""
+        for server in self._servers:
             if server.process.returncode is None:
                 server.process.kill()
                 await server.process.wait()
@@ -175,7 +186,7 @@ async def servers(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[
 
 @pytest.fixture
 def free_port() -> int:
-    """A port on which nobody listens."""
+    """A port that is not in use."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
         return port

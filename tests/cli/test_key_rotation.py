@@ -23,8 +23,7 @@ from app.store.enums import ConnectionStatus
 from app.store.postgresql.database import Database
 from app.store.postgresql.database_time import seconds_from_now
 from sandbox.client import SandboxClient
-from tests.cli.conftest import BROKER, Server, Servers
-from tests.cli.test_serve import sign_up
+from tests.cli.conftest import BROKER, Server, Servers, sign_up
 from tests.support.broker import ENCRYPTION_KEY, Api, settings_for
 from tests.support.eventually import eventually
 from tests.support.logs import capture_logs
@@ -174,7 +173,7 @@ async def test_keys_are_rotated_under_load_and_under_kill(
     assert (await bank.ledger()).totals.token_requests["refresh_token"] == {"ok": 3 * len(used)}
     new = Rows(database, KeyRing.parse(NEW))
     for connection_id in used:
-        assert (await new.held(connection_id)).tokens is not None
+        assert (await new.stored(connection_id)).tokens is not None
     assert await server.stop() in (0, -15)
 
 
