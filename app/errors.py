@@ -1,38 +1,38 @@
 """Every error that the broker reports, in one tree, with its HTTP status.
 
-    BrokerError                         500
-    ├── InvalidRequest                  400
-    │   ├── MethodNotAllowed            405
-    │   ├── RequestTimeout              408
-    │   ├── RequestTooLarge             413
-    │   └── UnprocessableRequest        422
-    ├── UnauthorizedCaller              401
-    │   └── ServiceTokenInvalid         401
-    ├── PermissionDenied                403
-    ├── NotFound                        404
-    │   └── ConnectionNotFound          404
-    ├── Conflict                        409
-    │   ├── ConnectionNotReady          409
-    │   ├── ConnectionRevoked           409
-    │   └── ReauthorizationRequired     409
-    ├── RateLimited                     429
-    ├── BankError                       502
-    │   ├── BankUnreachable             502
-    │   ├── BankResponseInvalid         502
-    │   ├── BankServerError             502
-    │   ├── BankRateLimited             502
-    │   ├── BankRequestRejected         502
-    │   ├── InvalidClient               502
-    │   ├── InvalidGrant                502
-    │   └── BankTimeout                 504
-    │       └── BankOutcomeUnknown      504
-    ├── BrokerUnavailable               503
-    │   ├── BankClientMismatch          503
-    │   └── DatabaseUnavailable         503
-    ├── DecryptionError                 503
-    ├── LoginError                      400
-    │   └── IdTokenInvalid              400
-    └── ConfigurationError              500
+BrokerError                         500
+├── InvalidRequest                  400
+│   ├── MethodNotAllowed            405
+│   ├── RequestTimeout              408
+│   ├── RequestTooLarge             413
+│   └── UnprocessableRequest        422
+├── UnauthorizedCaller              401
+│   └── ServiceTokenInvalid         401
+├── PermissionDenied                403
+├── NotFound                        404
+│   └── ConnectionNotFound          404
+├── Conflict                        409
+│   ├── ConnectionNotReady          409
+│   ├── ConnectionRevoked           409
+│   └── ReauthorizationRequired     409
+├── RateLimited                     429
+├── BankError                       502
+│   ├── BankUnreachable             502
+│   ├── BankResponseInvalid         502
+│   ├── BankServerError             502
+│   ├── BankRateLimited             502
+│   ├── BankRequestRejected         502
+│   ├── InvalidClient               502
+│   ├── InvalidGrant                502
+│   └── BankTimeout                 504
+│       └── BankOutcomeUnknown      504
+├── BrokerUnavailable               503
+│   ├── BankClientMismatch          503
+│   └── DatabaseUnavailable         503
+├── DecryptionError                 503
+├── LoginError                      400
+│   └── IdTokenInvalid              400
+└── ConfigurationError              500
 """
 
 from typing import ClassVar

@@ -27,7 +27,7 @@ from app.concurrency.background_tasks import BackgroundTasks, log_unexpected_err
 from app.concurrency.shutdown import TASK_DRAIN_SECONDS, ShutdownSignal
 from app.core import Core
 from app.errors import ConfigurationError, DatabaseUnavailable
-from app.login.build import BROWSER_TIMEOUT
+from app.login.callback import BROWSER_TIMEOUT
 from app.login.return_urls import ReturnUrls
 from app.login.session_lease import LeaseTimes
 from app.observability.logs import get_logger
@@ -68,8 +68,9 @@ class RuntimeOptions:
     browser_timeout: float = BROWSER_TIMEOUT
     """How many seconds a browser waits for the end of its login."""
     refresh_wait: float | None = None
-    """How many seconds a request waits for a refresh, by default the time of two attempts."""
+    """How many seconds a request waits for a refresh, by default a lease and a deadline together."""
     lease_times: LeaseTimes = LeaseTimes()
+    """Of login sessions."""
     dispatch_times: DispatchTimes = DispatchTimes()
     throttle_limits: ThrottleLimits = ThrottleLimits()
     body_limits: BodyLimits = BodyLimits()

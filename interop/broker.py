@@ -74,7 +74,7 @@ async def running_broker(harness: Harness, environment: Mapping[str, str], port:
     process = Replica("broker", harness.directory, environment, port=port)
     try:
         await process.start()
-        await process.ready()
+        await process.wait_until_ready()
         headers = {"authorization": f"Bearer {harness.api_key.get_secret_value()}"}
         async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=60) as http:
             yield BrokerClient(process.url, http)

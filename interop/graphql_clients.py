@@ -50,4 +50,4 @@ async def _expecting_one_abort(run: VariantRun) -> AsyncIterator[None]:
         ledger = await run.servers.call_graphql_server("ledger")
         return bool(ledger["aborted"] == aborted_before + 1 and ledger["open"] == 0)
 
-    await until("the GraphQL server to see the connection close", is_aborted, patience=5)
+    await until("the GraphQL server to see the connection close", is_aborted, timeout_seconds=5)

@@ -59,7 +59,7 @@ class Harness:
 
     def settings(self, environment: Mapping[str, str]) -> Settings:
         """Return the settings that a broker with this environment has."""
-        return Settings(**{name.removeprefix("BROKER_").lower(): value for name, value in environment.items()})  # type: ignore[arg-type]
+        return Settings(**{name.removeprefix("BROKER_").lower(): value for name, value in environment.items()})
 
     async def get_tokens(self, connection_id: str) -> TokenSet:
         """Return the tokens of a connection, decrypted, from the broker's database."""

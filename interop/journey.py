@@ -46,4 +46,4 @@ async def _run_doctor(run: VariantRun) -> None:
     environment = run.harness.environment(run.variant, run.servers)
     child = await Child.start(BROKER, "doctor", environment=environment, log=log)
     await until("broker doctor", lambda: not child.is_alive)
-    expect("FAIL" not in child.last_words(40), child.last_words(40))
+    expect("FAIL" not in child.last_output(40), child.last_output(40))

@@ -68,7 +68,7 @@ async def running_server(script: str, settings: Mapping[str, object], directory:
         await until(f"{script} to listen", lambda: "listening on" in log.read_text() or not child.is_alive)
         match = re.search(r"listening on (http://\S+)", log.read_text())
         if match is None:
-            raise RuntimeError(f"{script} did not start: {child.last_words(20)}")
+            raise RuntimeError(f"{script} did not start: {child.last_output(20)}")
         yield match[1]
     finally:
         await child.kill()

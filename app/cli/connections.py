@@ -8,7 +8,7 @@ from app.base.encryption import KeyRing
 from app.callers.registry import DEFAULT_TENANT
 from app.cli.database import OPERATOR, with_database, with_key_ring
 from app.cli.output import AsJson, plain, show, show_all
-from app.connections.revoke import end_consent
+from app.connections.revoke import revoke_connection
 from app.errors import NotFound
 from app.store.connections import Connection, list_connections, lock_connection
 from app.store.postgresql.database import Database
@@ -53,7 +53,7 @@ def revoke(connection: ConnectionId, tenant: Tenant = DEFAULT_TENANT, as_json: A
     async def end(database: Database, key_ring: KeyRing) -> Connection:
         async with database.transaction() as transaction:
             before = _require(await lock_connection(transaction, tenant, connection))
-            await end_consent(transaction, key_ring, before, actor=OPERATOR, reason="revoked_by_operator")
+            await revoke_connection(transaction, key_ring, before, actor=OPERATOR, reason="revoked_by_operator")
             return _require(await lock_connection(transaction, tenant, connection))
 
     revoked = with_key_ring(end)

@@ -10,7 +10,7 @@ from app.demo.ending import Ending
 from app.demo.environment import Place, clear_environment, fresh_place, kept_place
 from app.demo.expectations import Unexpected
 from app.demo.keys import KeyFile, fresh_keys
-from app.demo.linking import Linking
+from app.demo.linking import AccountLinker
 from app.demo.printing import Printer, StepFailed
 from app.demo.processes import tail
 from app.demo.signals import Stopped, StopSignals
@@ -80,7 +80,7 @@ def _walk(printer: Printer, start: Start, *, port: int) -> None:
     printer.line()
     started = start.run(port, fresh_keys(), lambda known: create_caller(printer, known, "demo", JOURNEY_NEEDS))
     broker, bank = Broker(started.addresses.broker, started.caller.api_key), SandboxBank(started.addresses.bank)
-    linked = Linking(printer, broker, bank).run()
+    linked = AccountLinker(printer, broker, bank).run()
     Using(printer, broker, bank, linked).run()
     Ending(printer, broker, bank, linked, caller=started.caller).run()
 

@@ -29,7 +29,7 @@ class Linked:
     callback_url: str
 
 
-class Linking:
+class AccountLinker:
     """Walks a customer through a login."""
 
     def __init__(self, printer: Printer, broker: Broker, bank: SandboxBank) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from app.bank.bank import Bank
 from app.core import Core
-from app.login.callback import CallbackHandler
+from app.login.callback import BROWSER_TIMEOUT, CallbackHandler
 from app.login.confirmation import Confirmations
 from app.login.connect_links import ConnectLinks
 from app.login.link_account import AccountLinker
@@ -14,9 +14,6 @@ from app.login.sessions import LoginSessions
 from app.login.token_response import TokenResponses
 from app.settings import Settings
 from app.spool.logins import LoginSpool
-
-# How long a browser waits for the end of its login before it gets a page that reloads itself, in seconds.
-BROWSER_TIMEOUT = 8.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,10 @@ from app.store.session_secrets import proof_key_of, session_associated_data
 from app.store.sessions import Session, change_session, end_session, get_session, lock_session_by_state
 
 _EXCHANGE_TIMEOUT = 20.0  # seconds
+
+# How many seconds a browser waits for the end of its login before it gets a page that reloads itself.
+BROWSER_TIMEOUT = 8.0
+
 logger = get_logger(__name__)
 
 

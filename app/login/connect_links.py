@@ -90,7 +90,7 @@ class ConnectLinks:
         return address
 
     async def _push(self, session_id: str, sealed: Ciphertext) -> SecretStr | BankError:
-        """Push the request. A failure is returned, so that it is cached as well and the bank is not asked more often."""
+        """Push the request. A failure is returned, so that it is cached and the bank is not asked more often."""
         parameters = self._key_ring.decrypt(sealed, session_associated_data("pushed_parameters", session_id))
         try:
             return (await self._authorization_endpoint.url_for(parameters)).url

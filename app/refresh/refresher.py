@@ -76,7 +76,7 @@ class Timing:
 
 
 class Refresher:
-    """Carries out single refreshes. `AccessTokens` decides which are needed, `RefreshCoordinator` who waits for them."""
+    """Carries out single refreshes. `AccessTokens` decides which are needed, `RefreshCoordinator` who waits."""
 
     def __init__(
         self, core: Core, bank: Bank, *, spool: RefreshSpool, timing: Timing, sleep: Sleep = asyncio.sleep

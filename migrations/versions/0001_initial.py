@@ -46,7 +46,8 @@ def downgrade() -> None:
     audit_log.drop()
     op.execute(
         "DROP TABLE callers, api_keys, hashing_keys, stitch_authorization_requests, connections, tokens, "
-        "bank_clients, refresh_attempts, revocations, interactions, webhooks, webhook_queues, webhook_deliveries, job_leases"
+        "bank_clients, refresh_attempts, revocations, interactions, webhooks, webhook_queues, webhook_deliveries, "
+        "job_leases"
     )
 
 
