@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,27 @@ BrokerFactory = Callable[..., Awaitable[Broker]]
 @pytest.fixture
 async def brokers(bank_url: str, shared_database_url: SecretStr, tmp_path: Path) -> AsyncIterator[BrokerFactory]:
     """Serves more brokers until the test ends. Options are settings, and RuntimeOptions as `options`."""
+    async with _serving(bank_url, shared_database_url, tmp_path) as serve:
+        yield serve
+
+
+@pytest.fixture(scope="module")
+async def module_brokers(
+    bank_url: str, shared_database_url: SecretStr, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[BrokerFactory]:
+    """Serves brokers that the tests of a module share. Options are those of `brokers`."""
+    async with _serving(bank_url, shared_database_url, tmp_path_factory.mktemp("brokers")) as serve:
+        yield serve
+
+
+@asynccontextmanager
+async def _serving(bank_url: str, shared_database_url: SecretStr, directory: Path) -> AsyncIterator[BrokerFactory]:
     async with AsyncExitStack() as stack:
 
         async def serve(**changes: Any) -> Broker:
             database_url = changes.pop("database_url", shared_database_url)
             options = changes.pop("options", RuntimeOptions())
-            settings = settings_for(bank_url, database_url, changes.pop("data_dir", tmp_path), **changes)
+            settings = settings_for(bank_url, database_url, changes.pop("data_dir", directory), **changes)
             return await stack.enter_async_context(served(settings, options))
 
         yield serve

@@ -3,6 +3,7 @@
 The calls come from the OpenAPI document: a call without a row here fails.
 """
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,14 +114,25 @@ class Resources:
 
 
 @pytest.fixture
-async def resources(api: Api, sign_up: ApiFactory, broker: Broker, bank: SandboxClient) -> Resources:
-    """Resources of the tenant of `api`."""
-    other = await sign_up(tenant=api.tenant, permissions=["admin"])
-    [key] = (await api.get(f"/v1/callers/{other.caller.id}/keys")).json()["items"]
+async def resources(api: Api, broker: Broker, bank: SandboxClient) -> Resources:
+    """Resources of the tenant of `api`, with tokens that the bank has issued."""
+    return await create_resources(api, broker, (await broker.rows.link(bank, tenant=api.tenant)).id)
+
+
+@pytest.fixture(scope="module")
+async def shared_resources(broker: Broker) -> AsyncIterator[Resources]:
+    """Resources that no test changes."""
+    async with await broker.sign_up() as api:
+        yield await create_resources(api, broker, (await broker.rows.insert(tenant=api.tenant)).id)
+
+
+async def create_resources(api: Api, broker: Broker, connection_id: str) -> Resources:
+    """Create the resources besides a connection."""
+    caller = (await api.post("/v1/callers", json={"name": "other", "permissions": ["admin"]})).json()
+    [key] = (await api.get(f"/v1/callers/{caller['id']}/keys")).json()["items"]
     webhook_id = (await api.post("/v1/webhooks", json={"url": RECEIVER})).json()["id"]
     await api.delete(f"/v1/sessions/{(await api.start())['id']}")
     [delivery] = (await api.get(f"/v1/webhooks/{webhook_id}/deliveries")).json()["items"]
-    connection_id = (await broker.rows.link(bank, tenant=api.tenant)).id
     interaction = await api.post(
         f"/v1/connections/{connection_id}/interactions",
         json={"interaction_url": f"{broker.settings.stitch_issuer}/approval?id=1", "interaction_id": "1"},
@@ -131,7 +143,7 @@ async def resources(api: Api, sign_up: ApiFactory, broker: Broker, bank: Sandbox
         "delivery_id": delivery["id"],
         "session_id": (await api.start())["id"],
         "connection_id": connection_id,
-        "caller_id": other.caller.id,
+        "caller_id": caller["id"],
         "key_id": key["id"],
         "user_id": "user-1",
     }
@@ -157,49 +169,50 @@ async def test_the_permission_of_a_call_is_enough(resources: Resources, sign_up:
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
 async def test_all_other_permissions_together_are_not_enough(
-    resources: Resources, sign_up: ApiFactory, row: Row
+    shared_resources: Resources, sign_up: ApiFactory, row: Row
 ) -> None:
-    before = await resources.list_all()
+    before = await shared_resources.list_all()
     api = await sign_up(
-        tenant=resources.owner.tenant,
+        tenant=shared_resources.owner.tenant,
         permissions=[permission for permission in EVERYTHING if permission is not row.permission],
-        name="zzz",
     )
-    response = await resources.call(api, row)
+    response = await shared_resources.call(api, row)
     assert response.status_code == 403, response.text
     error = response.json()
     message = error["errors"][0]["message"] if row.path == GRAPHQL else error["detail"]
     assert f"`{row.permission}`" in message
-    after = await resources.list_all()
+    after = await shared_resources.list_all()
     after[2] = [caller for caller in after[2] if caller["id"] != api.caller.id]
     assert after == before
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
-async def test_a_key_is_required(resources: Resources, row: Row) -> None:
-    before = await resources.list_all()
-    async with httpx.AsyncClient(base_url=resources.broker.url) as client:
-        response = await client.request(row.method, row.path.format(**resources.names), json=row.body)
+async def test_a_key_is_required(shared_resources: Resources, row: Row) -> None:
+    before = await shared_resources.list_all()
+    async with httpx.AsyncClient(base_url=shared_resources.broker.url) as client:
+        response = await client.request(row.method, row.path.format(**shared_resources.names), json=row.body)
     assert response.status_code == 401
-    assert await resources.list_all() == before
+    assert await shared_resources.list_all() == before
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.foreign], ids=name_of)
-async def test_a_resource_of_another_tenant_does_not_exist(resources: Resources, stranger: Api, row: Row) -> None:
-    before = await resources.list_all()
-    response = await resources.call(stranger, row)
+async def test_a_resource_of_another_tenant_does_not_exist(
+    shared_resources: Resources, stranger: Api, row: Row
+) -> None:
+    before = await shared_resources.list_all()
+    response = await shared_resources.call(stranger, row)
     assert response.status_code == row.foreign, response.text
-    hidden = [name for key, name in resources.names.items() if f"{{{key}}}" not in row.path]
+    hidden = [name for key, name in shared_resources.names.items() if f"{{{key}}}" not in row.path]
     assert all(name not in response.text for name in hidden)
-    assert await resources.list_all() == before
+    assert await shared_resources.list_all() == before
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.foreign is None and row.method == "GET"], ids=name_of)
-async def test_a_list_shows_nothing_of_another_tenant(resources: Resources, stranger: Api, row: Row) -> None:
-    response = await resources.call(stranger, row)
+async def test_a_list_shows_nothing_of_another_tenant(shared_resources: Resources, stranger: Api, row: Row) -> None:
+    response = await shared_resources.call(stranger, row)
     assert response.status_code == 200
-    assert all(name not in response.text for name in resources.names.values() if name != "user-1")
-    assert resources.owner.tenant not in response.text
+    assert all(name not in response.text for name in shared_resources.names.values() if name != "user-1")
+    assert shared_resources.owner.tenant not in response.text
 
 
 async def test_a_mutation_needs_its_own_permission(resources: Resources, sign_up: ApiFactory) -> None:

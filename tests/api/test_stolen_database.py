@@ -147,18 +147,23 @@ class TestWriting:
     """The thief moves ciphertexts to rows that a caller of theirs may use."""
 
     @pytest.fixture
-    async def thief(self, own_broker: Broker, sign_up: ApiFactory) -> Api:
+    async def victim(self, sign_up: ApiFactory) -> Api:
+        """The caller whose ciphertexts are moved."""
+        return await sign_up()
+
+    @pytest.fixture
+    async def thief(self, sign_up: ApiFactory) -> Api:
         """A caller of another tenant."""
-        return await sign_up(broker=own_broker)
+        return await sign_up()
 
     @pytest.mark.parametrize("moved", ["access_token = v.access_token", "access_token = v.refresh_token"])
     async def test_a_token_moved_to_another_connection_cannot_be_decrypted(
-        self, *, own_broker: Broker, victim: Api, thief: Api, bank: SandboxClient, moved: str
+        self, *, broker: Broker, victim: Api, thief: Api, bank: SandboxClient, moved: str
     ) -> None:
-        theirs = await own_broker.rows.link(bank, tenant=victim.tenant)
-        mine = await own_broker.rows.link(bank, tenant=thief.tenant, username="johan")
+        theirs = await broker.rows.link(bank, tenant=victim.tenant)
+        mine = await broker.rows.link(bank, tenant=thief.tenant, username="johan")
         await change(
-            own_broker,
+            broker,
             f"UPDATE tokens t SET {moved} FROM tokens v WHERE t.connection_id = :mine AND v.connection_id = :theirs",
             mine=mine.id,
             theirs=theirs.id,
@@ -169,21 +174,21 @@ class TestWriting:
         assert (await bank.ledger()).totals == before
 
     async def test_a_refresh_token_cannot_be_decrypted_as_an_access_token_or_in_another_version(
-        self, own_broker: Broker, thief: Api, bank: SandboxClient
+        self, broker: Broker, thief: Api, bank: SandboxClient
     ) -> None:
         for statement in ("access_token = refresh_token", "version = version + 1"):
-            mine = await own_broker.rows.link(bank, tenant=thief.tenant)
-            await change(own_broker, f"UPDATE tokens SET {statement} WHERE connection_id = :mine", mine=mine.id)
-            await change(own_broker, "UPDATE connections SET version = version WHERE id = :mine", mine=mine.id)
+            mine = await broker.rows.link(bank, tenant=thief.tenant)
+            await change(broker, f"UPDATE tokens SET {statement} WHERE connection_id = :mine", mine=mine.id)
+            await change(broker, "UPDATE connections SET version = version WHERE id = :mine", mine=mine.id)
             assert_problem(await thief.post(f"/v1/connections/{mine.id}/token"), 503, "decryption_failed")
 
     @pytest.mark.parametrize("name", ["authorization_url", "ticket"])
     async def test_a_link_moved_to_another_session_cannot_be_decrypted(
-        self, own_broker: Broker, victim: Api, thief: Api, name: str
+        self, broker: Broker, victim: Api, thief: Api, name: str
     ) -> None:
         theirs, mine = await victim.start(), await thief.start()
         await change(
-            own_broker,
+            broker,
             f"UPDATE stitch_authorization_requests t SET {name} = v.{name} FROM stitch_authorization_requests v "
             "WHERE t.id = :mine AND v.id = :theirs",
             mine=mine["id"],
@@ -192,13 +197,13 @@ class TestWriting:
         assert_problem(await thief.get(f"/v1/sessions/{mine['id']}"), 503, "decryption_failed")
 
     async def test_a_verifier_of_another_login_cannot_be_decrypted(
-        self, own_broker: Broker, victim: Api, thief: Api, bank: SandboxClient
+        self, broker: Broker, victim: Api, thief: Api, bank: SandboxClient
     ) -> None:
-        async with own_broker.new_browser() as browser:
+        async with broker.new_browser() as browser:
             theirs, mine = await victim.start(), await thief.start()
             location = await go_to_bank(bank, browser, mine)
             await change(
-                own_broker,
+                broker,
                 "UPDATE stitch_authorization_requests t SET code_verifier = v.code_verifier "
                 "FROM stitch_authorization_requests v WHERE t.id = :mine AND v.id = :theirs",
                 mine=mine["id"],

@@ -16,10 +16,15 @@ PUBLIC_URL = f"http://127.0.0.1:8000{PREFIX}"
 PREFIXES = pytest.mark.parametrize("prefix", [PREFIX, ""], ids=["kept", "removed"])
 
 
+@pytest.fixture(scope="module")
+async def prefixed(module_brokers: BrokerFactory) -> Broker:
+    """A broker that is served below a path."""
+    return await module_brokers(public_url=PUBLIC_URL)
+
+
 @PREFIXES
-async def test_pages_find_their_styles_below_a_path(brokers: BrokerFactory, prefix: str) -> None:
-    broker = await brokers(public_url=PUBLIC_URL)
-    async with broker.new_browser() as browser:
+async def test_pages_find_their_styles_below_a_path(prefixed: Broker, prefix: str) -> None:
+    async with prefixed.new_browser() as browser:
         page = await browser.get(f"{prefix}/callback?state=unknown&code=x")
         assert page.status_code == 400
         addresses = re.findall(r'href="([^"]+)"', page.text)
@@ -30,9 +35,8 @@ async def test_pages_find_their_styles_below_a_path(brokers: BrokerFactory, pref
 
 
 @PREFIXES
-async def test_the_docs_work_below_a_path(brokers: BrokerFactory, prefix: str) -> None:
-    broker = await brokers(public_url=PUBLIC_URL)
-    async with broker.new_browser() as browser:
+async def test_the_docs_work_below_a_path(prefixed: Broker, prefix: str) -> None:
+    async with prefixed.new_browser() as browser:
         page = await browser.get(f"{prefix}/docs")
         addresses = {urljoin(f"{prefix}/docs", address) for address in re.findall(r'(?:href|src)="([^"]+)"', page.text)}
         own = {address.partition("#")[0] for address in addresses if "://" not in address}
@@ -43,8 +47,8 @@ async def test_the_docs_work_below_a_path(brokers: BrokerFactory, prefix: str) -
 
 
 @PREFIXES
-async def test_calls_are_served_below_a_path(brokers: BrokerFactory, sign_up: ApiFactory, prefix: str) -> None:
-    api = await sign_up(broker=await brokers(public_url=PUBLIC_URL))
+async def test_calls_are_served_below_a_path(prefixed: Broker, sign_up: ApiFactory, prefix: str) -> None:
+    api = await sign_up(broker=prefixed)
     started = await api.post(f"{prefix}/v1/sessions", json={"user_id": "user-1"})
     assert started.headers["location"] == f"{PREFIX}/v1/sessions/{started.json()['id']}"
     assert started.json()["connect_url"].startswith(f"{PUBLIC_URL}/connect/")
@@ -53,9 +57,8 @@ async def test_calls_are_served_below_a_path(brokers: BrokerFactory, sign_up: Ap
     assert query.json()["errors"][0]["extensions"]["code"] == "CONNECTION_NOT_FOUND"
 
 
-async def test_another_path_is_not_found(brokers: BrokerFactory) -> None:
-    broker = await brokers(public_url=PUBLIC_URL)
-    async with broker.new_browser() as browser:
+async def test_another_path_is_not_found(prefixed: Broker) -> None:
+    async with prefixed.new_browser() as browser:
         assert (await browser.get("/banking/brokers/healthz")).status_code == 404
         assert (await browser.get("/elsewhere/docs")).status_code == 404
 
@@ -70,6 +73,12 @@ async def test_no_redirect_uses_the_host_header_of_the_request(browser: Browser)
     assert "location" not in response.headers
 
 
+@pytest.fixture(scope="module")
+async def behind_proxy(module_brokers: BrokerFactory) -> Broker:
+    """A broker that trusts the address from which the requests of these tests come."""
+    return await module_brokers(trusted_proxies=("127.0.0.0/8",))
+
+
 class TestForwarded:
     HEADERS: ClassVar = {"x-forwarded-for": "203.0.113.9, 198.51.100.7", "x-forwarded-proto": "https"}
 
@@ -82,9 +91,8 @@ class TestForwarded:
     async def test_by_default_no_proxy_is_trusted(self, broker: Broker, logs: Logs) -> None:
         assert await self.client_seen_by(broker, logs) == "127.0.0.1"
 
-    async def test_a_trusted_gateway_names_its_own_client_only(self, brokers: BrokerFactory, logs: Logs) -> None:
-        broker = await brokers(trusted_proxies=("127.0.0.0/8",))
-        assert await self.client_seen_by(broker, logs) == "198.51.100.7"
+    async def test_a_trusted_gateway_names_its_own_client_only(self, behind_proxy: Broker, logs: Logs) -> None:
+        assert await self.client_seen_by(behind_proxy, logs) == "198.51.100.7"
 
     async def test_the_last_address_that_is_not_a_trusted_proxy_is_the_client(
         self, brokers: BrokerFactory, logs: Logs
@@ -94,11 +102,10 @@ class TestForwarded:
 
     @pytest.mark.parametrize("forwarded_for", ["x" * 60_000, "unknown", "fe80::1%" + "x" * 200, "203.0.113.9, _hidden"])
     async def test_a_value_that_is_not_an_address_is_ignored(
-        self, brokers: BrokerFactory, logs: Logs, monkeypatch: pytest.MonkeyPatch, forwarded_for: str
+        self, behind_proxy: Broker, logs: Logs, monkeypatch: pytest.MonkeyPatch, forwarded_for: str
     ) -> None:
-        broker = await brokers(trusted_proxies=("127.0.0.0/8",))
         monkeypatch.setitem(self.HEADERS, "x-forwarded-for", forwarded_for)
-        assert await self.client_seen_by(broker, logs) == "127.0.0.1"
+        assert await self.client_seen_by(behind_proxy, logs) == "127.0.0.1"
 
     async def test_a_proxy_of_another_network_is_not_trusted(self, brokers: BrokerFactory, logs: Logs) -> None:
         broker = await brokers(trusted_proxies=("10.0.0.0/8",))

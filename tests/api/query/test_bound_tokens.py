@@ -14,10 +14,17 @@ from tests.support.hostile import HostileServer, json_reply
 from tests.support.journey import log_in
 
 
+@pytest.fixture(scope="module")
+async def shared(module_brokers: BrokerFactory) -> Broker:
+    return await module_brokers(stitch_dpop="on", stitch_par="auto")
+
+
 @pytest.fixture
-async def binding(brokers: BrokerFactory, bank: SandboxClient) -> Broker:
+async def binding(shared: Broker, bank: SandboxClient) -> Broker:
+    """A broker at a bank that requires proofs with a nonce, which the broker does not know yet."""
     await bank.set_faults(dpop="required", dpop_nonces=True, pushed_requests="required")
-    return await brokers(stitch_dpop="on", stitch_par="auto")
+    await bank.control("rotate-dpop-nonce")
+    return shared
 
 
 @pytest.fixture

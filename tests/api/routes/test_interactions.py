@@ -260,7 +260,9 @@ async def test_the_interactions_of_an_erased_user_are_erased(api: Api, broker: B
 async def test_the_user_returns_from_the_latest_of_many_interactions(
     api: Api, bank: SandboxClient, browser: Browser, connection_id: str
 ) -> None:
-    for _ in range(21):
+    for number in range(20):
+        browser.cookies.set(f"broker-interaction-{number:016x}", f"{number:043}", domain="127.0.0.1", path="/")
+    for _ in range(2):
         started = await begin(api, connection_id)
         await browser.open(await decide(bank, browser, started, "decline"))
     last = await begin(api, connection_id)
