@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
@@ -10,7 +10,7 @@ import pytest
 
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
-from tests.support.broker import Api
+from tests.support.broker import Api, Broker
 from tests.support.error_responses import assert_graphql_error
 from tests.support.eventually import eventually
 from tests.support.logs import Logs
@@ -22,14 +22,39 @@ _LAST = b'\r\nContent-Type: application/json\r\n\r\n{"hasNext":false}\r\n-----\r
 Serve = Callable[..., AbstractAsyncContextManager[tuple[Api, str]]]
 
 
+class ScriptedBank:
+    """A bank whose response the current test writes."""
+
+    def __init__(self) -> None:
+        self.respond: Answer
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self.respond(reader, writer)
+
+
+@pytest.fixture(scope="module")
+async def scripted(module_brokers: BrokerFactory) -> AsyncIterator[tuple[ScriptedBank, Broker]]:
+    """A scripted bank, and a broker that sends its queries there."""
+    bank = ScriptedBank()
+    async with answering(bank.handle) as url:
+        yield bank, await module_brokers(stitch_graphql_url=url)
+
+
 @pytest.fixture
-def serve(brokers: BrokerFactory, sign_up: ApiFactory) -> Serve:
-    """Runs a bank with this handler and a broker. Yields a caller and the path of its queries."""
+def serve(scripted: tuple[ScriptedBank, Broker], brokers: BrokerFactory, sign_up: ApiFactory) -> Serve:
+    """Lets the bank respond with this handler. Yields a caller and the path of its queries.
+
+    `settings` are those of a broker of its own.
+    """
 
     @asynccontextmanager
     async def run(respond: Answer, **settings: Any) -> AsyncIterator[tuple[Api, str]]:
-        async with answering(respond) as url:
-            broker = await brokers(stitch_graphql_url=url, **settings)
+        async with AsyncExitStack() as stack:
+            bank, broker = scripted
+            bank.respond = respond
+            if settings:
+                url = await stack.enter_async_context(answering(respond))
+                broker = await brokers(stitch_graphql_url=url, **settings)
             api = await sign_up(broker=broker)
             connection = await broker.rows.insert(tenant=api.tenant)
             yield api, f"/v1/connections/{connection.id}/graphql"
@@ -167,7 +192,7 @@ async def test_queries_use_the_proxy_of_the_environment(
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     try:
-        async with serve(never) as (api, path):
+        async with serve(never, query_concurrency=2) as (api, path):
             monkeypatch.delenv("http_proxy")
             assert (await api.post(path, json={"query": "{ a }"})).json() == {"data": {"by": "proxy"}}
     finally:
@@ -184,7 +209,7 @@ async def query_raw(api: Api, connection_id: str, **headers: str) -> tuple[httpx
 
 
 class TestStream:
-    async def test_a_response_is_forwarded_while_it_arrives(self, brokers: BrokerFactory, sign_up: ApiFactory) -> None:
+    async def test_a_response_is_forwarded_while_it_arrives(self, serve: Serve) -> None:
         may_continue = asyncio.Event()
 
         async def respond(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -194,19 +219,14 @@ class TestStream:
             await may_continue.wait()
             writer.write(chunk(b'y"}') + chunk(b""))
 
-        async with answering(respond) as url:
-            broker = await brokers(stitch_graphql_url=url)
-            api = await sign_up(broker=broker)
-            connection = await broker.rows.insert(tenant=api.tenant)
-            path = f"/v1/connections/{connection.id}/graphql"
-            async with api.stream("POST", path, json={"query": "{ a }"}) as streamed:
-                chunks = streamed.aiter_raw()
-                received = bytearray()
-                while len(received) < 8_009:
-                    received += await anext(chunks)
-                may_continue.set()
-                async for data in chunks:
-                    received += data
+        async with serve(respond) as (api, path), api.stream("POST", path, json={"query": "{ a }"}) as streamed:
+            chunks = streamed.aiter_raw()
+            received = bytearray()
+            while len(received) < 8_009:
+                received += await anext(chunks)
+            may_continue.set()
+            async for data in chunks:
+                received += data
         assert bytes(received) == b'{"data":"' + b"x" * 8_000 + b'y"}'
 
     async def test_a_large_response_arrives_complete(self, api: Api, connection_id: str, bank: SandboxClient) -> None:
@@ -218,26 +238,19 @@ class TestStream:
         assert received.startswith(b'{"data":{"filling":"xxx')
         assert received.endswith(b'x"}}')
 
-    async def test_an_interrupted_response_is_interrupted_for_the_caller_too(
-        self, brokers: BrokerFactory, sign_up: ApiFactory, logs: Logs
-    ) -> None:
+    async def test_an_interrupted_response_is_interrupted_for_the_caller_too(self, serve: Serve, logs: Logs) -> None:
         async def respond(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
             writer.write(chunk(b'{"data":"' + b"x" * 8_000))
             await writer.drain()
 
-        async with answering(respond) as url:
-            broker = await brokers(stitch_graphql_url=url)
-            api = await sign_up(broker=broker)
-            connection = await broker.rows.insert(tenant=api.tenant)
+        async with serve(respond) as (api, path):
             with pytest.raises(httpx.RemoteProtocolError):
-                await api.query(connection.id)
+                await api.post(path, json={"query": "{ a }"})
         [line] = logs.with_event("response_interrupted")
         assert line["code"] == "bank_answer_broken"
 
-    async def test_the_response_of_the_bank_is_cancelled_when_the_caller_disconnects(
-        self, brokers: BrokerFactory, sign_up: ApiFactory
-    ) -> None:
+    async def test_the_response_of_the_bank_is_cancelled_when_the_caller_disconnects(self, serve: Serve) -> None:
         ended = asyncio.Event()
 
         async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -250,18 +263,14 @@ class TestStream:
             finally:
                 ended.set()
 
-        async with answering(respond) as url:
-            broker = await brokers(stitch_graphql_url=url)
-            api = await sign_up(broker=broker)
-            connection = await broker.rows.insert(tenant=api.tenant)
-            path = f"/v1/connections/{connection.id}/graphql"
+        async with serve(respond) as (api, path):
             async with api.stream("POST", path, json={"query": "{ a }"}) as streamed:
                 await anext(streamed.aiter_raw())
             await asyncio.wait_for(ended.wait(), 20)
 
     @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"], ids=["none", "some"])
     async def test_the_connection_to_a_silent_bank_is_closed_when_the_caller_disconnects(
-        self, brokers: BrokerFactory, sign_up: ApiFactory, logs: Logs, start: bytes
+        self, serve: Serve, logs: Logs, start: bytes
     ) -> None:
         received, ended = asyncio.Event(), asyncio.Event()
 
@@ -272,11 +281,8 @@ class TestStream:
                 pass
             ended.set()
 
-        async with answering(respond) as url:
-            broker = await brokers(stitch_graphql_url=url)
-            api = await sign_up(broker=broker)
-            connection = await broker.rows.insert(tenant=api.tenant)
-            query = asyncio.create_task(api.query(connection.id))
+        async with serve(respond) as (api, path):
+            query = asyncio.create_task(api.post(path, json={"query": "{ a }"}))
             await received.wait()
             # Long enough for the broker to watch the caller's connection.
             await asyncio.sleep(0.2)

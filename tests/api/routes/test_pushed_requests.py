@@ -10,12 +10,19 @@ from tests.support.logs import Logs
 from tests.support.replica import consent
 
 
-@pytest.fixture
-async def pushing(brokers: BrokerFactory, bank: SandboxClient, monkeypatch: pytest.MonkeyPatch) -> Broker:
+@pytest.fixture(scope="module")
+async def shared(module_brokers: BrokerFactory) -> Broker:
     # A user needs longer than these tests between two openings of a link.
-    monkeypatch.setattr("app.login.connect_links.PUSH_INTERVAL", 0)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("app.login.connect_links.PUSH_INTERVAL", 0)
+        return await module_brokers(stitch_par="auto")
+
+
+@pytest.fixture
+async def pushing(shared: Broker, bank: SandboxClient) -> Broker:
+    """A broker at a bank that requires pushed requests."""
     await bank.set_faults(pushed_requests="required")
-    return await brokers(stitch_par="auto")
+    return shared
 
 
 @pytest.fixture
