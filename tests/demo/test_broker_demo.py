@@ -10,9 +10,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.demo.customer import Customer
+from app.demo.environment import KEPT
+from app.store.postgresql.embedded_as_root import remove_cluster
 
 BROKER = Path(sysconfig.get_path("scripts")) / "broker"
 # A setting that would break every process, and a proxy that answers nobody.
@@ -65,6 +68,14 @@ def directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="a demo ") as name:
         Path(name).chmod(0o755)
         yield Path(name)
+
+
+@pytest.fixture
+def private(directory: Path) -> Iterator[Path]:
+    """The same directory, which only its owner can enter, as a checkout in root's home."""
+    directory.chmod(0o700)
+    yield directory
+    remove_cluster(directory / KEPT / "postgresql" / "cluster")
 
 
 def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -156,29 +167,37 @@ def test_a_step_that_does_not_hold_says_why_and_fails_the_demo(directory: Path) 
     assert processes_of(directory) == {}
 
 
-def test_what_is_left_running_can_be_used_and_its_key_is_good_the_next_time(directory: Path) -> None:
-    keys = []
-    for _ in range(2):
-        with start(directory, "--keep-running", "--port", "0") as process:
-            lines = [line.strip() for line in read_until(process, "Everything runs").splitlines()]
-            keys.append(lines[lines.index("A development API key, with every permission") + 1])
-            with start(directory, "--keep-running", "--port", "0") as another:
-                said, _ = another.communicate(timeout=60)
-            assert (another.returncode, "it is running already" in said) == (1, True)
-            link = lines[lines.index("A login to try: open this in a browser") + 1]
-            shell = lines[lines.index("The same from a shell") + 1 : -2]
-            log_in(link)
-            read_until(process, "The login has ended: completed. Query the connection with")
-            printed = subprocess.run(
-                ["sh", "-e", "-c", "\n".join(shell)], capture_output=True, text=True, check=True, timeout=120
-            ).stdout
-            assert '"connect_url":"http://127.0.0.1:' in printed
-            assert '"name":"MyMo Plus Account"' in printed
-            stop(process, signal.SIGINT)
-        assert process.returncode == 0
-        assert processes_of(directory) == {}
-    assert keys[0] == keys[1]
-    assert [path.name for path in directory.iterdir()] == [".data"]
+def test_what_is_left_running_can_be_used_and_is_still_there_the_next_time(private: Path) -> None:
+    with start(private, "--keep-running", "--port", "0") as process:
+        lines = [line.strip() for line in read_until(process, "Everything runs").splitlines()]
+        key = lines[lines.index("A development API key, with every permission") + 1]
+        with start(private, "--keep-running", "--port", "0") as another:
+            output, _ = another.communicate(timeout=60)
+        assert (another.returncode, "it is running already" in output) == (1, True)
+        link = lines[lines.index("A login to try: open this in a browser") + 1]
+        shell = lines[lines.index("The same from a shell") + 1 : -2]
+        log_in(link)
+        read_until(process, "The login has ended: completed. Query the connection with")
+        printed = subprocess.run(
+            ["sh", "-e", "-c", "\n".join(shell)], capture_output=True, text=True, check=True, timeout=120
+        ).stdout
+        assert '"connect_url":"http://127.0.0.1:' in printed
+        assert '"name":"MyMo Plus Account"' in printed
+        stop(process, signal.SIGINT)
+    assert process.returncode == 0
+    assert processes_of(private) == {}
+    with start(private, "--keep-running", "--port", "0") as process:
+        lines = [line.strip() for line in read_until(process, "Everything runs").splitlines()]
+        assert lines[lines.index("A development API key, with every permission") + 1] == key
+        docs = lines[lines.index("The calls, to be read and tried") + 1]
+        connections = httpx.get(
+            f"{docs.removesuffix('/docs')}/v1/connections", headers={"authorization": f"Bearer {key}"}, trust_env=False
+        ).json()["items"]
+        assert [(connection["user_id"], connection["status"]) for connection in connections] == [("you", "active")]
+        stop(process, signal.SIGINT)
+    assert process.returncode == 0
+    assert processes_of(private) == {}
+    assert [path.name for path in private.iterdir()] == [".data"]
 
 
 def log_in(link: str) -> None:
