@@ -12,7 +12,7 @@ from app.store.outbox import publish
 from app.store.postgresql.database import Database
 from app.store.tables import webhook_queues
 from app.webhooks.address_guard import AddressGuard
-from app.webhooks.service import Webhooks
+from app.webhooks.service import WebhookService
 from tests.cli.conftest import Servers
 from tests.support.core import core_of
 from tests.support.eventually import eventually
@@ -41,7 +41,7 @@ async def write_events(database: Database, tenant: str) -> None:
 async def test_each_event_arrives_and_none_before_its_time(
     *, servers: Servers, free_port: int, database: Database, key_ring: KeyRing, rows: Rows, hostile: HostileServer
 ) -> None:
-    webhooks = Webhooks(core_of(database, key_ring), guard=AddressGuard(("127.0.0.0/8",)))
+    webhooks = WebhookService(core_of(database, key_ring), guard=AddressGuard(("127.0.0.0/8",)))
     _, secret = await webhooks.create(CALLER, f"{hostile.url}/events", [])
     await write_events(database, CALLER.tenant)
     answers: list[Reply] = []

@@ -44,7 +44,8 @@ def signed(claims: object, key: Key, header: dict[str, Any] | None = None) -> st
     members = {"alg": "RS256" if key.key_type == "RSA" else "ES256", "kid": key.kid, **(header or {})}
     members = {name: value for name, value in members.items() if value is not None}
     # An attacker can use an algorithm that the key is not meant for.
-    key = type(key).import_key({**key.as_dict(private=True), "alg": members["alg"]})
+    if key.get("alg") not in (None, members["alg"]):
+        key = type(key).import_key({**key.as_dict(private=True), "alg": members["alg"]})
     payload = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
     registry = jws.JWSRegistry(algorithms=["RS256", "PS256", "ES256", "RS512"], strict_check_header=False)
     return jws.serialize_compact(members, payload, key, registry=registry)

@@ -5,7 +5,7 @@ The cases are the same in every run. CASES=300 generates more of them.
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from copy import deepcopy
 from typing import Any
 from urllib.parse import quote
@@ -61,28 +61,49 @@ def counted() -> Iterator[dict[str, int]]:
     sys.stdout.write(f"\nschemathesis: {cases} cases of {len(counted)} calls, {checks} checks\n")
 
 
+@pytest.fixture(scope="module")
+async def shared_resources(broker: Broker) -> AsyncIterator[tuple[Api, dict[str, str]]]:
+    """A caller, and resources of its tenant that no case deletes."""
+    async with await broker.sign_up() as api:
+        yield api, await create_resources(api)
+
+
 @pytest.fixture
-async def resources(api: Api, broker: Broker, bank: SandboxClient) -> dict[str, str]:
+async def resources(
+    request: pytest.FixtureRequest,
+    shared_resources: tuple[Api, dict[str, str]],
+    api: Api,
+    broker: Broker,
+    bank: SandboxClient,
+) -> dict[str, str]:
     """One resource for each path parameter."""
+    if "[DELETE " in request.node.name:
+        ids = await create_resources(api)
+    else:
+        api, ids = shared_resources
     _Key.value = api.api_key
+    connection = await broker.rows.link(bank, tenant=api.tenant)
+    body = {"interaction_url": f"{broker.settings.stitch_issuer}/approval?id=1", "interaction_id": "1"}
+    interaction = (await api.post(f"/v1/connections/{connection.id}/interactions", json=body)).json()
+    async with broker.database.transaction() as transaction:
+        # Expired, so that no request waits for its end.
+        expire = interactions.update().where(interactions.c.id == interaction["id"])
+        await transaction.execute(expire.values(expires_at=seconds_from_now(-1)))
+    return ids | {"connection_id": connection.id, "interaction_id": interaction["id"]}
+
+
+async def create_resources(api: Api) -> dict[str, str]:
+    """Create the resources besides connections, and return their ids by path parameter."""
     webhook = (await api.post("/v1/webhooks", json={"url": "http://127.0.0.1:9/"})).json()
     session = await api.start()
     await api.delete(f"/v1/sessions/{session['id']}")
-    connection = await broker.rows.link(bank, tenant=api.tenant)
     [delivery] = (await api.get(f"/v1/webhooks/{webhook['id']}/deliveries")).json()["items"]
-    request = {"interaction_url": f"{broker.settings.stitch_issuer}/approval?id=1", "interaction_id": "1"}
-    interaction = (await api.post(f"/v1/connections/{connection.id}/interactions", json=request)).json()
-    async with broker.database.transaction() as transaction:
-        # Expired, so that no request waits for its end.
-        await transaction.execute(interactions.update().values(expires_at=seconds_from_now(-1)))
     other = (await api.post("/v1/callers", json={"name": "other", "permissions": ["audit:read"]})).json()
     [key] = (await api.get(f"/v1/callers/{other['id']}/keys")).json()["items"]
     return {
         "session_id": session["id"],
-        "connection_id": connection.id,
         "webhook_id": webhook["id"],
         "delivery_id": delivery["id"],
-        "interaction_id": interaction["id"],
         "caller_id": other["id"],
         "key_id": key["id"],
         "user_id": "user-1",
