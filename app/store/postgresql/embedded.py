@@ -146,26 +146,32 @@ class EmbeddedPostgreSQL:
         programs = reachable_programs(self._cluster, self._programs) if _is_root() else self._programs
         # A file and not a pipe, because the server inherits it and would keep a pipe open.
         with tempfile.TemporaryFile() as output:
-            finished = subprocess.run(  # noqa: S603 - a program of the wheel, without a shell
-                [programs / program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                user=user,
-                cwd="/",
-                # Ctrl-C is meant for the broker, which then stops the server.
-                start_new_session=True,
-                check=False,
-            )
+            try:
+                status = subprocess.run(  # noqa: S603 - a program of the wheel, without a shell
+                    [programs / program, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    user=user,
+                    cwd="/",
+                    # Ctrl-C is meant for the broker, which then stops the server.
+                    start_new_session=True,
+                    check=False,
+                ).returncode
+            except OSError as error:
+                raise self._failure(program, str(error)) from error
             output.seek(0)
             message = output.read().decode(errors="replace").strip()
-        if finished.returncode and not may_fail:
-            raise ConfigurationError(
-                f"the embedded PostgreSQL under {self._home} failed in {program}: {message or 'no message'} "
-                f"(its log: {self._cluster / 'server.log'}). "
-                "Set BROKER_DATABASE_URL to use another one, or BROKER_DATA_DIR to another directory"
-            )
-        return finished.returncode
+        if status and not may_fail:
+            raise self._failure(program, message or "no message")
+        return status
+
+    def _failure(self, program: str, reason: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"the embedded PostgreSQL under {self._home} failed in {program}: {reason} "
+            f"(its log: {self._cluster / 'server.log'}). "
+            "Set BROKER_DATABASE_URL to use another one, or BROKER_DATA_DIR to another directory"
+        )
 
 
 def _is_root() -> bool:

@@ -22,6 +22,7 @@ def home() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="broker tests ä "))
     directory.chmod(0o755)
     yield directory
+    EmbeddedPostgreSQL(directory).remove()
     shutil.rmtree(directory)
 
 
