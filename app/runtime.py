@@ -28,6 +28,7 @@ from app.concurrency.shutdown import TASK_DRAIN_SECONDS, ShutdownSignal
 from app.core import Core
 from app.errors import ConfigurationError, DatabaseUnavailable
 from app.login.callback import BROWSER_TIMEOUT
+from app.login.connect_links import PUSH_INTERVAL
 from app.login.return_urls import ReturnUrls
 from app.login.session_lease import LeaseTimes
 from app.observability.logs import get_logger
@@ -75,6 +76,8 @@ class RuntimeOptions:
     throttle_limits: ThrottleLimits = ThrottleLimits()
     body_limits: BodyLimits = BodyLimits()
     max_keys_per_caller: int = MAX_KEYS
+    push_interval: float = PUSH_INTERVAL
+    """How many seconds pass between two pushes of the request of one login."""
 
 
 @asynccontextmanager
@@ -130,9 +133,7 @@ async def build_runtime(
     )
     refresh_services = refresh.build(core, bank, settings, last_used, max_wait=options.refresh_wait)
     tokens = refresh_services.tokens
-    login_services = login.build(
-        core, bank, settings, return_urls, browser_timeout=options.browser_timeout, lease_times=options.lease_times
-    )
+    login_services = _build_login(core, bank, settings, return_urls, options)
     connection_services = connections.build(core, bank, tokens)
     query_services = query.build(bank, tokens)
     async with webhooks.build(core, settings, dispatch_times=options.dispatch_times) as webhook_services:
@@ -187,6 +188,20 @@ async def _wait_for_schema(database: Database, shutdown: ShutdownSignal) -> None
             return
         if shutdown.is_set:
             raise ConfigurationError("told to stop before the database could be reached")
+
+
+def _build_login(
+    core: Core, bank: Bank, settings: Settings, return_urls: ReturnUrls, options: RuntimeOptions
+) -> login.LoginServices:
+    return login.build(
+        core,
+        bank,
+        settings,
+        return_urls,
+        browser_timeout=options.browser_timeout,
+        lease_times=options.lease_times,
+        push_interval=options.push_interval,
+    )
 
 
 def _keep_caches_current(runtime: Runtime) -> None:

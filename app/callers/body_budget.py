@@ -1,4 +1,4 @@
-"""Limits the memory that long request bodies occupy, so that half-sent ones cannot fill it."""
+"""Limits the memory that long request bodies occupy, so that incomplete ones cannot fill it."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,16 +8,18 @@ from app.errors import BrokerUnavailable, RateLimited
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """How many bytes of long bodies are kept in memory."""
+    """How many bytes of long bodies are kept in memory, and how long the body of a query may take to arrive."""
 
     total: int = 201_326_592
     per_tenant: int = 67_108_864
+    timeout_seconds: float = 30.0
 
 
 class BodyBudget:
     """Counts the bytes of long bodies, per tenant and in total."""
 
     def __init__(self, limits: BodyLimits = BodyLimits()) -> None:
+        self.timeout_seconds = limits.timeout_seconds
         self._limits = limits
         self._by_tenant: Counter[str] = Counter()
         self._total = 0

@@ -6,7 +6,7 @@ from app.bank.bank import Bank
 from app.core import Core
 from app.login.callback import BROWSER_TIMEOUT, CallbackHandler
 from app.login.confirmation import Confirmations
-from app.login.connect_links import ConnectLinks
+from app.login.connect_links import PUSH_INTERVAL, ConnectLinks
 from app.login.link_account import AccountLinker
 from app.login.return_urls import ReturnUrls
 from app.login.session_lease import LeaseTimes, SessionLease
@@ -37,6 +37,7 @@ def build(
     *,
     browser_timeout: float = BROWSER_TIMEOUT,
     lease_times: LeaseTimes = LeaseTimes(),
+    push_interval: float = PUSH_INTERVAL,
 ) -> LoginServices:
     """Build the services of one bank client."""
     account_linker, lease = AccountLinker(core, bank), SessionLease(core, lease_times)
@@ -44,7 +45,7 @@ def build(
     token_responses = TokenResponses(core, spool=spool, account_linker=account_linker, lease=lease)
     return LoginServices(
         sessions=LoginSessions(core, bank, return_urls=return_urls, settings=settings),
-        connect_links=ConnectLinks(core, bank),
+        connect_links=ConnectLinks(core, bank, push_interval=push_interval),
         account_linker=account_linker,
         token_responses=token_responses,
         callback=CallbackHandler(

@@ -37,13 +37,13 @@ class OpenedLink:
 class ConnectLinks:
     """Opens connect links."""
 
-    def __init__(self, core: Core, bank: Bank) -> None:
+    def __init__(self, core: Core, bank: Bank, *, push_interval: float = PUSH_INTERVAL) -> None:
         self._database = core.database
         self._key_ring = core.key_ring
         self._own_client = bank.own_client
         self._authorization_endpoint = bank.authorization_endpoint
         self._pushed: ExpiringCache[str, SecretStr | BankError] = ExpiringCache(
-            lifetime=PUSH_INTERVAL, size=_PUSHES, clock=core.clock
+            lifetime=push_interval, size=_PUSHES, clock=core.clock
         )
 
     async def open(self, ticket: str, secret_of: SecretOf, *, may_bind: bool = True) -> OpenedLink | Session | None:

@@ -101,8 +101,13 @@ async def _admit_and_read(
     """Return the caller's admission, and the body, which is read only if the caller may query. Raises BrokerError."""
     admission = await admit(runtime, scope, headers.get(b"authorization", b"").decode("latin-1"))
     admission.require(Permission.GRAPHQL_QUERY)
-    limit = runtime.settings.max_query_bytes
-    body = await read_body(headers, receive, limit, partial(reserve_body_bytes, runtime, admission, scope))
+    body = await read_body(
+        headers,
+        receive,
+        partial(reserve_body_bytes, runtime, admission, scope),
+        max_bytes=runtime.settings.max_query_bytes,
+        timeout_seconds=runtime.callers.body_budget.timeout_seconds,
+    )
     await admission.confirm()
     if Permission.GRAPHQL_MUTATE not in admission.caller.permissions:
         _require_json(headers.get(b"content-type", b""))

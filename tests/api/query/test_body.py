@@ -3,13 +3,11 @@
 import asyncio
 import json
 
-import pytest
-
 from app.callers.body_budget import BodyLimits
 from app.runtime import RuntimeOptions
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
-from tests.support.broker import Api, Broker
+from tests.support.broker import Api
 from tests.support.eventually import eventually
 
 QUERY = json.dumps({"query": "{ user { id } }"}).encode()
@@ -59,13 +57,11 @@ async def test_the_memory_for_incomplete_bodies_is_limited(
 
 
 async def test_a_body_must_arrive_within_a_time_limit(
-    monkeypatch: pytest.MonkeyPatch,
-    api: Api,
-    broker: Broker,
-    connection_id: str,
-    open_writers: list[asyncio.StreamWriter],
+    brokers: BrokerFactory, sign_up: ApiFactory, open_writers: list[asyncio.StreamWriter]
 ) -> None:
-    monkeypatch.setattr("app.api.query.body._BODY_TIMEOUT", 0.2)
+    broker = await brokers(options=RuntimeOptions(body_limits=BodyLimits(timeout_seconds=0.2)))
+    api = await sign_up(broker=broker)
+    connection_id = (await broker.rows.insert(tenant=api.tenant)).id
     for sent in (b"", b"{"):
         reader, writer = await asyncio.open_connection(*broker.host)
         open_writers.append(writer)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.runtime import RuntimeOptions
 from sandbox.client import SandboxClient
 from tests.api.conftest import ApiFactory, BrokerFactory
 from tests.support.broker import Api, Broker
@@ -13,9 +14,7 @@ from tests.support.replica import consent
 @pytest.fixture(scope="module")
 async def shared(module_brokers: BrokerFactory) -> Broker:
     # A user needs longer than these tests between two openings of a link.
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("app.login.connect_links.PUSH_INTERVAL", 0)
-        return await module_brokers(stitch_par="auto")
+    return await module_brokers(stitch_par="auto", options=RuntimeOptions(push_interval=0))
 
 
 @pytest.fixture
