@@ -50,7 +50,7 @@ class TestFailedRefresh:
         code: str,
         reason: str,
     ) -> None:
-        broker = await brokers(**({"refresh_deadline": 0.5, "refresh_lease": 1} if "hang" in fault else {}))
+        broker = await brokers(**({"refresh_deadline": 0.5, "refresh_lease": 10} if "hang" in fault else {}))
         api = await sign_up(broker=broker)
         connection = await broker.rows.link(bank, tenant=api.tenant)
         await bank.control("expire")
