@@ -46,4 +46,7 @@ async def _run_doctor(run: VariantRun) -> None:
     environment = run.harness.environment(run.variant, run.servers)
     child = await Child.start(BROKER, "doctor", environment=environment, log=log)
     await until("broker doctor", lambda: not child.is_alive)
-    expect("FAIL" not in child.last_output(40), child.last_output(40))
+    output = child.last_output(40)
+    # The variants share one database, in which doctor rightly reports the connections of the others.
+    failures = [line for line in output.splitlines() if "FAIL" in line and "linked by other clients" not in line]
+    expect(not failures and "graphql:" in output, output)

@@ -60,7 +60,8 @@ class VariantRun:
             provider = open_provider(self.settings, client, clock)
             authentication = client_authentication(self.settings, clock)
             endpoint = TokenEndpoint(BackChannel(client, provider, authentication, clock))
-            await endpoint.refresh(tokens.refresh_token, timeout_seconds=20)
+            is_bound = tokens.proof_key is not None
+            await endpoint.refresh(tokens.refresh_token, timeout_seconds=20, is_bound=is_bound)
 
 
 async def check_authorization_url(run: VariantRun) -> None:

@@ -35,7 +35,7 @@ def drawn_tree() -> Iterator[tuple[str, str, int]]:
     """Yield the name, the parent's name and the status of each class that the docstring draws."""
     ancestors: list[str] = []
     for line in (errors.__doc__ or "").splitlines():
-        if match := re.fullmatch(r"    ((?:[│ ]   )*(?:[├└]── )?)(\w+) +(\d{3})", line):
+        if match := re.fullmatch(r"((?:[│ ]   )*(?:[├└]── )?)(\w+) +(\d{3})", line):
             branch, name, status = match.groups()
             depth = len(branch) // 4
             del ancestors[depth:]

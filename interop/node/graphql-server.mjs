@@ -111,7 +111,9 @@ function sendUnauthenticated(response, error) {
   const body = {
     errors: [{ message: 'UNAUTHENTICATED: Token is expired or malformed' }], extensions: { code: 'UNAUTHENTICATED' },
   };
-  const headers = { 'www-authenticate': `DPoP algs="ES256", error="${error}"` };
+  // Tokens of both kinds are accepted (RFC 9449, section 7.2), but a proof that is missing or wrong concerns DPoP alone.
+  const bearer = error === 'invalid_token' ? `Bearer error="${error}", ` : '';
+  const headers = { 'www-authenticate': `${bearer}DPoP algs="ES256", error="${error}"` };
   if (error === 'use_dpop_nonce') headers['dpop-nonce'] = nonce;
   sendJson(response, 401, body, headers);
 }

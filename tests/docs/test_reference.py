@@ -14,8 +14,16 @@ from tests.support.journey import go_to_bank
 from tests.support.openapi import openapi_document
 
 CALLS = {call.id: call for task in tasks_of(openapi_document()) for call in task.calls}
-# `metrics` returns text. A browser sends the others: see tests/api/routes/test_callback.py and test_interactions.py.
-NOT_SENT = {"connect", "callback", "open_interaction", "come_back", "metrics"}
+# `metrics` returns text. A browser sends the others, which have their own tests in tests/api/routes/.
+BROWSER_CALLS = {
+    "connect",
+    "press_connect_button",
+    "callback",
+    "open_interaction",
+    "press_interaction_button",
+    "come_back",
+}
+NOT_SENT = BROWSER_CALLS | {"metrics"}
 
 
 class Examples:

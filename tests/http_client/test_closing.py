@@ -30,10 +30,14 @@ async def test_a_closed_pool_accepts_no_requests() -> None:
 
 @on_each_loop
 async def test_closing_fails_requests_in_progress_and_in_the_queue() -> None:
+    second_arrived = asyncio.Event()
+
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         if server.connections == 1:
             writer.write(_CHUNKED)
+        else:
+            second_arrived.set()
         await reader.read()
 
     async def error_of_post(pool: ConnectionPool) -> Exception:
@@ -44,7 +48,7 @@ async def test_closing_fails_requests_in_progress_and_in_the_queue() -> None:
     async with serve(handler) as server, open_pool(server.url, max_connections=2) as pool:
         started = await post(pool)
         sent = asyncio.ensure_future(error_of_post(pool))
-        await asyncio.sleep(0.05)
+        await second_arrived.wait()
         queued = asyncio.ensure_future(error_of_post(pool))
         await asyncio.sleep(0)
         await pool.close()
