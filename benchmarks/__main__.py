@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from app.demo.environment import clear_environment, fresh_place
+from app.demo.environment import clear_environment, temporary_run_directory
 from app.demo.expectations import Unexpected
 from benchmarks.machine import describe_machine
 from benchmarks.report import Report, print_line
@@ -52,7 +52,7 @@ async def _run(scenarios: Sequence[Scenario], report: Report, *, quick: bool) ->
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    with fresh_place() as place, open_stage(place, report, quick=quick) as stage:
+    with temporary_run_directory() as place, open_stage(place, report, quick=quick) as stage:
         for scenario in scenarios:
             print_line(f"{scenario.name}: {scenario.title}")
             began = time.monotonic()

@@ -16,10 +16,10 @@ from pydantic import SecretStr
 from app.base.bank_client import BankClient
 from app.base.encryption import KeyRing
 from app.callers.permissions import Permission
-from app.demo.environment import Addresses, Place, broker_environment
-from app.demo.keys import Keys, fresh_keys
+from app.demo.environment import Addresses, RunDirectory, broker_environment
+from app.demo.keys import Keys, new_keys
 from app.demo.ports import HOST, choose_ports
-from app.demo.processes import Child, broker_command, run_broker, running
+from app.demo.processes import ChildProcess, broker_command, run_broker, running
 from app.store.postgresql.database import Database
 from app.store.postgresql.embedded import embedded_postgresql
 from benchmarks.links import Links
@@ -31,7 +31,7 @@ class Bank:
     """A process that responds to queries."""
 
     url: str
-    child: Child
+    child: ChildProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class RunningBroker:
 class Stage:
     """Starts processes for a measurement, and stops them after it."""
 
-    def __init__(self, place: Place, keys: Keys, database_url: str, report: Report, *, quick: bool) -> None:
+    def __init__(self, place: RunDirectory, keys: Keys, database_url: str, report: Report, *, quick: bool) -> None:
         self.place = place
         self.report = report
         self.quick = quick
@@ -152,10 +152,10 @@ class Stage:
 
 
 @contextmanager
-def open_stage(place: Place, report: Report, *, quick: bool) -> Iterator[Stage]:
+def open_stage(place: RunDirectory, report: Report, *, quick: bool) -> Iterator[Stage]:
     """Start the database."""
     with embedded_postgresql(place.home) as url:
-        yield Stage(place, fresh_keys(), url.get_secret_value(), report, quick=quick)
+        yield Stage(place, new_keys(), url.get_secret_value(), report, quick=quick)
 
 
 def free_url() -> str:

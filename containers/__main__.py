@@ -7,15 +7,15 @@ from pathlib import Path
 
 from app.demo.bank import SandboxBank
 from app.demo.broker import Broker
-from app.demo.caller import JOURNEY_NEEDS, DemoCaller
-from app.demo.disguise import Disguise
-from app.demo.ending import Ending
+from app.demo.caller import JOURNEY_PERMISSIONS, DemoCaller
 from app.demo.environment import clear_environment
 from app.demo.expectations import Unexpected, expect
-from app.demo.linking import AccountLinker
+from app.demo.login_steps import LoginSteps
 from app.demo.printing import Printer, StepFailed
+from app.demo.query_steps import QuerySteps
+from app.demo.redaction import Redactor
+from app.demo.revocation_steps import RevocationSteps
 from app.demo.signals import Stopped, StopSignals
-from app.demo.using import Using
 from containers import images
 from containers.database import check_backup_and_restore, check_database_outage
 from containers.engine import require_engine
@@ -36,17 +36,17 @@ def main() -> int:
     )
     options = parser.parse_args()
     clear_environment()
-    printer, signals = Printer(Disguise()), StopSignals()
+    printer, signals = Printer(Redactor()), StopSignals()
     with signals.handled():
         try:
             with ExitStack() as stack:
                 try:
                     passed = _run(printer, signals, stack, options.prepare)
-                    signals.heed()
+                    signals.raise_if_received()
                 finally:
                     signals.ignore()
         except Stopped as stopped:
-            printer.renew()
+            printer.reset()
             printer.line()
             printer.line("Stopped; everything that was started is removed.")
             return stopped.exit_status
@@ -85,41 +85,41 @@ def _check(printer: Printer, stack: Stack) -> None:
         stack.compose("up", "--detach", "--wait", "gateway")
         for replica in REPLICAS:
             stack.wait_until_ready(replica)
-        step.came(f"pages at {stack.public_url}, API at {stack.internal_url}")
+        step.received(f"pages at {stack.public_url}, API at {stack.internal_url}")
     caller = _create_caller(printer, stack)
     transport = LoopbackTransport(stack.gateway_ssl_context())
     broker = Broker(stack.internal_url, caller.api_key, public_url=stack.public_url, transport=transport)
     bank = SandboxBank(stack.bank_url, transport)
     images.check_containers(printer, stack)
     check_gateway(printer, stack, broker)
-    linked = AccountLinker(printer, broker, bank).run()
-    Using(printer, broker, bank, linked).run()
+    linked = LoginSteps(printer, broker, bank).run()
+    QuerySteps(printer, broker, bank, linked).run()
     check_restart(printer, stack, broker, linked)
     check_replacement(printer, stack, broker, linked)
     check_database_outage(printer, stack, broker, linked)
     check_backup_and_restore(printer, stack, broker, linked)
-    Ending(printer, broker, bank, linked, caller=caller).run()
+    RevocationSteps(printer, broker, bank, linked, caller=caller).run()
     check_monitoring(printer, stack)
     _search_logs(printer, stack)
 
 
 def _create_caller(printer: Printer, stack: Stack) -> DemoCaller:
     with printer.step("Create a caller: an internal service with an API key") as step:
-        options = [part for permission in JOURNEY_NEEDS for part in ("--permission", permission.value)]
+        options = [part for permission in JOURNEY_PERMISSIONS for part in ("--permission", permission.value)]
         command = ("broker", "callers", "create", "container-test", *options, "--json")
         step.sent(f"docker compose exec {REPLICAS[0]} {' '.join(command)}")
         created = json.loads(stack.execute(REPLICAS[0], *command))
-        printer.disguise.hide(created["api_key"])
-        step.came(json.dumps(created))
+        printer.redactor.add_secret(created["api_key"])
+        step.received(json.dumps(created))
     return DemoCaller("container-test", created["id"], created["api_key"])
 
 
 def _search_logs(printer: Printer, stack: Stack) -> None:
     with printer.step("Search the logs of all services for the secrets of this run") as step:
         lines = stack.logs().splitlines()
-        leaks = [line for line in lines if printer.disguise.apply(line) != line]
+        leaks = [line for line in lines if printer.redactor.redact(line) != line]
         expect([], leaks[:3], what="lines with a secret")
-        step.came(f"{len(lines)} lines contain none of the {printer.disguise.count} secrets")
+        step.received(f"{len(lines)} lines contain none of the {printer.redactor.count} secrets")
 
 
 def _print_logs(printer: Printer, stack: Stack) -> None:

@@ -21,7 +21,7 @@ def require_engine(printer: Printer, prepare: Path | None) -> None:
         if problem is not None:
             if prepare is None or not prepare.exists():
                 raise problem
-            step.note(f"not available: {problem.came}")
+            step.note(f"not available: {problem.actual}")
             step.sent(str(prepare))
             run([str(prepare)], timeout_seconds=_PREPARE_TIMEOUT_SECONDS)
             if (problem := _find_problem()) is not None:
@@ -35,7 +35,7 @@ def _find_problem() -> Unexpected | None:
         docker("version", "--format", "{{.Server.Version}}")
         docker("compose", "version")
     except Unexpected as error:
-        return Unexpected(_MISSING, error.came)
+        return Unexpected(_MISSING, error.actual)
     for image in PUBLIC_IMAGES:
         try:
             docker("image", "inspect", image)
@@ -48,5 +48,5 @@ def _find_problem() -> Unexpected | None:
 
 
 def _show_versions(step: Step) -> None:
-    step.came(f"Docker Engine {docker('version', '--format', '{{.Server.Version}}').strip()}")
+    step.received(f"Docker Engine {docker('version', '--format', '{{.Server.Version}}').strip()}")
     step.note(docker("compose", "version").strip())

@@ -25,32 +25,32 @@ def check_gateway(printer: Printer, stack: Stack, broker: Broker) -> None:
         for path in _PAGE_PATHS:
             _require_forwarded(public, path)
         expect(404, public.post("/callback").status_code, what="the status of POST /callback")
-        step.came(f"not the API, even with a key: {', '.join(_API_PATHS)}")
+        step.received(f"not the API, even with a key: {', '.join(_API_PATHS)}")
         step.note(f"pages: {', '.join(_PAGE_PATHS)}")
     with printer.step("Check what services can reach") as step:
         for path in (*_OPERATOR_PATHS, "/callback", "/connect/unknown"):
             _require_not_forwarded(internal, path)
         for path in _API_PATHS:
             _require_forwarded(internal, path)
-        step.came("the API and its documentation, but no pages and no operator endpoints")
+        step.received("the API and its documentation, but no pages and no operator endpoints")
     with printer.step("Check TLS and HSTS of both addresses") as step:
         for client in (public, internal):
             hsts = client.get("/static/pages.css").headers.get("strict-transport-security", "")
-            expect_that(hsts.startswith("max-age="), expected="Strict-Transport-Security", came=hsts or "none")
+            expect_that(hsts.startswith("max-age="), expected="Strict-Transport-Security", actual=hsts or "none")
             plain = open_client(str(client.base_url).replace("https:", "http:"), transport=broker.transport)
             expect(400, plain.get("/static/pages.css").status_code, what="the status without TLS")
-        step.came(f"{hsts}; without TLS 400")
+        step.received(f"{hsts}; without TLS 400")
 
 
 def _require_forwarded(client: httpx.Client, path: str) -> None:
     response = client.get(path)
-    expect_that(_is_from_broker(response), expected=f"that {path} reaches the broker", came="it does not")
+    expect_that(_is_from_broker(response), expected=f"that {path} reaches the broker", actual="it does not")
 
 
 def _require_not_forwarded(client: httpx.Client, path: str) -> None:
     response = client.get(path)
     expect(404, response.status_code, what=f"the status of {path}")
-    expect_that(not _is_from_broker(response), expected=f"that {path} does not reach the broker", came="it does")
+    expect_that(not _is_from_broker(response), expected=f"that {path} does not reach the broker", actual="it does")
 
 
 def _is_from_broker(response: httpx.Response) -> bool:

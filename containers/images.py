@@ -24,7 +24,7 @@ def build_images(printer: Printer) -> None:
             arguments = ("build", "--quiet", "--network", "host", "--target", target, "--tag", image, str(ROOT))
             step.sent(f"docker {' '.join(arguments[:-1])} .")
             docker(*arguments, timeout_seconds=_BUILD_TIMEOUT_SECONDS)
-            step.came(f"{_size(image) / _MEGABYTE:,.0f} MB")
+            step.received(f"{_size(image) / _MEGABYTE:,.0f} MB")
 
 
 def check_image(printer: Printer) -> None:
@@ -33,14 +33,16 @@ def check_image(printer: Printer) -> None:
         config = _inspect(BROKER_IMAGE)["Config"]
         expect("10001:10001", config["User"], what="the user")
         expect("SIGTERM", config["StopSignal"], what="the stop signal")
-        expect_that("healthz" in str(config["Healthcheck"]), expected="a health check", came=config["Healthcheck"])
+        expect_that("healthz" in str(config["Healthcheck"]), expected="a health check", actual=config["Healthcheck"])
         title = config["Labels"].get("org.opencontainers.image.title")
         expect("stitch-token-broker", title, what="the title label")
         added = (_size(BROKER_IMAGE) - _size(BASE_IMAGE)) / _MEGABYTE
         expect_that(
-            added <= _MAX_ADDED_MEGABYTES, expected=f"at most {_MAX_ADDED_MEGABYTES} MB on top of the base", came=added
+            added <= _MAX_ADDED_MEGABYTES,
+            expected=f"at most {_MAX_ADDED_MEGABYTES} MB on top of the base",
+            actual=added,
         )
-        step.came(f"{added:,.0f} MB on top of {BASE_IMAGE}; user {config['User']}, {config['StopSignal']}, labels")
+        step.received(f"{added:,.0f} MB on top of {BASE_IMAGE}; user {config['User']}, {config['StopSignal']}, labels")
         script = (
             "import importlib.util, shutil\n"
             "found = [name for name in ('pip', 'gcc', 'cc', 'g++', 'make', 'strip') if shutil.which(name)]\n"
@@ -67,7 +69,7 @@ def check_containers(printer: Printer, stack: Stack) -> None:
             leaked = [secret for secret in secrets if secret in configuration]
             expect([], leaked, what="the secrets in the container's configuration")
             expect("", _writable_by_mistake(stack, service), what="the directories that are writable by mistake")
-        step.came("read-only, no capabilities, no new privileges, no published port, no secret in the environment")
+        step.received("read-only, no capabilities, no new privileges, no published port, no secret in the environment")
 
 
 def _writable_by_mistake(stack: Stack, service: str) -> str:

@@ -62,7 +62,7 @@ class Load:
     def _send_query(self) -> str | None:
         """Send a query, and return why it failed, or None."""
         try:
-            response = self._broker.query_unseen(self._connection_id, accounts_query())
+            response = self._broker.query_without_showing(self._connection_id, accounts_query())
             succeeded = response.status_code == 200 and "errors" not in response.json()
         except (httpx.HTTPError, ValueError) as error:
             return f"{type(error).__name__}: {error}"

@@ -27,7 +27,7 @@ def check_monitoring(printer: Printer, stack: Stack) -> None:
                 timeout_seconds=_SCRAPE_TIMEOUT_SECONDS,
                 pause_seconds=1,
             )
-            step.came(f"{len(REPLICAS)} targets are up")
+            step.received(f"{len(REPLICAS)} targets are up")
             groups = _fetch(client, "/api/v1/rules")["groups"]
             rules = [rule for group in groups for rule in group["rules"]]
             unhealthy = [rule["name"] for rule in rules if rule["health"] == "err"]
@@ -36,7 +36,7 @@ def check_monitoring(printer: Printer, stack: Stack) -> None:
             queries = _dashboard_queries()
             for query in queries:
                 _fetch(client, "/api/v1/query", query=query)
-            expect_that(bool(queries), expected="queries of the dashboard", came="none")
+            expect_that(bool(queries), expected="queries of the dashboard", actual="none")
             step.note(f"{len(queries)} queries of the dashboard succeed")
 
 

@@ -109,7 +109,7 @@ def open_stack(printer: Printer) -> Iterator[Stack]:
     try:
         run([str(ROOT / "deploy" / "secrets" / "generate"), str(secrets)], timeout_seconds=30)
         for file in secrets.iterdir():
-            printer.disguise.hide(file.read_text(encoding="utf-8").strip())
+            printer.redactor.add_secret(file.read_text(encoding="utf-8").strip())
         stack = Stack(secrets)
         # Remove what a killed run left behind.
         stack.down()

@@ -1,4 +1,4 @@
-"""The sandbox bank's control API: what no real bank has. Its reference is sandbox/README.md."""
+"""The sandbox bank's control API, which real banks do not have. See sandbox/README.md."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,40 +20,40 @@ class Login:
 
 
 class SandboxBank:
-    """Asks the bank what it saw, and has it let tokens expire."""
+    """Reads what the bank has counted, and makes tokens expire."""
 
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
         self._client = open_client(url, transport=transport)
 
     def logins(self, step: Step) -> list[Login]:
-        """Return who can log in."""
-        found = exchange(step, self._client, "GET", "/sandbox/customers")
+        """Return the customers who can log in."""
+        response = exchange(step, self._client, "GET", "/sandbox/customers")
         return [
             Login(
-                subject=found.member(number, "sub"),
-                bank=found.member(number, "bank"),
-                username=found.member(number, "username"),
-                password=found.member(number, "password"),
+                subject=response.member(number, "sub"),
+                bank=response.member(number, "bank"),
+                username=response.member(number, "username"),
+                password=response.member(number, "password"),
             )
-            for number in range(len(found.member()))
+            for number in range(len(response.member()))
         ]
 
     def expire_tokens(self, step: Step) -> int:
-        """Let every access token expire now, and return how many there were."""
+        """Make every access token expire now, and return how many there were."""
         return int(exchange(step, self._client, "POST", "/sandbox/expire", body={}).member("affected"))
 
     def codes_exchanged(self, step: Step) -> int:
-        """Count the authorization codes that were exchanged for tokens."""
+        """Return how many authorization codes were exchanged for tokens."""
         return int(self._ledger(step, "totals", "codes_exchanged"))
 
     def refreshes(self, step: Step) -> dict[str, int]:
-        """Return how often the bank answered refreshes, by answer: `ok` or an error code."""
+        """Return the number of refreshes for each response of the bank: `ok` or an error code."""
         requests = dict(self._ledger(step, "totals", "token_requests"))
         return dict(requests.get("refresh_token", {}))
 
     def family_of(self, step: Step, subject: str) -> dict[str, Any]:
-        """Return what became of the tokens of a customer's latest consent."""
-        families = [one for one in self._ledger(step, "families") if one["sub"] == subject]
+        """Return the state of the tokens from a customer's last consent, or an empty dictionary."""
+        families = [family for family in self._ledger(step, "families") if family["sub"] == subject]
         return dict(families[-1]) if families else {}
 
     def _ledger(self, step: Step, *path: str) -> Any:  # noqa: ANN401 - JSON

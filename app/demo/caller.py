@@ -1,4 +1,4 @@
-"""The step that gets a caller: made through the real command line, or known from the last run."""
+"""The step that creates a caller with the command line, or reuses that of the last run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from app.demo.keys import KeyFile, Keys
 from app.demo.printing import Printer, Step
 from app.demo.processes import run_broker
 
-JOURNEY_NEEDS = (
+JOURNEY_PERMISSIONS = (
     Permission.SESSIONS_READ,
     Permission.SESSIONS_WRITE,
     Permission.CONNECTIONS_READ,
@@ -23,7 +23,7 @@ JOURNEY_NEEDS = (
 
 @dataclass(frozen=True)
 class DemoCaller:
-    """An internal service: its name, its id where it was made in this run, and its key."""
+    """An internal service. `id` is None unless it was created in this run."""
 
     name: str
     id: str | None
@@ -35,22 +35,22 @@ def create_caller(
 ) -> DemoCaller:
     """Create a caller and return it with its key."""
     with printer.step("Create a caller: an internal service with an API key") as step:
-        granted = [part for permission in permissions for part in ("--permission", permission.value)]
-        created = _create(printer, step, environment, "callers", "create", name, *granted)
+        options = [part for permission in permissions for part in ("--permission", permission.value)]
+        created = _create(printer, step, environment, "callers", "create", name, *options)
     return DemoCaller(name, created["id"], created["api_key"])
 
 
-def kept_caller(
+def reuse_or_create_caller(
     printer: Printer, environment: Mapping[str, str], name: str, keys: Keys, key_file: KeyFile
 ) -> DemoCaller:
-    """Return the caller of the last run, or create one that may do everything, and keep its key."""
+    """Return the caller of the last run, or create one with every permission and keep its key."""
     if keys.api_key is not None:
-        with printer.step("Take the API key of the last run") as step:
-            step.came(f"the key of the caller {name}, from {key_file.path}")
-        return DemoCaller(name, None, printer.disguise.hide(keys.api_key))
+        with printer.step("Use the API key of the last run") as step:
+            step.received(f"the key of the caller {name}, from {key_file.path}")
+        return DemoCaller(name, None, printer.redactor.add_secret(keys.api_key))
     callers = json.loads(run_broker("callers", "list", "--json", environment=environment))
     if any(caller["name"] == name for caller in callers):
-        # A run that was broken off before it could keep the key.
+        # The last run was interrupted before it could keep the key.
         with printer.step("Create another API key for the caller of the last run") as step:
             created = _create(printer, step, environment, "keys", "create", name)
         caller = DemoCaller(name, None, created["api_key"])
@@ -65,8 +65,8 @@ def _create(printer: Printer, step: Step, environment: Mapping[str, str], *argum
     printed = run_broker(*arguments, "--json", environment=environment)
     try:
         created: dict[str, Any] = json.loads(printed)
-        printer.disguise.hide(created["api_key"])
+        printer.redactor.add_secret(created["api_key"])
     except (ValueError, LookupError, TypeError):
         raise Unexpected("a JSON object with an api_key", f"{len(printed)} characters of something else") from None
-    step.came(json.dumps(created))
+    step.received(json.dumps(created))
     return created

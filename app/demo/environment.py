@@ -1,4 +1,4 @@
-"""Where the demo keeps its data, and what its processes are told."""
+"""The directories of the demo and the environment of its processes."""
 
 import fcntl
 import os
@@ -11,97 +11,101 @@ from pathlib import Path
 
 from app.store.postgresql.embedded_as_root import remove_cluster
 
-KEPT = Path(".data/run")
+KEPT_DIRECTORY = Path(".data/run")
 CLIENT_ID = "test-demo"
-# A login that is to be tried by hand may take a day.
-_LOGIN_SECONDS = 86_400
-_PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
+# A day, because a person logs in.
+_SESSION_TTL = 86_400  # seconds
+_PROXY_VARIABLES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
 
 
 @dataclass(frozen=True)
-class Place:
-    """The directories of one run."""
+class RunDirectory:
+    """The directory of one run."""
 
     home: Path
 
     @property
     def logs(self) -> Path:
-        """What the processes say."""
+        """The directory of the processes' logs."""
         return self.home / "logs"
 
     @property
+    def cluster(self) -> Path:
+        """The directory of PostgreSQL's data."""
+        return self.home / "postgresql" / "cluster"
+
+    @property
     def database_log(self) -> Path:
-        """What PostgreSQL says."""
-        return self.home / "postgresql" / "cluster" / "server.log"
+        """The log of PostgreSQL."""
+        return self.cluster / "server.log"
 
     @property
     def has_database(self) -> bool:
-        """Tell whether an earlier run has left a database."""
-        return (self.home / "postgresql" / "cluster" / "PG_VERSION").exists()
+        """True if an earlier run has left a database."""
+        return (self.cluster / "PG_VERSION").exists()
 
 
 @contextmanager
-def fresh_place() -> Iterator[Place]:
+def temporary_run_directory() -> Iterator[RunDirectory]:
     """Make a temporary directory, and remove it at the end."""
-    home = Path(tempfile.mkdtemp(prefix="broker-demo-"))
+    directory = RunDirectory(Path(tempfile.mkdtemp(prefix="broker-demo-")))
     try:
-        # The PostgreSQL of root belongs to `nobody`, who has to reach its data.
-        home.chmod(0o711)
-        yield _prepared(home)
+        # Root's PostgreSQL runs as `nobody`, who must be able to enter the directory.
+        directory.home.chmod(0o711)
+        yield _with_logs(directory)
     finally:
-        remove_cluster(home / "postgresql" / "cluster")
-        shutil.rmtree(home, ignore_errors=True)
+        remove_cluster(directory.cluster)
+        shutil.rmtree(directory.home, ignore_errors=True)
 
 
 @contextmanager
-def kept_place() -> Iterator[Place]:
-    """Make the directory that stays, or find it. Raises BlockingIOError where somebody uses it.
+def kept_run_directory() -> Iterator[RunDirectory]:
+    """Open the directory that is kept between runs. Raises BlockingIOError if another run uses it.
 
-    Two that shared it would have one database and two banks, each of which knows nothing of the other's tokens.
+    Two runs would share the database but not the bank, and neither bank would know the tokens of the other.
     """
-    KEPT.mkdir(parents=True, exist_ok=True)
-    with (KEPT / "lock").open("ab") as lock:
+    KEPT_DIRECTORY.mkdir(parents=True, exist_ok=True)
+    with (KEPT_DIRECTORY / "lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield _prepared(KEPT.resolve())
+        yield _with_logs(RunDirectory(KEPT_DIRECTORY.resolve()))
 
 
-def _prepared(home: Path) -> Place:
-    place = Place(home)
-    place.logs.mkdir(mode=0o700, exist_ok=True)
-    return place
+def _with_logs(directory: RunDirectory) -> RunDirectory:
+    directory.logs.mkdir(mode=0o700, exist_ok=True)
+    return directory
 
 
 def clear_environment() -> bool:
-    """Forget every setting that would get in the way, and tell whether there was a proxy.
+    """Remove variables that would change what the demo does, and return whether one of them was a proxy.
 
-    It is forgotten here, not only for the children: the database's programs inherit this process's environment.
-    Everything happens on loopback, where no proxy helps.
+    They are removed from this process, because the programs of the database inherit its environment. No proxy is
+    needed, because all connections are on loopback.
     """
-    found = [name for name in os.environ if name.lower() in _PROXIES or name.startswith(("BROKER_", "PG"))]
-    for name in found:
+    removed = [name for name in os.environ if name.lower() in _PROXY_VARIABLES or name.startswith(("BROKER_", "PG"))]
+    for name in removed:
         del os.environ[name]
-    # The directories that are made must be within reach of the database's user.
+    # The user that PostgreSQL runs as must be able to enter the directories that are made.
     os.umask(0o022)
-    return any(name.lower() in _PROXIES for name in found)
+    return any(name.lower() in _PROXY_VARIABLES for name in removed)
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the two servers are."""
+    """The URLs of the two servers."""
 
     broker: str
     bank: str
 
 
 def broker_environment(
-    place: Place, addresses: Addresses, *, database_url: str, encryption_keys: str, client_secret: str
+    directory: RunDirectory, addresses: Addresses, *, database_url: str, encryption_keys: str, client_secret: str
 ) -> dict[str, str]:
-    """Return the environment of `broker …`: this one, and the settings."""
+    """Return this process's environment with the settings of the broker."""
     settings = {
         "DATABASE_URL": database_url,
-        "DATA_DIR": str(place.home),
+        "DATA_DIR": str(directory.home),
         "PUBLIC_URL": addresses.broker,
-        # Where docs/guides has a service of its reader's.
+        # The service of the guides in docs/guides.
         "RETURN_URLS": "http://localhost:3000/bank/*",
         "WEBHOOK_PRIVATE_NETWORKS": "127.0.0.0/8",
         "QUERY_PAGE": "true",
@@ -110,6 +114,6 @@ def broker_environment(
         "STITCH_CLIENT_ID": CLIENT_ID,
         "STITCH_CLIENT_SECRET": client_secret,
         "ENCRYPTION_KEYS": encryption_keys,
-        "SESSION_TTL": str(_LOGIN_SECONDS),
+        "SESSION_TTL": str(_SESSION_TTL),
     }
     return os.environ | {f"BROKER_{name}": value for name, value in settings.items()}

@@ -1,4 +1,4 @@
-"""One HTTP request, shown with its answer."""
+"""HTTP requests that are shown with their responses."""
 
 import json
 from collections.abc import Mapping
@@ -10,17 +10,18 @@ import httpx
 from app.demo.expectations import Unexpected
 from app.demo.printing import Step
 
-TIMEOUT = 60.0
+_TIMEOUT = 60.0  # seconds
+_EXCERPT_LENGTH = 500
 
 
 def open_client(
     base_url: str = "", headers: Mapping[str, str] | None = None, transport: httpx.BaseTransport | None = None
 ) -> httpx.Client:
-    """Return a client that heeds no proxy, and follows no redirect without being told."""
+    """Return a client that uses no proxy of the environment and follows no redirect."""
     return httpx.Client(
         base_url=base_url,
         headers=headers,
-        timeout=TIMEOUT,
+        timeout=_TIMEOUT,
         trust_env=False,
         follow_redirects=False,
         transport=transport,
@@ -28,21 +29,21 @@ def open_client(
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An answer of which single members are read."""
+class JsonResponse:
+    """A response with a JSON body."""
 
     response: httpx.Response
 
     def member(self, *path: str | int) -> Any:  # noqa: ANN401 - JSON
-        """Return what stands at `path` of the JSON body. Raises Unexpected where nothing does."""
+        """Return the value at `path` of the body. Raises Unexpected if there is none."""
         try:
-            found = self.response.json()
+            value = self.response.json()
             for part in path:
-                found = found[part]
+                value = value[part]
         except (ValueError, LookupError, TypeError):
-            wanted = ".".join(str(part) for part in path)
-            raise Unexpected(f"a JSON body with {wanted or 'anything'}", said(self.response)) from None
-        return found
+            name = ".".join(str(part) for part in path)
+            raise Unexpected(f"a JSON body with {name or 'anything'}", body_excerpt(self.response)) from None
+        return value
 
 
 def exchange(
@@ -53,8 +54,8 @@ def exchange(
     *,
     expected: int = 200,
     body: Mapping[str, object] | None = None,
-) -> Answer:
-    """Send a request, show it and its answer's status. Raises Unexpected where that is another than expected."""
+) -> JsonResponse:
+    """Send a request, and show it with the status of its response. Raises Unexpected for any other status."""
     request = client.build_request(method, path, json=body)
     step.sent(f"{request.method} {request.url}")
     if authorization := request.headers.get("authorization"):
@@ -63,16 +64,16 @@ def exchange(
         step.note(json.dumps(body))
     response = client.send(request)
     require_status(response, expected)
-    step.came(f"{response.status_code} {response.reason_phrase}")
-    return Answer(response)
+    step.received(f"{response.status_code} {response.reason_phrase}")
+    return JsonResponse(response)
 
 
 def require_status(response: httpx.Response, expected: int) -> None:
-    """Raise Unexpected where an answer has another status."""
+    """Raise Unexpected if a response has another status."""
     if response.status_code != expected:
-        raise Unexpected(f"status {expected}", f"{response.status_code} {said(response)}")
+        raise Unexpected(f"status {expected}", f"{response.status_code} {body_excerpt(response)}")
 
 
-def said(response: httpx.Response) -> str:
-    """Return the beginning of an answer's body."""
-    return response.text[:500].strip() or "an empty body"
+def body_excerpt(response: httpx.Response) -> str:
+    """Return the beginning of a response's body."""
+    return response.text[:_EXCERPT_LENGTH].strip() or "an empty body"

@@ -1,22 +1,22 @@
-"""What a step expected, and what came instead."""
+"""Compares what a step expects with what it got."""
 
 
 class Unexpected(Exception):
-    """Something else came than the step expects; it fails the step."""
+    """A step did not get what it expects, so it fails."""
 
-    def __init__(self, expected: str, came: str) -> None:
-        super().__init__(f"expected {expected}, came {came}")
+    def __init__(self, expected: str, actual: str) -> None:
+        super().__init__(f"expected {expected}, got {actual}")
         self.expected = expected
-        self.came = came
+        self.actual = actual
 
 
-def expect(expected: object, came: object, *, what: str) -> None:
-    """Raise Unexpected unless both are equal. `what` says of what."""
-    if expected != came:
-        raise Unexpected(f"{what}: {expected}", str(came))
+def expect(expected: object, actual: object, *, what: str) -> None:
+    """Raise Unexpected unless both are equal. `what` names the compared value."""
+    if expected != actual:
+        raise Unexpected(f"{what}: {expected}", str(actual))
 
 
-def expect_that(condition: bool, *, expected: str, came: object) -> None:
-    """Raise Unexpected unless `condition` holds."""
+def expect_that(condition: bool, *, expected: str, actual: object) -> None:
+    """Raise Unexpected unless `condition` is true."""
     if not condition:
-        raise Unexpected(expected, str(came))
+        raise Unexpected(expected, str(actual))

@@ -1,17 +1,17 @@
-"""The forms of an HTML page, read as a browser without scripts would."""
+"""Reads the forms of an HTML page, as a browser without scripts does."""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-# What a form sends without anybody typing; a box or a radio button only where it is checked.
-_SENT_AS_THEY_ARE = frozenset({"hidden"})
+# Sent without any input. Check boxes and radio buttons are only sent if they are checked.
+_SENT_UNCHANGED = frozenset({"hidden"})
 _CHECKABLE = frozenset({"checkbox", "radio"})
 _NOT_SENT = frozenset({"button", "reset", "file", "image"})
 
 
 @dataclass(frozen=True)
 class Button:
-    """What submits a form, and perhaps says how."""
+    """Submits a form. Its name and value are sent too, if it has a name."""
 
     name: str
     value: str
@@ -19,7 +19,7 @@ class Button:
 
 @dataclass
 class Form:
-    """A form, with what it would send if nobody touched it."""
+    """A form with its prefilled fields, its fields to fill in and its buttons."""
 
     action: str
     method: str
@@ -28,14 +28,14 @@ class Form:
     buttons: list[Button] = field(default_factory=list)
 
     def submission(self, filled_in: dict[str, str], button: Button | None) -> list[tuple[str, str]]:
-        """Return what is sent, names with values."""
+        """Return the names and values that are sent."""
         pressed = [(button.name, button.value)] if button and button.name else []
         return [*self.prefilled, *((name, filled_in[name]) for name in self.to_fill_in), *pressed]
 
 
 @dataclass
 class Page:
-    """What of a page matters to a walker: its title, its first heading and its forms."""
+    """The title, the first heading and the forms of a page."""
 
     title: str = ""
     heading: str = ""
@@ -51,7 +51,7 @@ def read_page(html: str) -> Page:
 
 
 class _PageReader(HTMLParser):
-    """Fields outside of any form are left out: this browser does not know the `form` attribute."""
+    """Ignores fields outside of forms: the `form` attribute is not supported."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class _PageReader(HTMLParser):
             form.buttons.append(Button(name, attributes.get("value", "")))
         elif tag != "input" or not name or kind in _NOT_SENT:
             return
-        elif kind in _SENT_AS_THEY_ARE:
+        elif kind in _SENT_UNCHANGED:
             form.prefilled.append((name, attributes.get("value", "")))
         elif kind in _CHECKABLE:
             if is_checked:

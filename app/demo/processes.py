@@ -1,4 +1,4 @@
-"""The demo's child processes: started apart from the terminal, logged to files, stopped for certain."""
+"""The demo's child processes: detached from the terminal, logged to files, and always stopped."""
 
 import subprocess
 import sysconfig
@@ -11,10 +11,11 @@ from app.demo.expectations import Unexpected
 
 _STOP_SECONDS = 10
 _COMMAND_SECONDS = 120
+_POLL_SECONDS = 0.03
 _TAIL_LINES = 15
 
 
-class Child:
+class ChildProcess:
     """A process that runs until it is stopped."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -24,30 +25,30 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The number of the process."""
+        """The process id."""
         return self._process.pid
 
-    def wait_until(self, is_so: Callable[[], bool], *, expected: str, seconds: float = 60) -> None:
-        """Return as soon as `is_so` says yes. Raises Unexpected where the process ends or the time runs out."""
+    def wait_until(self, condition: Callable[[], bool], *, expected: str, seconds: float = 60) -> None:
+        """Return as soon as `condition` is true. Raises Unexpected if the process ends or the time is up."""
         deadline = time.monotonic() + seconds
-        while not is_so():
+        while not condition():
             self.require_running()
             if time.monotonic() > deadline:
-                raise Unexpected(expected, f"nothing of it within {seconds:g} s")
-            time.sleep(0.03)
+                raise Unexpected(expected, f"nothing within {seconds:g} s")
+            time.sleep(_POLL_SECONDS)
 
     def require_running(self) -> None:
-        """Raise Unexpected where the process has ended."""
+        """Raise Unexpected if the process has ended."""
         status = self._process.poll()
         if status is not None:
-            raise Unexpected(f"that {self.name} keeps running", f"its end, with exit status {status}")
+            raise Unexpected(f"{self.name} to keep running", f"exit status {status}")
 
     def log_lines(self) -> list[str]:
-        """Return what the process has said so far."""
+        """Return everything that the process has printed."""
         return tail(self._log, None)
 
     def stop(self) -> None:
-        """Ask the process to end, and make it."""
+        """Stop the process, and kill it if it does not stop."""
         self._process.terminate()
         try:
             self._process.wait(_STOP_SECONDS)
@@ -57,8 +58,10 @@ class Child:
 
 
 @contextmanager
-def running(name: str, arguments: Sequence[str], environment: Mapping[str, str] | None, log: Path) -> Iterator[Child]:
-    """Run a process for as long as the block."""
+def running(
+    name: str, arguments: Sequence[str], environment: Mapping[str, str] | None, log: Path
+) -> Iterator[ChildProcess]:
+    """Run a process until the block ends."""
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - a program of this environment, without a shell
             arguments,
@@ -66,10 +69,10 @@ def running(name: str, arguments: Sequence[str], environment: Mapping[str, str] 
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            # Ctrl-C at the terminal is for the demo alone, which stops the others in order.
+            # Ctrl-C is meant for the demo, which stops the others in order.
             start_new_session=True,
         )
-    child = Child(name, process, log)
+    child = ChildProcess(name, process, log)
     try:
         yield child
     finally:
@@ -77,12 +80,12 @@ def running(name: str, arguments: Sequence[str], environment: Mapping[str, str] 
 
 
 def broker_command(*arguments: str) -> list[str]:
-    """Return a `broker …` of this environment."""
+    """Return the command line of `broker` in this environment."""
     return [str(Path(sysconfig.get_path("scripts")) / "broker"), *arguments]
 
 
 def run_broker(*arguments: str, environment: Mapping[str, str]) -> str:
-    """Run a `broker …` to its end and return what it printed. Raises Unexpected where it fails."""
+    """Run a `broker` command, and return what it printed. Raises Unexpected if it fails."""
     try:
         finished = subprocess.run(  # noqa: S603 - a program of this environment, without a shell
             broker_command(*arguments),
@@ -96,16 +99,16 @@ def run_broker(*arguments: str, environment: Mapping[str, str]) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise Unexpected("that the command ends", f"no end within {_COMMAND_SECONDS} s") from None
+        raise Unexpected("the command to end", f"no end within {_COMMAND_SECONDS} s") from None
     if finished.returncode:
         raise Unexpected("exit status 0", f"{finished.returncode}: {finished.stderr.strip()}")
     return finished.stdout.strip()
 
 
 def tail(log: Path, lines: int | None = _TAIL_LINES) -> list[str]:
-    """Return the last lines of a log, or all; none where there is no log to be read."""
+    """Return the last lines of a log, or all lines. Returns none if the log cannot be read."""
     try:
-        found = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        all_lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    return found if lines is None else found[-lines:]
+    return all_lines if lines is None else all_lines[-lines:]

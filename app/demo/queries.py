@@ -1,4 +1,4 @@
-"""What the demo asks the bank, in GraphQL."""
+"""The demo's GraphQL queries."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ _TRANSACTIONS = (
 
 
 def accounts_query() -> dict[str, Any]:
-    """Ask for the accounts and what is on them."""
+    """Return a query for the accounts and their balances."""
     return {"query": _ACCOUNTS}
 
 
 def transactions_query(account_id: str, count: int) -> dict[str, Any]:
-    """Ask for the newest transactions of an account."""
+    """Return a query for the latest transactions of an account."""
     return {"query": _TRANSACTIONS, "variables": {"accountId": account_id, "first": count}}
 
 
 def money(amount: dict[str, Any]) -> str:
-    """Return an amount for people, such as `12,345.60 ZAR`."""
+    """Format an amount, for example `12,345.60 ZAR`."""
     return f"{float(amount['quantity']):,.2f} {amount['currency']}"

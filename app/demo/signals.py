@@ -1,4 +1,4 @@
-"""Ctrl-C and its like: they end the work at once, never an acquisition in its middle, and never the cleaning up."""
+"""Signals to stop the demo. They never interrupt the start of a process or the cleanup."""
 
 import signal
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
-    """Somebody wants the demo to stop. No Exception, so that no library takes it for a fault."""
+    """A signal asks the demo to stop. It is no Exception, so that no library handles it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -18,49 +18,49 @@ class Stopped(BaseException):
 
 
 class StopSignals:
-    """Turns the first signal into Stopped, and has the later ones ignored."""
+    """Raises Stopped for the first signal, and ignores later ones."""
 
     def __init__(self) -> None:
-        self._before: dict[signal.Signals, Any] = {}
+        self._previous_handlers: dict[signal.Signals, Any] = {}
         self._is_postponed = False
-        self._arrived: int | None = None
+        self._received: int | None = None
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Handle the signals during the block, then leave them as they were; ignored, where one has ended the block."""
-        # What `nohup` had ignored stays so.
+        """Handle the signals during the block. The previous handlers are restored unless a signal ended the block."""
+        # `nohup` ignores SIGHUP, and that must stay so.
         is_detached = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        heeded = _SIGNALS[:2] if is_detached else _SIGNALS
-        self._before = {number: signal.signal(number, self._stop) for number in heeded}
+        numbers = _SIGNALS[:2] if is_detached else _SIGNALS
+        self._previous_handlers = {number: signal.signal(number, self._handle) for number in numbers}
         try:
             yield
         finally:
-            if self._arrived is None:
-                for number, handler in self._before.items():
+            if self._received is None:
+                for number, handler in self._previous_handlers.items():
                     signal.signal(number, handler)
 
     @contextmanager
     def postponed(self) -> Iterator[None]:
-        """Let a block that acquires something end before a signal is heeded."""
+        """Raise Stopped only at the end of the block, so that the block can keep what it starts."""
         self._is_postponed = True
         try:
             yield
         finally:
             self._is_postponed = False
-            self.heed()
+            self.raise_if_received()
 
-    def heed(self) -> None:
-        """Raise Stopped if a signal has arrived; also instead of an error, of which it may be the cause."""
-        if self._arrived is not None:
-            raise Stopped(self._arrived)
+    def raise_if_received(self) -> None:
+        """Raise Stopped if a signal was received, even in place of an error, which the signal may have caused."""
+        if self._received is not None:
+            raise Stopped(self._received)
 
     def ignore(self) -> None:
-        """Heed no signal any more: what cleans up, and the programs that it starts, is to be left in peace."""
-        for number in self._before:
+        """Ignore all signals from now on, so that neither the cleanup nor its programs are interrupted."""
+        for number in self._previous_handlers:
             signal.signal(number, signal.SIG_IGN)
 
-    def _stop(self, number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.ignore()
-        self._arrived = number
+        self._received = number
         if not self._is_postponed:
             raise Stopped(number)

@@ -17,7 +17,7 @@ def test_the_output_is_returned() -> None:
 def test_a_failure_contains_the_end_of_the_output() -> None:
     with pytest.raises(Unexpected) as caught:
         run([sys.executable, "-c", "import sys; sys.exit('no such image')"], timeout_seconds=30)
-    assert caught.value.came == "1: no such image"
+    assert caught.value.actual == "1: no such image"
 
 
 def test_a_missing_program_is_reported() -> None:

@@ -14,11 +14,11 @@ import httpx
 import pytest
 
 from app.demo.customer import Customer
-from app.demo.environment import KEPT
+from app.demo.environment import KEPT_DIRECTORY
 from app.store.postgresql.embedded_as_root import remove_cluster
 
 BROKER = Path(sysconfig.get_path("scripts")) / "broker"
-# A setting that would break every process, and a proxy that answers nobody.
+# Settings that would break every process, and a proxy that does not respond.
 HOSTILE = {
     "BROKER_PUBLIC_URL": "junk",
     "BROKER_DATABASE_URL": "junk",
@@ -51,19 +51,19 @@ STEPS = (
     "The access token expires",
     "Query again",
     "The access token expires",
-    "20 queries at once",
+    "20 queries at the same time",
     "Revoke the connection",
     "A query is refused",
     "The bank has revoked the tokens too",
-    "Read who did what",
+    "Read the audit log: who did what",
 )
 
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory with a space in its name, which root's PostgreSQL can reach too. It is TMPDIR as well.
+    """A directory with a space in its name, which root's PostgreSQL can reach too. It is also TMPDIR.
 
-    Not tmp_path: a socket's path must be short, and whatever is left behind must be seen.
+    Not tmp_path, because the path of a socket must be short, and the tests check that nothing is left behind.
     """
     with tempfile.TemporaryDirectory(prefix="a demo ") as name:
         Path(name).chmod(0o755)
@@ -75,7 +75,7 @@ def private(directory: Path) -> Iterator[Path]:
     """The same directory, which only its owner can enter, as a checkout in root's home."""
     directory.chmod(0o700)
     yield directory
-    remove_cluster(directory / KEPT / "postgresql" / "cluster")
+    remove_cluster(directory / KEPT_DIRECTORY / "postgresql" / "cluster")
 
 
 def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -91,7 +91,7 @@ def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def processes_of(directory: Path) -> dict[int, str]:
-    """The processes that were told of the directory, by their ids."""
+    """Return the command lines of the processes with the directory in their environment, by process id."""
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -102,19 +102,19 @@ def processes_of(directory: Path) -> dict[int, str]:
     return found
 
 
-def read_until(process: subprocess.Popen[str], wanted: str) -> str:
-    """Read the output up to a line that begins so; fails where it ends before."""
+def read_until(process: subprocess.Popen[str], start_of_line: str) -> str:
+    """Return the output up to a line that begins with `start_of_line`. Fails if there is none."""
     assert process.stdout is not None
     read = ""
     for line in process.stdout:
         read += line
-        if line.startswith(wanted):
+        if line.startswith(start_of_line):
             return read
     raise AssertionError(read)
 
 
 def stop(process: subprocess.Popen[str], number: signal.Signals) -> str:
-    """Send a signal, and return what was printed from then on."""
+    """Send a signal, wait for the end, and return what was printed from then on."""
     assert process.stdout is not None
     process.send_signal(number)
     rest = process.stdout.read()
@@ -134,7 +134,7 @@ def test_the_demo_walks_the_whole_journey_without_showing_a_secret(directory: Pa
         position = output.index(f". {step}", position) + 1
     assert "Fusion Cheque Account" in output
     assert "Authorization: Bearer ••• (66 characters)" in output
-    assert re.fullmatch(r"It all held: 25 steps in [\d.]+ s\.", output.splitlines()[-1])
+    assert re.fullmatch(r"Succeeded: 25 steps in [\d.]+ s\.", output.splitlines()[-1])
     assert SECRET.findall(output) == []
     assert "\x1b" not in output
     assert list(directory.iterdir()) == []
@@ -151,7 +151,7 @@ def test_a_demo_that_is_stopped_leaves_nothing_behind(directory: Path) -> None:
     assert processes_of(directory) == {}
 
 
-def test_a_step_that_does_not_hold_says_why_and_fails_the_demo(directory: Path) -> None:
+def test_a_step_that_fails_says_why_and_fails_the_demo(directory: Path) -> None:
     with start(directory) as process:
         output = read_until(process, " 4. ")
         bank = next(number for number, command in processes_of(directory).items() if "-m sandbox" in command)
@@ -161,7 +161,7 @@ def test_a_step_that_does_not_hold_says_why_and_fails_the_demo(directory: Path) 
     assert process.returncode == 1, output
     assert "✗ expected " in output
     assert "The last lines of broker.log:" in output
-    assert re.fullmatch(r"It did not hold: step [67] failed\.", output.splitlines()[-1])
+    assert re.fullmatch(r"Failed: step [67]\.", output.splitlines()[-1])
     assert SECRET.findall(output) == []
     assert list(directory.iterdir()) == []
     assert processes_of(directory) == {}
@@ -189,7 +189,7 @@ def test_what_is_left_running_can_be_used_and_is_still_there_the_next_time(priva
     with start(private, "--keep-running", "--port", "0") as process:
         lines = [line.strip() for line in read_until(process, "Everything runs").splitlines()]
         assert lines[lines.index("A development API key, with every permission") + 1] == key
-        docs = lines[lines.index("The calls, to be read and tried") + 1]
+        docs = lines[lines.index("The documentation of the API, where you can send requests") + 1]
         connections = httpx.get(
             f"{docs.removesuffix('/docs')}/v1/connections", headers={"authorization": f"Bearer {key}"}, trust_env=False
         ).json()["items"]
@@ -201,7 +201,7 @@ def test_what_is_left_running_can_be_used_and_is_still_there_the_next_time(priva
 
 
 def log_in(link: str) -> None:
-    """Do in a browser what the output asks for."""
+    """Log in with a browser, as the output says."""
     answers = {"username": "johan", "password": "johan-123"}
     customer = Customer(answers, {("bank", "standard_bank"), ("decision", "allow")})
     page = customer.open(customer.open(link).headers["location"])

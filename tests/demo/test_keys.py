@@ -6,7 +6,7 @@ import pytest
 
 from app.base.encryption import KeyRing
 from app.demo.expectations import Unexpected
-from app.demo.keys import KeyFile, fresh_keys
+from app.demo.keys import KeyFile, new_keys
 
 
 def test_kept_keys_are_for_their_owner_alone_and_come_back(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_kept_keys_are_for_their_owner_alone_and_come_back(tmp_path: Path) -> No
 
 def test_a_key_of_a_deleted_database_is_not_used(tmp_path: Path) -> None:
     file = KeyFile(tmp_path)
-    file.save(replace(fresh_keys(), api_key="brk_old"))
+    file.save(replace(new_keys(), api_key="brk_old"))
     assert file.load(has_database=False).api_key is None
 
 
@@ -31,12 +31,12 @@ def test_data_whose_keys_are_lost_is_not_overwritten(tmp_path: Path, content: st
     file = KeyFile(tmp_path)
     if content is not None:
         file.path.write_text(content)
-    with pytest.raises(Unexpected, match="Delete the directory to begin anew"):
+    with pytest.raises(Unexpected, match="Delete the directory to start again"):
         file.load(has_database=True)
 
 
 def test_keys_do_not_print() -> None:
-    keys = replace(fresh_keys(), api_key="brk_secret")
+    keys = replace(new_keys(), api_key="brk_secret")
     assert "brk_secret" not in repr(keys)
     assert keys.client_secret not in repr(keys)
     assert keys.encryption_keys not in repr(keys)

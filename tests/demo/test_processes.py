@@ -30,25 +30,25 @@ def test_a_process_that_will_not_end_is_killed(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("app.demo.processes._STOP_SECONDS", 0.2)
     with running("it", python(STUBBORN), None, tmp_path / "log") as child:
         child.wait_until(lambda: child.log_lines() == ["ready"], expected="that it is ready")
-    with pytest.raises(Unexpected, match="its end, with exit status -9"):
+    with pytest.raises(Unexpected, match="got exit status -9"):
         child.require_running()
 
 
 def test_waiting_for_a_process_that_has_ended_or_never_gets_ready_ends(tmp_path: Path) -> None:
     with (
         running("the bank", python("raise SystemExit(3)"), None, tmp_path / "log") as child,
-        pytest.raises(Unexpected, match="that the bank keeps running, came its end, with exit status 3"),
+        pytest.raises(Unexpected, match="the bank to keep running, got exit status 3"),
     ):
         child.wait_until(lambda: False, expected="an answer")
     with (
         running("the bank", python("import time; time.sleep(60)"), None, tmp_path / "log") as child,
-        pytest.raises(Unexpected, match=r"expected an answer, came nothing of it within 0\.1 s"),
+        pytest.raises(Unexpected, match=r"expected an answer, got nothing within 0\.1 s"),
     ):
         child.wait_until(lambda: False, expected="an answer", seconds=0.1)
 
 
 def test_a_command_that_fails_is_reported_with_its_message() -> None:
-    with pytest.raises(Unexpected, match=r"expected exit status 0, came 1: broker: .*BROKER_ENCRYPTION_KEYS"):
+    with pytest.raises(Unexpected, match=r"expected exit status 0, got 1: broker: .*BROKER_ENCRYPTION_KEYS"):
         run_broker("callers", "list", environment={})
 
 

@@ -9,44 +9,44 @@ from dataclasses import dataclass
 import httpx
 
 from app.demo.caller import DemoCaller
-from app.demo.environment import CLIENT_ID, Addresses, Place, broker_environment
+from app.demo.environment import CLIENT_ID, Addresses, RunDirectory, broker_environment
 from app.demo.exchange import exchange, open_client
 from app.demo.keys import Keys
 from app.demo.ports import HOST, chosen_ports
 from app.demo.printing import Printer
-from app.demo.processes import Child, broker_command, run_broker, running
+from app.demo.processes import ChildProcess, broker_command, run_broker, running
 from app.demo.signals import StopSignals
 from app.store.postgresql.embedded import embedded_postgresql
 
 _BANK_PORT = 9000
-_ANNOUNCED = "listening on "
+_LISTENING = "listening on "
 
 
 @dataclass(frozen=True)
-class Started:
-    """What runs, and who may call."""
+class RunningServers:
+    """The running servers, and a caller of the broker."""
 
     addresses: Addresses
     caller: DemoCaller
-    children: tuple[Child, ...]
+    children: tuple[ChildProcess, ...]
 
 
-class Start:
-    """Starts everything, each part on `stack`, which stops it."""
+class StartupSteps:
+    """Starts everything. `stack` stops it."""
 
-    def __init__(self, printer: Printer, signals: StopSignals, stack: ExitStack, place: Place) -> None:
+    def __init__(self, printer: Printer, signals: StopSignals, stack: ExitStack, directory: RunDirectory) -> None:
         self._printer = printer
         self._signals = signals
         self._stack = stack
-        self._place = place
+        self._directory = directory
 
-    def run(self, port: int, keys: Keys, get_caller: Callable[[dict[str, str]], DemoCaller]) -> Started:
-        """Do all the steps. `get_caller` is given the environment in which `broker …` knows the database."""
-        self._printer.disguise.hide(keys.encryption_keys)
-        self._printer.disguise.hide(keys.client_secret)
+    def run(self, port: int, keys: Keys, get_caller: Callable[[dict[str, str]], DemoCaller]) -> RunningServers:
+        """Run the steps. `get_caller` gets the environment for `broker` commands."""
+        self._printer.redactor.add_secret(keys.encryption_keys)
+        self._printer.redactor.add_secret(keys.client_secret)
         addresses = self._choose_addresses(port)
         environment = broker_environment(
-            self._place,
+            self._directory,
             addresses,
             database_url=self._start_database(),
             encryption_keys=keys.encryption_keys,
@@ -56,31 +56,31 @@ class Start:
         caller = get_caller(environment)
         bank = self._start_bank(addresses, keys.client_secret)
         broker = self._start_broker(addresses, environment)
-        return Started(addresses, caller, (broker, bank))
+        return RunningServers(addresses, caller, (broker, bank))
 
     def _choose_addresses(self, port: int) -> Addresses:
-        wanted = {"the broker": port, "the sandbox bank": _BANK_PORT}
-        chosen = self._stack.enter_context(chosen_ports(list(wanted.values())))
-        for (name, preferred), (given, obstacle) in zip(wanted.items(), chosen, strict=True):
-            if obstacle is not None:
-                self._printer.line(f"Port {preferred} cannot be used ({obstacle}); {name} gets port {given}.", "yellow")
-        broker, bank = (f"http://{HOST}:{given}" for given, _ in chosen)
+        preferred_ports = {"the broker": port, "the sandbox bank": _BANK_PORT}
+        chosen = self._stack.enter_context(chosen_ports(list(preferred_ports.values())))
+        for (name, preferred), (actual, reason) in zip(preferred_ports.items(), chosen, strict=True):
+            if reason is not None:
+                self._printer.line(f"Port {preferred} cannot be used ({reason}); {name} gets port {actual}.", "yellow")
+        broker, bank = (f"http://{HOST}:{actual}" for actual, _ in chosen)
         return Addresses(broker, bank)
 
     def _start_database(self) -> str:
         with self._printer.step("Start a database") as step:
             step.sent("an embedded PostgreSQL, which needs no installation")
             with self._signals.postponed():
-                url = self._stack.enter_context(embedded_postgresql(self._place.home))
-            step.came(f"it runs; its data is in {self._place.home}")
+                url = self._stack.enter_context(embedded_postgresql(self._directory.home))
+            step.received(f"it runs, with its data in {self._directory.home}")
         return url.get_secret_value()
 
     def _migrate(self, environment: dict[str, str]) -> None:
         with self._printer.step("Make the broker's tables") as step:
             step.sent("broker migrate")
-            step.came(run_broker("migrate", environment=environment))
+            step.received(run_broker("migrate", environment=environment))
 
-    def _start_bank(self, addresses: Addresses, client_secret: str) -> Child:
+    def _start_bank(self, addresses: Addresses, client_secret: str) -> ChildProcess:
         port = addresses.bank.rpartition(":")[2]
         with self._printer.step("Start the sandbox bank, an imitation of Stitch") as step:
             step.sent(f"python -m sandbox --port {port}")
@@ -91,29 +91,29 @@ class Start:
                 f"--redirect-uri={addresses.broker}/connect/interactions",
             ]
             bank = self._run("bank", arguments, None)
-            bank.wait_until(lambda: _announcement(bank) is not None, expected="that the bank says where it listens")
-            step.came(_announcement(bank) or "")
+            bank.wait_until(lambda: _listening_line(bank) is not None, expected="the bank to listen")
+            step.received(_listening_line(bank) or "")
         return bank
 
-    def _start_broker(self, addresses: Addresses, environment: dict[str, str]) -> Child:
+    def _start_broker(self, addresses: Addresses, environment: dict[str, str]) -> ChildProcess:
         port = addresses.broker.rpartition(":")[2]
         with self._printer.step("Start the broker") as step, open_client(addresses.broker) as client:
             step.sent(f"broker serve --port {port}")
             broker = self._run("broker", broker_command("serve", "--host", HOST, "--port", port), environment)
-            broker.wait_until(lambda: _is_ready(client), expected="that the broker gets ready")
-            answer = exchange(step, client, "GET", "/readyz")
-            step.note(json.dumps(answer.member()))
+            broker.wait_until(lambda: _is_ready(client), expected="the broker to be ready")
+            response = exchange(step, client, "GET", "/readyz")
+            step.note(json.dumps(response.member()))
         return broker
 
-    def _run(self, name: str, arguments: list[str], environment: dict[str, str] | None) -> Child:
+    def _run(self, name: str, arguments: list[str], environment: dict[str, str] | None) -> ChildProcess:
         with self._signals.postponed():
             return self._stack.enter_context(
-                running(f"the {name}", arguments, environment, self._place.logs / f"{name}.log")
+                running(f"the {name}", arguments, environment, self._directory.logs / f"{name}.log")
             )
 
 
-def _announcement(bank: Child) -> str | None:
-    return next((line for line in bank.log_lines() if line.startswith(_ANNOUNCED)), None)
+def _listening_line(bank: ChildProcess) -> str | None:
+    return next((line for line in bank.log_lines() if line.startswith(_LISTENING)), None)
 
 
 def _is_ready(client: httpx.Client) -> bool:

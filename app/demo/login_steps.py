@@ -1,4 +1,4 @@
-"""The steps of a login: from the broker to the bank's pages and back, until there is a connection."""
+"""The steps of a login: from the broker to the bank's pages and back, until an account is linked."""
 
 import json
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ _LINKED = "Your account is linked"
 
 
 @dataclass(frozen=True)
-class Linked:
-    """What a login leaves: a connection, and the address that ended it in the customer's browser."""
+class LinkedAccount:
+    """The result of a login: the connection, and the callback URL that completed it."""
 
     session_id: str
     connection_id: str
@@ -29,17 +29,17 @@ class Linked:
     callback_url: str
 
 
-class AccountLinker:
-    """Walks a customer through a login."""
+class LoginSteps:
+    """Takes a customer through a login."""
 
     def __init__(self, printer: Printer, broker: Broker, bank: SandboxBank) -> None:
         self._printer = printer
         self._broker = broker
         self._bank = bank
-        self._hide = printer.disguise.hide
+        self._redactor = printer.redactor
 
-    def run(self) -> Linked:
-        """Do all the steps."""
+    def run(self) -> LinkedAccount:
+        """Run the steps."""
         session = self._start_session()
         login = self._choose_login()
         customer = Customer(
@@ -51,20 +51,20 @@ class AccountLinker:
         page = self._submit(customer, page, "The customer chooses a bank")
         page = self._submit(customer, page, "The customer logs in")
         callback_url = self._consent(customer, page)
-        self._come_back(customer, callback_url)
+        self._return(customer, callback_url)
         connection_id = self._wait(session["id"])
-        self._look(connection_id, login)
-        return Linked(session["id"], connection_id, login, customer, callback_url)
+        self._show_connection(connection_id, login)
+        return LinkedAccount(session["id"], connection_id, login, customer, callback_url)
 
     def _start_session(self) -> dict[str, Any]:
         with self._printer.step("Ask the broker to link an account") as step:
-            answer = self._broker.call(step, "POST", "/v1/sessions", expected=201, body={"user_id": USER})
-            session: dict[str, Any] = answer.member()
-            self._printer.disguise.hide_parameters(str(answer.member("authorization_url")))
-            link = str(answer.member("connect_url"))
-            self._hide(link.rpartition("/")[2])
-            expect("pending", answer.member("status"), what="the session's status")
-            expect(f"/v1/sessions/{session['id']}", answer.response.headers.get("location"), what="Location")
+            response = self._broker.call(step, "POST", "/v1/sessions", expected=201, body={"user_id": USER})
+            session: dict[str, Any] = response.member()
+            self._redactor.add_secret_parameters(str(response.member("authorization_url")))
+            link = str(response.member("connect_url"))
+            self._redactor.add_secret(link.rpartition("/")[2])
+            expect("pending", response.member("status"), what="the session's status")
+            expect(f"/v1/sessions/{session['id']}", response.response.headers.get("location"), what="Location")
             step.note(f"session {session['id']}, {session['status']}; the customer is to open")
             step.note(link)
         return session
@@ -72,10 +72,10 @@ class AccountLinker:
     def _choose_login(self) -> Login:
         with self._printer.step("See who can log in at the sandbox bank") as step:
             logins = self._bank.logins(step)
-            expect_that(bool(logins), expected="at least one customer", came=logins)
+            expect_that(bool(logins), expected="at least one customer", actual=logins)
             login = logins[0]
-            self._hide(login.password)
-            step.note(", ".join(f"{one.username} ({one.bank})" for one in logins))
+            self._redactor.add_secret(login.password)
+            step.note(", ".join(f"{candidate.username} ({candidate.bank})" for candidate in logins))
         return login
 
     def _open_link(self, customer: Customer, url: str) -> httpx.Response:
@@ -83,77 +83,77 @@ class AccountLinker:
             step.sent(f"GET {url}")
             redirect = customer.open(url)
             require_status(redirect, 303)
-            location = self._printer.disguise.hide_parameters(redirect.headers.get("location", ""))
+            location = self._redactor.add_secret_parameters(redirect.headers.get("location", ""))
             cookie = next(iter(redirect.cookies.items()), None)
             if cookie is None:
                 raise Unexpected("a cookie that binds this browser to the session", "none")
-            self._hide(cookie[1])
-            step.came(f"303 See Other, with the cookie {cookie[0]}={cookie[1]}")
+            self._redactor.add_secret(cookie[1])
+            step.received(f"303 See Other, with the cookie {cookie[0]}={cookie[1]}")
             step.note(f"and on to {location}")
             step.sent("GET that address, at the bank")
             page = customer.open(location)
             require_status(page, 200)
-            step.came(_seen(page))
+            step.received(_describe(page))
         return page
 
     def _submit(self, customer: Customer, page: httpx.Response, title: str) -> httpx.Response:
         with self._printer.step(title) as step:
-            answer = self._send_form(step, customer, page)
-            require_status(answer, 200)
-            step.came(_seen(answer))
-        return answer
+            response = self._send_form(step, customer, page)
+            require_status(response, 200)
+            step.received(_describe(response))
+        return response
 
     def _consent(self, customer: Customer, page: httpx.Response) -> str:
         with self._printer.step("The customer consents") as step:
-            answer = self._send_form(step, customer, page)
-            require_status(answer, 303)
-            location = self._printer.disguise.hide_parameters(answer.headers.get("location", ""))
+            response = self._send_form(step, customer, page)
+            require_status(response, 303)
+            location = self._redactor.add_secret_parameters(response.headers.get("location", ""))
             expect_that(
                 location.startswith(f"{self._broker.public_url}/callback?code="),
                 expected="a redirect to the broker with a code",
-                came=location,
+                actual=location,
             )
-            step.came(f"303 See Other, to {location}")
+            step.received(f"303 See Other, to {location}")
         return location
 
-    def _come_back(self, customer: Customer, callback_url: str) -> None:
+    def _return(self, customer: Customer, callback_url: str) -> None:
         with self._printer.step("The browser comes back to the broker") as step:
             step.sent(f"GET {callback_url}")
             page = customer.open(callback_url)
             require_status(page, 200)
             expect(_LINKED, read_page(page.text).heading, what="the page's heading")
-            step.came(_seen(page))
+            step.received(_describe(page))
             step.note("the broker has exchanged the code for tokens, checked the id_token and encrypted both")
 
     def _wait(self, session_id: str) -> str:
         with self._printer.step("Wait for the end of the login, as the internal service does") as step:
-            answer = self._broker.call(step, "GET", f"/v1/sessions/{session_id}?wait=30")
-            expect("completed", answer.member("status"), what="the session's status")
+            response = self._broker.call(step, "GET", f"/v1/sessions/{session_id}?wait=30")
+            expect("completed", response.member("status"), what="the session's status")
             for address in ("authorization_url", "connect_url"):
-                expect(None, answer.member(address), what=f"the session's {address}")
-            connection_id = str(answer.member("connection_id"))
-            step.note(f"{answer.member('status')}: connection {connection_id}")
+                expect(None, response.member(address), what=f"the session's {address}")
+            connection_id = str(response.member("connection_id"))
+            step.note(f"{response.member('status')}: connection {connection_id}")
         return connection_id
 
-    def _look(self, connection_id: str, login: Login) -> None:
+    def _show_connection(self, connection_id: str, login: Login) -> None:
         with self._printer.step("Look at the connection: no token is in it") as step:
-            answer = self._broker.call(step, "GET", f"/v1/connections/{connection_id}")
-            for name, wanted in (
+            response = self._broker.call(step, "GET", f"/v1/connections/{connection_id}")
+            for name, expected in (
                 ("status", "active"),
                 ("user_id", USER),
                 ("subject", login.subject),
                 ("version", 1),
                 ("refreshable", True),
             ):
-                expect(wanted, answer.member(name), what=name)
-            for name, value in answer.member().items():
+                expect(expected, response.member(name), what=name)
+            for name, value in response.member().items():
                 step.note(f"{name} = {json.dumps(value)}")
 
     def _send_form(self, step: Step, customer: Customer, page: httpx.Response) -> httpx.Response:
         for form in read_page(page.text).forms:
             for name, value in form.prefilled:
                 if name == "interaction":
-                    self._hide(value)
+                    self._redactor.add_secret(value)
         submission = customer.submit(page)
         step.sent(f"{submission.method} {submission.url}")
         for name, value in submission.fields:
@@ -161,6 +161,6 @@ class AccountLinker:
         return submission.response
 
 
-def _seen(response: httpx.Response) -> str:
+def _describe(response: httpx.Response) -> str:
     page = read_page(response.text)
     return f"{response.status_code} {response.reason_phrase}, the page “{page.heading or page.title}”"
